@@ -1,0 +1,1 @@
+"""CDS Hooks and Da Vinci CRD service: draft orders against coverage and guideline policies."""

@@ -1,0 +1,1 @@
+"""PURE: from traces to what each order gets: routing, roles, alternatives, findings."""

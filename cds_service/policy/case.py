@@ -1,0 +1,213 @@
+"""The case: everything known for one hook request, as facts with the reference each came from.
+
+`facts/` builds a case from FHIR; `policy/` only reads it. Codes are already normalised
+(`facts/codes.py`): `system` is a short key such as `cpt`, `hcpcs`, `icd-10-cm`, `snomed`, `loinc`,
+or the original URI where no key exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A normalised code: `Code("cpt", "20939")`."""
+
+    system: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.system} {self.code}"
+
+
+class SourceState(StrEnum):
+    """What became of one source of facts (a prefetch key or a query)."""
+
+    READ = "read"
+    EMPTY = "empty"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """State of one source; `unusable` names resources in it that could not be read."""
+
+    state: SourceState
+    detail: str = ""
+    unusable: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """True when absence from this source means absence from the chart."""
+        return self.state is not SourceState.UNAVAILABLE and not self.unusable
+
+
+UNAVAILABLE = Source(SourceState.UNAVAILABLE, "not supplied")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something in the input that could not be used, by reference; never with its value."""
+
+    ref: str
+    path: str
+    text: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Days between which something lies; None is open. A single day has start == end."""
+
+    start: date | None = None
+    end: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """A payer's existing authorisation of an order: number (if any) and where it was read."""
+
+    number: str | None
+    ref: str
+    expires: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One request resource. `draft` orders are judged; others are context."""
+
+    ref: str
+    codes: tuple[Code, ...] = ()
+    draft: bool = True
+    units: int | None = 1
+    modifiers: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    products: frozenset[str] = frozenset()
+    reason_codes: tuple[Code, ...] = ()
+    reason_refs: tuple[str, ...] = ()
+    reasons_faulty: bool = False
+    body_sites: tuple[Code, ...] = ()
+    body_site_texts: tuple[str, ...] = ()
+    encounter: str | None = None
+    requisition: str | None = None
+    based_on: tuple[str, ...] = ()
+    insurance: tuple[str, ...] = ()
+    occurrence: date | None = None
+    authored_on: date | None = None
+    authorization: Authorization | None = None
+    faulty: frozenset[str] = frozenset()
+
+    @property
+    def resource_type(self) -> str:
+        """FHIR resource type, from the reference."""
+        return self.ref.split("/", 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A diagnosis. `active`/`confirmed` are None where the chart does not say or says it unreadably."""
+
+    ref: str
+    codes: tuple[Code, ...] = ()
+    active: bool | None = True
+    confirmed: bool | None = True
+    onset: Period | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """A performed procedure (status completed or in progress)."""
+
+    ref: str
+    codes: tuple[Code, ...] = ()
+    performed: Period | None = None
+    body_sites: tuple[Code, ...] = ()
+    texts: tuple[str, ...] = ()
+    done: bool | None = True
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A result: exactly one of `quantity` (with UCUM `unit`), `flag`, `coded` or `text` is set."""
+
+    ref: str
+    codes: tuple[Code, ...] = ()
+    effective: Period | None = None
+    quantity: float | None = None
+    comparator: str | None = None
+    unit: str | None = None
+    flag: bool | None = None
+    coded: tuple[Code, ...] = ()
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answered item of a QuestionnaireResponse, linkId = criterion id."""
+
+    ref: str
+    questionnaire: str
+    link_id: str
+    value: bool | float | str | date | Code | None
+    authored: date | None = None
+    about: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What criteria may know of the patient; `birth` is a range when the date is partial."""
+
+    ref: str
+    birth: Period | None = None
+    sex: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """One insurance coverage; `payer` is an id of payers.yaml, None when not recognised."""
+
+    ref: str
+    payer: str | None
+    payer_label: str = ""
+    status: str | None = "active"
+    period: Period | None = None
+    order: int | None = None
+    by_identifier: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything known for one hook request.
+
+    `sources` has an entry per source name: orders, active-orders, patient, conditions, procedures,
+    observations, answers, coverage. A name that is missing counts as unavailable.
+    """
+
+    orders: tuple[Order, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    procedures: tuple[Procedure, ...] = ()
+    observations: tuple[Observation, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    patient: Patient | None = None
+    coverages: tuple[Coverage, ...] = ()
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    received: date = date.min
+    as_of: date | None = None
+
+    def source(self, name: str) -> Source:
+        """State of a source; unavailable when nothing was ever said about it."""
+        return self.sources.get(name, UNAVAILABLE)
+
+    def day(self, order: Order) -> date:
+        """The day an order is judged: `as_of`, else its occurrence, else authoredOn, else receipt."""
+        return self.as_of or order.occurrence or order.authored_on or self.received
+
+    def with_orders(self, orders: tuple[Order, ...]) -> Case:
+        """The same case with other orders (a suggestion applied)."""
+        return replace(self, orders=orders)

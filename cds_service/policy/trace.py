@@ -1,0 +1,73 @@
+"""The trace: why a criterion, a rule or a policy came out as it did, with evidence and citations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cds_service.policy.logic import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A fact that was used: the FHIR reference, what was read there in our own words, its code."""
+
+    ref: str
+    text: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Information that would settle an unknown: which, where it was looked for, what was found there."""
+
+    text: str
+    source: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One node: a criterion (`op` is its operator), a combinator (`all`, `any`, `not`, `at_least`) or a rule."""
+
+    id: str
+    op: str
+    outcome: Outcome
+    text: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    cites: tuple[str, ...] = ()
+    children: tuple[Trace, ...] = ()
+
+    def walk(self) -> Iterator[Trace]:
+        """This node and all below it, depth first."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def open_questions(self) -> tuple[Missing, ...]:
+        """What is missing, from the unknown branches only, each once."""
+        if self.outcome is not Outcome.UNKNOWN:
+            return ()
+        found = dict.fromkeys(self.missing)
+        for child in self.children:
+            found.update(dict.fromkeys(child.open_questions()))
+        return tuple(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, empty members left out."""
+        node: dict[str, Any] = {"id": self.id, "op": self.op, "outcome": self.outcome.value}
+        if self.text:
+            node["text"] = self.text
+        if self.evidence:
+            node["evidence"] = [
+                {k: v for k, v in (("ref", e.ref), ("text", e.text), ("code", e.code)) if v} for e in self.evidence
+            ]
+        if self.missing:
+            node["missing"] = [{"text": m.text, "source": m.source, "state": m.state} for m in self.missing]
+        if self.cites:
+            node["cites"] = list(self.cites)
+        if self.children:
+            node["children"] = [child.to_json() for child in self.children]
+        return node

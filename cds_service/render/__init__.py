@@ -1,0 +1,1 @@
+"""PURE: determinations into cards, suggestions, explanations and coverage-information."""

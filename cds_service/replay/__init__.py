@@ -1,0 +1,1 @@
+"""Hook requests and bundles from files through the same path as HTTP."""
