@@ -1,0 +1,34 @@
+"""Reads `cards/` (and other bundled data) from disk: the only place that knows where content lives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cds_service.errors import ConfigurationError
+from cds_service.policy.content import Content, read
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def bundled(name: str) -> Path:
+    """A file or folder shipped with the package: beside the package in a checkout, inside it in a wheel."""
+    inside = _PACKAGE / "_data" / name
+    return inside if inside.exists() else _PACKAGE.parent / name
+
+
+def read_files(folder: Path) -> dict[str, str]:
+    """All YAML files below a `cards/` folder: path below it -> text. Raises ConfigurationError."""
+    if not folder.is_dir():
+        raise ConfigurationError(f"the cards folder {folder} does not exist. Set CDS_CARDS or --cards to a folder.")
+    files = {}
+    for path in sorted(folder.rglob("*.yaml")):
+        try:
+            files[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path} cannot be read as UTF-8 text: {type(error).__name__}.") from error
+    return files
+
+
+def load_content(folder: Path | None = None) -> Content:
+    """Content of a folder (default: the bundled cards). Raises Faults or ConfigurationError."""
+    return read(read_files(folder or bundled("cards")))

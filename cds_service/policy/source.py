@@ -1,0 +1,85 @@
+"""YAML with positions: plain data plus the line and column of every key and value.
+
+Only true, false, null and numbers are read implicitly, so `on`, `no` and dates stay text (YAML 1.1 would
+turn them into other things), and a duplicate key is an error instead of the last one winning.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from cds_service.errors import ContentError
+
+Path = tuple[str | int, ...]
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """libyaml's loader where it exists, with JSON's implicit types only."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", r"^(?:true|false)$", "tf"),
+    ("null", r"^(?:null|~|)$", ["n", "~", ""]),
+    ("int", r"^-?(?:0|[1-9][0-9]*)$", "-0123456789"),
+    ("float", r"^-?(?:0|[1-9][0-9]*)\.[0-9]+$", "-0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+
+
+class Document:
+    """One parsed file: `data`, and where each part of it stands."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self._marks: dict[Path, tuple[int, int]] = {}
+        self._keys: dict[Path, tuple[int, int]] = {}
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            self.data: Any = None if node is None else self._build(node, (), loader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            raise ContentError(file, line, column, f"not valid YAML: {error.problem or error.context}.") from error
+        except yaml.YAMLError as error:
+            raise ContentError(file, 1, 1, "not valid YAML: a character that YAML forbids.") from error
+        finally:
+            loader.dispose()
+        if node is None:
+            raise ContentError(file, 1, 1, "the file is empty.")
+
+    def _build(self, node: Any, path: Path, loader: Any) -> Any:
+        self._marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, loader)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._build(child, (*path, i), loader) for i, child in enumerate(node.value)]
+        return loader.construct_object(node)
+
+    def _mapping(self, node: Any, path: Path, loader: Any) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            where = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            if key in result:
+                raise ContentError(self.file, *where, f"the key '{key}' is here twice.", "Keep one of them.")
+            self._keys[(*path, key)] = where
+            result[key] = self._build(value_node, (*path, key), loader)
+        return result
+
+    def position(self, path: Path) -> tuple[int, int]:
+        """Line and column of the part at `path`, or of the nearest part around it."""
+        probe = tuple(path)
+        while probe and probe not in self._marks:
+            probe = probe[:-1]
+        return self._keys.get(probe) or self._marks.get(probe, (1, 1))
+
+    def error(self, path: Path, text: str, cure: str = "") -> ContentError:
+        """A ContentError at `path`."""
+        return ContentError(self.file, *self.position(path), text, cure)
