@@ -1,0 +1,88 @@
+"""Reading a YAML file strictly, and saying what is wrong with it: file, field, cure, never a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from cds_service.errors import ConfigurationError
+
+M = TypeVar("M", bound=BaseModel)
+
+_CURES = {
+    "extra_forbidden": "is not a known key. Correct its spelling or remove it.",
+    "missing": "is missing. Add it.",
+    "string_type": "is not text. Put it in quotes.",
+    "bool_type": "is not true or false. Write one of the two, without quotes.",
+    "list_type": "is not a list. Write each item on a line of its own, after a dash.",
+    "model_type": "is not a mapping. Write key: value lines.",
+    "dict_type": "is not a mapping. Write key: value lines.",
+    "string_pattern_mismatch": "has a wrong form. Use 1 to 64 of a-z, 0-9, dot, dash, underscore.",
+}
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, which YAML forbids and PyYAML lets pass."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen and isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "this key is given twice; keep one", key_node.start_mark
+                )
+            if isinstance(key_node, yaml.ScalarNode):
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path, text: str | None = None) -> Any:
+    """The document of a YAML file (or of `text`); None if it is empty. ConfigurationError if unreadable."""
+    try:
+        if text is None:
+            text = path.read_text(encoding="utf-8")
+        # A subclass of SafeLoader: builds plain values only.
+        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}. Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: is not UTF-8. Save it as UTF-8.") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}{_position(error)}: is not valid YAML: {_problem(error)}.") from None
+
+
+def _position(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    # Only the parser's own words: its full message would quote the file.
+    return getattr(error, "problem", None) or "correct the syntax"
+
+
+def check_model(path: Path, model: type[M], document: Any) -> M:
+    """`document` as `model`; ConfigurationError with one line per faulty field."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        lines = [f"{path}: {_field(fault['loc'])}: {_fault_text(fault)}" for fault in faults]
+        raise ConfigurationError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _field(location: Sequence[int | str]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".") or "(whole file)"
+
+
+def _fault_text(fault: Mapping[str, Any]) -> str:
+    cure = _CURES.get(fault["type"])
+    message: str = fault["msg"].removeprefix("Value error, ")
+    return cure or f"{message[:1].lower()}{message[1:]}."
