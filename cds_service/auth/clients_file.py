@@ -78,6 +78,8 @@ def check_model(path: Path, model: type[M], document: Any) -> M:
 def _field(location: Sequence[int | str]) -> str:
     text = ""
     for part in location:
+        if part == "[key]":  # pydantic's mark for "the key itself, not its value"
+            continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".") or "(whole file)"
 

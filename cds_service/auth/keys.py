@@ -43,6 +43,7 @@ class KeySource:
         self._keys: KeyMap = {}
         self._fresh_until = self._usable_until = self._last_start = float("-inf")
         self._in_flight: _Flight | None = None
+        self._failing = False
 
     def find(self, kid: str) -> tuple[Key, ...]:
         """The keys with this `kid`; none if unknown, or if the source failed for too long."""
@@ -50,9 +51,12 @@ class KeySource:
             if kid in self._keys and self._now() < self._fresh_until:
                 return self._keys[kid]
             flight = self._refresh()
-        if flight is not None:
-            flight.wait()
+            # In an outage the last good keys serve at once; only the first call waits to learn of it.
+            if self._failing and kid in self._keys and self._now() < self._usable_until:
+                return self._keys[kid]
+        landed = flight is None or flight.wait()
         with self._lock:
+            self._failing = self._failing or not landed
             return self._keys.get(kid, ()) if self._now() < self._usable_until else ()
 
     def _refresh(self) -> _Flight | None:
@@ -70,6 +74,8 @@ class KeySource:
             with self._lock:
                 self._store(fetched)
         except JwksUnavailableError as error:
+            with self._lock:
+                self._failing = True
             log.warning("JWK Set not available", extra={"jwks_url": self._url, "reason": str(error)})
         finally:
             with self._lock:
@@ -77,6 +83,7 @@ class KeySource:
             flight.landed.set()
 
     def _store(self, fetched: Fetched) -> None:
+        self._failing = False
         age = DEFAULT_AGE_S if fetched.max_age is None else fetched.max_age
         self._fresh_until = self._now() + min(max(age, MIN_AGE_S), MAX_AGE_S)
         self._usable_until = self._fresh_until + STALE_IF_ERROR_S
@@ -93,8 +100,9 @@ class _Flight:
         self.landed = threading.Event()
         self._deadline = time.monotonic() + TIMEOUT_S
 
-    def wait(self) -> None:
-        self.landed.wait(max(0.0, self._deadline - time.monotonic()))
+    def wait(self) -> bool:
+        """Wait until it has landed, at most to the deadline; False if it has not."""
+        return self.landed.wait(max(0.0, self._deadline - time.monotonic()))
 
 
 class KeyRing:
