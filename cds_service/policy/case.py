@@ -169,15 +169,14 @@ class Patient:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """One insurance coverage; `payer` is an id of payers.yaml, None when not recognised."""
+    """One insurance coverage, with every identifier and name its payor is known by."""
 
     ref: str
-    payer: str | None
-    payer_label: str = ""
+    payor_identifiers: tuple[tuple[str, str], ...] = ()
+    payor_names: tuple[str, ...] = ()
     status: str | None = "active"
     period: Period | None = None
     order: int | None = None
-    by_identifier: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Content:
     documents: Mapping[str, Document] = field(repr=False, default_factory=dict)
 
 
-class Faults(Exception):  # noqa: N818 - a collection, raised only so that no fault hides another
+class Faults(Exception):
     """All content errors found, in file order."""
 
     def __init__(self, errors: list[ContentError]) -> None:
@@ -173,13 +173,11 @@ def _real_path(data: Any, location: tuple[str | int, ...]) -> Path:
     """The location without the names of union branches, which are not in the file."""
     path: list[str | int] = []
     for index, step in enumerate(location):
-        if isinstance(data, dict) and step in data:
+        if (isinstance(data, dict) and step in data) or (
+            isinstance(data, list) and isinstance(step, int) and step < len(data)
+        ):
             data = data[step]
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
-            data = data[step]
-        elif index < len(location) - 1:
-            continue
-        elif not (isinstance(data, dict) and isinstance(step, str) and step.islower()):
+        elif index < len(location) - 1 or not (isinstance(data, dict) and isinstance(step, str) and step.islower()):
             continue
         path.append(step)
     return tuple(path)

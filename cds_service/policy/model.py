@@ -156,9 +156,7 @@ class CompanionTest(Model):
 
     value_set: Id
     at_least: Annotated[int, Field(ge=1)] = 1
-    outcome: Literal["supported"] | None = Field(
-        default=None, description="and this policy finds that order supported"
-    )
+    outcome: Literal["supported"] | None = Field(default=None, description="and this policy finds that order supported")
     scope: Literal["operation", "basket"] = "operation"
 
 
@@ -238,7 +236,7 @@ class Ask(Model):
 
 
 OPERATORS = (
-    "order", "companion", "operation", "interspaces", "vertebrae", "segments", "condition", "indication",
+    "order", "companion", "operation", "interspaces", "vertebrae", "condition", "indication",
     "procedure", "age", "observation", "units", "repeated", "lacks_primary", "asked",
 )  # fmt: skip
 
@@ -252,7 +250,6 @@ class Criterion(Model):
     operation: OperationTest | None = None
     interspaces: CountTest | None = None
     vertebrae: CountTest | None = None
-    segments: CountTest | None = None
     condition: ConditionTest | None = None
     indication: ConditionTest | None = None
     procedure: ProcedureTest | None = None

@@ -1,0 +1,195 @@
+"""From a case to what each order gets: a determination per policy that speaks, one outcome, and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from cds_service.determination.routing import PayerDirectory, Role, Route, routes
+from cds_service.policy.case import Authorization, Case, Order
+from cds_service.policy.compile import ALL_PAYERS, CompiledFinding, CompiledVersion, Rulebook
+from cds_service.policy.evaluate import Evaluator, Verdict
+from cds_service.policy.logic import MET
+from cds_service.policy.trace import Missing, Trace
+from cds_service.policy.view import Facts
+
+# Several policies of one payer on one order: the first of these that occurs.
+PRECEDENCE = ("not-supported", "needs-information", "supported", "not-addressed")
+
+
+@dataclass(frozen=True)
+class Determination:
+    """One policy's outcome for one order; `verdict` is None where no coverage policy speaks."""
+
+    order: Order
+    role: Role
+    outcome: str
+    verdict: Verdict | None = None
+    payer: str | None = None
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        """What would settle it."""
+        return self.verdict.missing if self.verdict else ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A coding or safety remark about an order."""
+
+    order: Order
+    kind: str
+    rule: str
+    text: str
+    version: CompiledVersion
+    trace: Trace
+    cites: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OrderResult:
+    """Everything found about one order."""
+
+    order: Order
+    determinations: tuple[Determination, ...]
+    findings: tuple[Finding, ...]
+
+    @cached_property
+    def primary(self) -> tuple[Determination, ...]:
+        """Determinations of the payer that decides."""
+        return tuple(d for d in self.determinations if d.role == "primary")
+
+    @cached_property
+    def outcome(self) -> str:
+        """The one outcome of the primary coverage; payers that tie for it must agree."""
+        by_payer: dict[str | None, list[str]] = {}
+        for d in self.primary:
+            by_payer.setdefault(d.payer, []).append(d.outcome)
+        outcomes = {strongest(o) for o in by_payer.values()}
+        if len(outcomes) > 1:
+            return "needs-information"
+        return outcomes.pop() if outcomes else "not-addressed"
+
+    @cached_property
+    def governing(self) -> Determination | None:
+        """The determination that gave the outcome; the guideline's where no coverage policy speaks."""
+        spoken = [d for d in self.primary if d.verdict is not None]
+        if spoken:
+            return next((d for d in spoken if d.outcome == self.outcome), spoken[0])
+        guidelines = [d for d in self.determinations if d.role == "guideline"]
+        rank = ("against", "none", "option", "for", None)
+        return min(guidelines, key=lambda d: rank.index(d.verdict.recommendation if d.verdict else None), default=None)
+
+    @property
+    def covered_by_policy(self) -> bool:
+        """True where a coverage policy speaks."""
+        return any(d.verdict is not None for d in self.primary)
+
+    @property
+    def authorization(self) -> Authorization | None:
+        """The authorisation the order already carries."""
+        return self.order.authorization
+
+    @cached_property
+    def flag(self) -> str | None:
+        """`warning` or `info` when the order deserves a card of its own, else None. Authorised orders never do."""
+        if self.authorization is not None:
+            return None
+        if self.covered_by_policy:
+            return "warning" if self.outcome == "not-supported" else None
+        verdict = self.governing.verdict if self.governing else None
+        recommendation = verdict.recommendation if verdict else None
+        return {"against": "warning", "none": "info"}.get(recommendation or "")
+
+    @property
+    def settled(self) -> bool:
+        """True when a policy has given a definite outcome, or a guideline has something to say."""
+        return self.outcome in ("supported", "not-supported") or self.flag is not None or self.authorization is not None
+
+
+def strongest(outcomes: Iterable[str]) -> str:
+    """The outcome that decides when several policies of one payer speak."""
+    seen = set(outcomes)
+    return next(o for o in PRECEDENCE if o in seen)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a deployment adds to the content: which versions fire, and the payer to assume without Coverage."""
+
+    fires: Callable[[CompiledVersion], bool] = lambda _version: True
+    default_payer: str | None = None
+    by_identifier_only: bool = False
+
+
+class Decider:
+    """Decides the orders of one case."""
+
+    def __init__(self, case: Case, rulebook: Rulebook, directory: PayerDirectory, terms: Terms) -> None:
+        self.case, self.rulebook, self.directory, self.terms = case, rulebook, directory, terms
+        self.evaluator = Evaluator(Facts(case, rulebook.vocabulary))
+
+    def routes(self, order: Order) -> tuple[Route, ...]:
+        """Payers that decide or are shown for an order."""
+        return routes(self.case, order, self.directory, self.terms.default_payer)
+
+    def result(self, order: Order) -> OrderResult:
+        """All determinations and findings for one order."""
+        found = list(self._coverage(order))
+        if not any(d.role == "primary" for d in found):
+            payer = next((r.payer for r in self.routes(order) if r.role == "primary"), None)
+            found.insert(0, Determination(order, "primary", "not-addressed", None, payer))
+        found += self._guidelines(order)
+        return OrderResult(order, tuple(found), tuple(self._findings(order)))
+
+    def _versions(self, order: Order, payer: str) -> Iterator[CompiledVersion]:
+        return (v for v in self.rulebook.speaking(order, payer, self.case.day(order)) if self.terms.fires(v))
+
+    def _coverage(self, order: Order) -> Iterator[Determination]:
+        for route in self.routes(order):
+            for payer in self.directory.policies_of(route.payer):
+                for version in self._versions(order, payer):
+                    verdict = self.evaluator.verdict(version, order)
+                    if verdict is not None:
+                        yield Determination(order, route.role, verdict.outcome, verdict, route.payer)
+
+    def _guidelines(self, order: Order) -> Iterator[Determination]:
+        for version in self._versions(order, ALL_PAYERS):
+            if version.policy.kind == "guideline":
+                verdict = self.evaluator.verdict(version, order)
+                if verdict is not None:
+                    yield Determination(order, "guideline", verdict.outcome, verdict)
+
+    def _findings(self, order: Order) -> Iterator[Finding]:
+        for version in self._versions(order, ALL_PAYERS):
+            for compiled in version.findings:
+                if self.evaluator.facts.matches(order, compiled.rule.about):
+                    trace = compiled.check(self.evaluator.view(version, order))
+                    if trace.outcome is MET:
+                        yield self._finding(order, version, compiled, trace)
+
+    def _finding(self, order: Order, version: CompiledVersion, compiled: CompiledFinding, trace: Trace) -> Finding:
+        rule = compiled.rule
+        code = next((c.code for c in order.codes if c in self.rulebook.vocabulary.procedures), "")
+        label = next((text for c in order.codes if (text := self.rulebook.vocabulary.label(c))), "This order")
+        text = rule.text.replace("{code}", code).replace("{label}", label)
+        return Finding(order, version.policy.kind, rule.id, text, version, trace, tuple(rule.cite))
+
+
+def judged_orders(case: Case, selections: tuple[str, ...] | None) -> tuple[Order, ...]:
+    """The draft orders to judge: all of them, or (order-select) those selected."""
+    drafts = tuple(o for o in case.orders if o.draft)
+    return drafts if selections is None else tuple(o for o in drafts if o.ref in selections)
+
+
+def decide(
+    case: Case,
+    rulebook: Rulebook,
+    directory: PayerDirectory,
+    terms: Terms,
+    selections: tuple[str, ...] | None = None,
+) -> tuple[Decider, tuple[OrderResult, ...]]:
+    """Decide every judged order of a case, in the order of the request."""
+    decider = Decider(case, rulebook, directory, terms)
+    return decider, tuple(decider.result(o) for o in judged_orders(case, selections))

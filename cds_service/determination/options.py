@@ -1,0 +1,153 @@
+"""What can be done about a flagged order: covered options, and the suggestions that lead to no new warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from cds_service.determination.decide import Decider, OrderResult
+from cds_service.policy.case import Case, Code, Order
+from cds_service.policy.logic import MET
+from cds_service.policy.model import Alternative
+
+
+@dataclass(frozen=True)
+class Option:
+    """An alternative to a flagged order; `order` is set when it is in the order set already."""
+
+    alternative: Alternative
+    order: Order | None = None
+
+    @property
+    def code(self) -> Code:
+        """The option's code."""
+        return Code(self.alternative.system, self.alternative.code)
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """Twin orders with one finding, what is already covered beside them, and what may be suggested."""
+
+    result: OrderResult
+    twins: tuple[Order, ...]
+    ordered: tuple[Option, ...]
+    offered: tuple[Option, ...]
+    removable: bool
+
+
+def flagged_groups(decider: Decider, results: tuple[OrderResult, ...]) -> Iterator[Flagged]:
+    """Flagged orders, twins together, with their options."""
+    groups: dict[tuple[object, ...], list[OrderResult]] = {}
+    for result in results:
+        if result.flag and result.governing and result.governing.verdict:
+            verdict = result.governing.verdict
+            homes = tuple(id(o) for o in decider.evaluator.facts.operations.of(result.order) if o.primaries)
+            groups.setdefault((verdict.version.key, verdict.item.id, verdict.rule, homes), []).append(result)
+    by_ref = {r.order.ref: r for r in results}
+    for group in groups.values():
+        twins = tuple(r.order for r in group)
+        ordered, offered = _options(decider, group[0], twins, by_ref)
+        removable = not _dependents(decider, twins)
+        safe = tuple(o for o in offered if removable and _no_new_warning(decider, results, twins, o))
+        yield Flagged(group[0], twins, ordered, safe, removable and _no_new_warning(decider, results, twins, None))
+
+
+def _options(
+    decider: Decider, result: OrderResult, twins: tuple[Order, ...], by_ref: dict[str, OrderResult]
+) -> tuple[tuple[Option, ...], tuple[Option, ...]]:
+    assert result.governing is not None
+    verdict = result.governing.verdict
+    assert verdict is not None
+    ordered, offered = [], []
+    view = decider.evaluator.view(verdict.version, result.order)
+    for alternative, check in verdict.item.alternatives:
+        option = Option(alternative)
+        present = [o for o in _neighbours(decider, result.order) if option.code in o.codes]
+        if present:
+            ordered += [Option(alternative, o) for o in present if _is_covered(decider, o, by_ref)][:1]
+        elif (check is None or check(view).outcome is MET) and _supported(decider, result, twins, option):
+            offered.append(option)
+    return tuple(ordered), tuple(offered)
+
+
+def _neighbours(decider: Decider, order: Order) -> list[Order]:
+    operations = decider.evaluator.facts.operations.of(order)
+    found = {p.order.ref: p.order for o in operations for p in (*o.members, *o.maybe) if p.order.ref != order.ref}
+    return list(found.values())
+
+
+def _is_covered(decider: Decider, order: Order, by_ref: dict[str, OrderResult]) -> bool:
+    if order.authorization is not None:
+        return True
+    result = by_ref.get(order.ref) or decider.result(order)
+    governing = result.governing
+    return governing is not None and governing.outcome == "supported" and result.flag is None
+
+
+def replacement(original: Order, option: Option) -> Order:
+    """The order that an accepted option would draft: same place and reasons, another code, no text of its own."""
+    return replace(
+        original,
+        ref=f"{original.ref}-{option.alternative.code}",
+        codes=(option.code,),
+        units=1,
+        modifiers=(),
+        texts=(),
+        authorization=None,
+        faulty=frozenset(),
+    )
+
+
+def _applied(case: Case, twins: tuple[Order, ...], option: Option | None) -> Case:
+    gone = {o.ref for o in twins}
+    kept = tuple(o for o in case.orders if o.ref not in gone)
+    return case.with_orders((*kept, replacement(twins[0], option)) if option else kept)
+
+
+def _supported(decider: Decider, result: OrderResult, twins: tuple[Order, ...], option: Option) -> bool:
+    """The same policy, on the case with the option in place, finds it supported, and nothing else objects."""
+    assert result.governing is not None
+    assert result.governing.verdict is not None
+    after = _applied(decider.case, twins, option)
+    again = Decider(after, decider.rulebook, decider.directory, decider.terms)
+    order = after.orders[-1]
+    verdict = again.evaluator.verdict(result.governing.verdict.version, order)
+    if verdict is None or verdict.outcome != "supported":
+        return False
+    other = again.result(order)
+    return other.flag is None and (not other.covered_by_policy or other.outcome == "supported")
+
+
+def _dependents(decider: Decider, twins: tuple[Order, ...]) -> bool:
+    """True when another draft or active order is added to, or judged given, one of the twins alone."""
+    gone = {o.ref for o in twins}
+    procedures = decider.rulebook.vocabulary.procedures
+    rest = [o for o in decider.case.orders if o.ref not in gone]
+    for other in rest:
+        for code in other.codes:
+            entry = procedures.get(code)
+            if entry is None or not entry.add_on:
+                continue
+            needs = set(entry.requires)
+            leans = any(c.code in needs for o in twins for c in o.codes)
+            if leans and not any(c.code in needs for o in rest if o.ref != other.ref for c in o.codes):
+                return True
+    return False
+
+
+def _no_new_warning(
+    decider: Decider, before: tuple[OrderResult, ...], twins: tuple[Order, ...], option: Option | None
+) -> bool:
+    """Fixed point: with the suggestion applied, no order that was quiet is flagged or less than supported."""
+    after = _applied(decider.case, twins, option)
+    again = Decider(after, decider.rulebook, decider.directory, decider.terms)
+    gone = {o.ref for o in twins}
+    for result in before:
+        if result.order.ref in gone:
+            continue
+        now = again.result(result.order)
+        if (now.flag == "warning" and result.flag != "warning") or (
+            result.outcome == "supported" and now.outcome != "supported"
+        ):
+            return False
+    return True

@@ -1,0 +1,93 @@
+"""Which payers' policies apply: registry look-up by identifier or exact name, and which coverage is primary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from cds_service.policy.case import Case, Coverage, Order
+from cds_service.policy.model import Payer
+
+Role = Literal["primary", "secondary", "guideline"]
+_PUNCTUATION = re.compile(r"[^\w\s]", re.UNICODE)
+
+
+def plain(name: str) -> str:
+    """A name without case, punctuation and surplus space; `&` reads as `and`."""
+    return " ".join(_PUNCTUATION.sub(" ", name.replace("&", " and ").casefold()).split())
+
+
+class PayerDirectory:
+    """The registry of payers, searchable. Names match whole, never in part."""
+
+    def __init__(self, payers: Mapping[str, Payer]) -> None:
+        self.payers = payers
+        self._by_identifier = {(i.system, i.value): p.id for p in payers.values() for i in p.identifiers}
+        self._by_name = {plain(n): p.id for p in payers.values() for n in (p.label, *p.names)}
+
+    def by_identifier(self, coverage: Coverage) -> str | None:
+        """Payer of a coverage by business identifier: the only way CRD services route."""
+        return self._only(self._by_identifier.get(i) for i in coverage.payor_identifiers)
+
+    def find(self, coverage: Coverage) -> str | None:
+        """Payer of a coverage by identifier, else by exact normalised name."""
+        found = self.by_identifier(coverage)
+        if found is not None or any(i in self._by_identifier for i in coverage.payor_identifiers):
+            return found
+        return self._only(self._by_name.get(plain(n)) for n in coverage.payor_names)
+
+    @staticmethod
+    def _only(found: Iterable[str | None]) -> str | None:
+        distinct = {f for f in found if f is not None}
+        return distinct.pop() if len(distinct) == 1 else None
+
+    def label(self, payer: str) -> str:
+        """Name of a payer as cards show it."""
+        return self.payers[payer].label if payer in self.payers else payer
+
+    def policies_of(self, payer: str) -> tuple[str, ...]:
+        """The payer itself, and the payers whose policies it follows."""
+        known = self.payers.get(payer)
+        return (payer, *(known.follows if known else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One payer that decides (`primary`) or is shown (`secondary`) for an order, and why."""
+
+    payer: str
+    role: Role
+    coverage: str | None
+
+
+def in_force(coverage: Coverage, day: date) -> bool:
+    """Active on a day; a status that could not be read counts as active, because missing data is never a refusal."""
+    if coverage.status not in ("active", None):
+        return False
+    period = coverage.period
+    return period is None or (
+        (period.start is None or period.start <= day) and (period.end is None or day <= period.end)
+    )
+
+
+def routes(case: Case, order: Order, directory: PayerDirectory, default: str | None = None) -> tuple[Route, ...]:
+    """Payers for an order. Coverages that the order itself names come first; else Coverage.order decides.
+
+    Coverages that tie for first place are all primary: their outcomes must agree to stand.
+    """
+    active = [c for c in case.coverages if in_force(c, case.day(order))]
+    named = [c for c in active if c.ref in order.insurance] or active
+    if not case.coverages and default:
+        return (Route(default, "primary", None),)
+    first = min((c.order for c in named if c.order is not None), default=None)
+    found: dict[tuple[str, Role], Route] = {}
+    for coverage in sorted(active, key=lambda c: c.ref):
+        payer = directory.find(coverage)
+        if payer is not None:
+            role: Role = "primary" if coverage in named and coverage.order == first else "secondary"
+            found.setdefault((payer, role), Route(payer, role, coverage.ref))
+    primaries = {p for p, role in found if role == "primary"}
+    return tuple(r for (p, role), r in found.items() if role == "primary" or p not in primaries)

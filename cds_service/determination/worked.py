@@ -1,0 +1,186 @@
+"""Worked cases: the facts an author writes beside a policy, as a case, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from cds_service.determination.decide import Decider, OrderResult, Terms, decide
+from cds_service.determination.routing import PayerDirectory
+from cds_service.policy.case import (
+    Answer,
+    Authorization,
+    Case,
+    Code,
+    Condition,
+    Coverage,
+    Observation,
+    Order,
+    Patient,
+    Period,
+    Procedure,
+    Source,
+    SourceState,
+)
+from cds_service.policy.compile import Rulebook
+from cds_service.policy.content import PolicyFolder
+from cds_service.policy.evaluate import Verdict
+from cds_service.policy.model import (
+    CaseCondition,
+    CaseOrder,
+    CaseProcedure,
+    ExpectedOrder,
+    WorkedCase,
+)
+
+SOURCES = ("orders", "active-orders", "patient", "conditions", "procedures", "observations", "answers", "coverage")
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """What a worked case gave: failures in plain words, and the results for whoever wants to look."""
+
+    policy: str
+    case: WorkedCase
+    failures: tuple[str, ...]
+    results: tuple[OrderResult, ...]
+    decider: Decider
+
+
+def _order(number: int, item: str | CaseOrder) -> Order:
+    spec = CaseOrder(code=item) if isinstance(item, str) else item
+    texts = tuple(t for t in (spec.text, spec.note) if t)
+    return Order(
+        ref=f"ServiceRequest/{spec.id or f'o{number}'}",
+        codes=(Code(spec.system, spec.code),) if spec.code else (),
+        draft=not spec.active,
+        units=spec.units,
+        modifiers=tuple(spec.modifiers),
+        texts=texts,
+        reason_codes=tuple(Code("icd-10-cm", c) for c in spec.reason),
+        body_site_texts=(spec.body_site,) if spec.body_site else (),
+        encounter=spec.encounter,
+        requisition=spec.requisition,
+        occurrence=spec.occurrence,
+        authorization=Authorization(spec.authorization, f"ServiceRequest/o{number}") if spec.authorization else None,
+    )
+
+
+def _day(value: date | None) -> Period | None:
+    return Period(value, value) if value else None
+
+
+def _condition(number: int, item: str | CaseCondition) -> Condition:
+    spec = CaseCondition(code=item) if isinstance(item, str) else item
+    codes = (Code(spec.system, spec.code),) if spec.code else ()
+    return Condition(f"Condition/c{number}", codes, spec.active, spec.confirmed, _day(spec.onset), spec.text)
+
+
+def _procedure(number: int, item: CaseProcedure) -> Procedure:
+    texts = (item.text,) if item.text else ()
+    return Procedure(f"Procedure/p{number}", (Code(item.system, item.code),), _day(item.on), texts=texts)
+
+
+def to_case(worked: WorkedCase, policy: str, payer: str | None) -> Case:
+    """The facts of a worked case. Sources not named in `unavailable` were read (or empty)."""
+    observations = tuple(
+        Observation(
+            f"Observation/b{n}",
+            (Code(o.system, o.code),),
+            _day(o.on or worked.on),
+            quantity=o.value if isinstance(o.value, float) else None,
+            unit=o.unit,
+            flag=o.value if isinstance(o.value, bool) else None,
+            coded=(Code(o.coded_system, o.coded),) if o.coded else (),
+        )
+        for n, o in enumerate(worked.observations, 1)
+    )
+    answers = tuple(
+        Answer("QuestionnaireResponse/q1", f"/{policy}/", link, value, worked.on)
+        for link, value in worked.answers.items()
+    )
+    born = Period(*(date(worked.on.year - worked.age, 1, 1),) * 2) if worked.age is not None else None
+    filled = {"conditions": worked.conditions, "procedures": worked.procedures, "observations": observations}
+    sources = {
+        name: Source(SourceState.UNAVAILABLE, "not supplied")
+        if name in worked.unavailable
+        else Source(SourceState.READ if filled.get(name, True) else SourceState.EMPTY)
+        for name in SOURCES
+    }
+    return Case(
+        orders=tuple(_order(n, o) for n, o in enumerate(worked.orders, 1)),
+        conditions=tuple(_condition(n, c) for n, c in enumerate(worked.conditions, 1)),
+        procedures=tuple(_procedure(n, p) for n, p in enumerate(worked.procedures, 1)),
+        observations=observations,
+        answers=answers,
+        patient=None if "patient" in worked.unavailable else Patient("Patient/worked", born),
+        coverages=(Coverage("Coverage/v1", (("urn:payer", payer),)),) if payer else (),
+        sources=sources,
+        received=worked.on,
+        as_of=worked.on,
+    )
+
+
+class _WorkedDirectory(PayerDirectory):
+    """Worked cases name the payer by its id."""
+
+    def by_identifier(self, coverage: Coverage) -> str | None:
+        return coverage.payor_identifiers[0][1] if coverage.payor_identifiers else None
+
+
+def run_case(folder: PolicyFolder, worked: WorkedCase, rulebook: Rulebook) -> CaseReport:
+    """Decide a worked case as a hook call would, and compare what this policy says with what is expected."""
+    policy = folder.policy
+    payer = worked.payer or (policy.payers[0] if policy.payers else None)
+    case = to_case(worked, policy.id, payer)
+    directory = _WorkedDirectory(rulebook.content.payers)
+    decider, results = decide(case, rulebook, directory, Terms())
+    failures = [f for code, want in worked.expect.items() for f in _compare(policy.id, code, want, results)]
+    if worked.findings is not None:
+        failures += _compare_findings(policy.id, worked.findings, results)
+    return CaseReport(policy.id, worked, tuple(failures), results, decider)
+
+
+def _named(results: Iterable[OrderResult], name: str) -> list[OrderResult]:
+    """Results of the orders that an author means: by code, or by the id given in the case."""
+    return [r for r in results if any(c.code == name for c in r.order.codes) or r.order.ref.endswith(f"/{name}")]
+
+
+def verdict_of(policy: str, result: OrderResult) -> Verdict | None:
+    """What one policy said of an order."""
+    return next((d.verdict for d in result.determinations if d.verdict and d.verdict.version.policy.id == policy), None)
+
+
+def _compare(policy: str, name: str, want: str | ExpectedOrder, results: tuple[OrderResult, ...]) -> list[str]:
+    expected = ExpectedOrder(outcome=want) if isinstance(want, str) else want  # type: ignore[arg-type]
+    found = _named(results, name)
+    if not found:
+        return [f"{name}: no such draft order in the case"]
+    failures = []
+    for result in found:
+        verdict = verdict_of(policy, result)
+        outcome = verdict.outcome if verdict else "not-addressed"
+        if outcome != expected.outcome:
+            failures.append(f"{name}: {outcome}, expected {expected.outcome}")
+        if verdict and expected.rule and verdict.rule != expected.rule:
+            failures.append(f"{name}: by rule {verdict.rule}, expected {expected.rule}")
+        if verdict and expected.prior_authorization and verdict.prior_authorization != expected.prior_authorization:
+            failures.append(f"{name}: prior authorisation {verdict.prior_authorization}")
+        if expected.missing is not None:
+            asked = {t.id for t in (verdict.trace.walk() if verdict else ()) if t.outcome == "unknown" and t.missing}
+            if not set(expected.missing) <= asked:
+                failures.append(f"{name}: open criteria {sorted(asked)}, expected {expected.missing}")
+    return failures
+
+
+def _compare_findings(
+    policy: str, wanted: Mapping[str, list[str]], results: tuple[OrderResult, ...]
+) -> list[str]:
+    failures = []
+    names = {c.code for r in results for c in r.order.codes} | set(wanted)
+    for name in sorted(names):
+        found = {f.rule for r in _named(results, name) for f in r.findings if f.version.policy.id == policy}
+        if found != set(wanted.get(name, [])):
+            failures.append(f"{name}: findings {sorted(found)}, expected {sorted(wanted.get(name, []))}")
+    return failures

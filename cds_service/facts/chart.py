@@ -1,0 +1,175 @@
+"""Conditions, procedures, results, answers, coverage and patient out of FHIR resources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cds_service.facts import codes, elements
+from cds_service.facts.references import Index, Json
+from cds_service.policy.case import Answer, Code, Condition, Coverage, Observation, Patient, Period, Procedure
+
+_ACTIVE = {
+    "active": True,
+    "recurrence": True,
+    "relapse": True,
+    "inactive": False,
+    "remission": False,
+    "resolved": False,
+}
+_VERIFIED = {"confirmed": True, "unconfirmed": None, "provisional": None, "differential": None}
+_IGNORED_VERIFICATION = frozenset({"refuted", "entered-in-error"})
+
+
+def _status(resource: Json, name: str) -> str | None:
+    found = [c for concept in elements.concepts(resource.get(name)) for _, c in codes.codings(concept)]
+    if found:
+        return found[0]
+    # Real charts leave out the system; the words are the same.
+    for concept in elements.concepts(resource.get(name)):
+        for coding in elements.listed(concept.get("coding")):
+            if isinstance(coding, dict) and elements.text(coding.get("code")):
+                return str(coding["code"])
+    return None
+
+
+def condition(resource: Json, ref: str, faulty: frozenset[str]) -> Condition | None:
+    """A diagnosis; None when it is refuted or entered in error, and so is no fact at all."""
+    verification = _status(resource, "verificationStatus")
+    if verification in _IGNORED_VERIFICATION:
+        return None
+    confirmed = _VERIFIED.get(verification) if verification else True
+    clinical = _status(resource, "clinicalStatus")
+    ended = any(name.startswith("abatement") for name in resource)
+    active = _ACTIVE.get(clinical) if clinical else not ended
+    recorded = elements.span(resource.get("recordedDate"))
+    onset = elements.choice_span(resource, "onset") or (Period(None, recorded.end) if recorded else None)
+    concept = resource.get("code")
+    return Condition(
+        ref=ref,
+        codes=codes.read(concept)[0],
+        active=None if "clinicalStatus" in faulty else active,
+        confirmed=None if "verificationStatus" in faulty else confirmed,
+        onset=onset,
+        text=next(elements.concept_texts(concept), ""),
+    )
+
+
+def procedure(resource: Json, ref: str, faulty: frozenset[str]) -> Procedure | None:
+    """A performed procedure; None when it was not done or entered in error."""
+    status = resource.get("status")
+    if status in ("not-done", "entered-in-error", "preparation"):
+        return None
+    done = None if "status" in faulty or status in ("unknown", "stopped", "on-hold") else True
+    sites = elements.concepts(resource.get("bodySite"))
+    texts = [t for s in sites for t in elements.concept_texts(s)]
+    if isinstance(resource.get("code"), dict) and (own := elements.text(resource["code"].get("text"))):
+        texts.append(own)
+    performed = elements.choice_span(resource, "performed")
+    return Procedure(
+        ref=ref,
+        codes=codes.read(resource.get("code"))[0],
+        performed=performed,
+        body_sites=tuple(c for s in sites for c in codes.read(s)[0]),
+        texts=tuple(dict.fromkeys(texts)),
+        done=done,
+    )
+
+
+def observation(resource: Json, ref: str) -> Observation | None:
+    """A result; None when it is cancelled or entered in error."""
+    status = resource.get("status")
+    if status in ("cancelled", "entered-in-error"):
+        return None
+    quantity = resource.get("valueQuantity")
+    value = quantity.get("value") if isinstance(quantity, dict) else resource.get("valueInteger")
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    flag = resource.get("valueBoolean")
+    return Observation(
+        ref=ref,
+        codes=codes.read(resource.get("code"))[0],
+        effective=elements.choice_span(resource, "effective") or elements.span(resource.get("effectiveInstant")),
+        quantity=float(value) if number else None,  # type: ignore[arg-type]
+        comparator=elements.text(quantity.get("comparator")) if isinstance(quantity, dict) else None,
+        unit=_unit(quantity),
+        flag=flag if isinstance(flag, bool) else None,
+        coded=codes.read(resource.get("valueCodeableConcept"))[0],
+        final=status in ("final", "amended", "corrected", None),
+    )
+
+
+def _unit(quantity: object) -> str | None:
+    if not isinstance(quantity, dict):
+        return None
+    return elements.text(quantity.get("code")) or elements.text(quantity.get("unit"))
+
+
+def answers(resource: Json, ref: str, index: Index) -> Iterator[Answer]:
+    """Answered items of a completed QuestionnaireResponse; `about` names the orders it is tied to."""
+    if resource.get("status") not in ("completed", "amended"):
+        return
+    canonical = elements.text(resource.get("questionnaire")) or ""
+    authored = elements.day(resource.get("authored"))
+    about = [index.key(r) for r in elements.listed(resource.get("basedOn"))]
+    about += [
+        index.key(e.get("valueReference")) for e in elements.listed(resource.get("extension")) if isinstance(e, dict)
+    ]
+    orders = tuple(dict.fromkeys(k for k in about if k))
+    for link_id, value in _items(resource.get("item")):
+        yield Answer(ref, canonical, link_id, value, authored, orders)
+
+
+def _items(items: object, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    for item in elements.listed(items):
+        if not isinstance(item, dict) or depth > 16:
+            continue
+        for answer in elements.listed(item.get("answer")):
+            if isinstance(answer, dict) and (link := elements.text(item.get("linkId"))):
+                yield link, _answer_value(answer)
+                yield from _items(answer.get("item"), depth + 1)
+        yield from _items(item.get("item"), depth + 1)
+
+
+def _answer_value(answer: Mapping[str, Any]) -> bool | float | str | Code | None:
+    for name, value in answer.items():
+        if name == "valueBoolean" and isinstance(value, bool):
+            return value
+        if name in ("valueDecimal", "valueInteger") and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if name == "valueCoding" and isinstance(value, dict):
+            found = codes.read({"coding": [value]})[0]
+            return found[0] if found else None
+        if name in ("valueString", "valueDate", "valueDateTime") and isinstance(value, str):
+            return value
+    return None
+
+
+def patient(resource: Json, ref: str) -> Patient:
+    """Birth date (a range when partial) and administrative gender."""
+    return Patient(ref, elements.span(resource.get("birthDate")), elements.text(resource.get("gender")))
+
+
+def coverage(resource: Json, ref: str, faulty: frozenset[str], index: Index) -> Coverage:
+    """One coverage; the payor's identifiers and names come from Coverage.payor and the Organization it points at."""
+    identifiers: dict[tuple[str, str], None] = {}
+    names: dict[str, None] = {}
+    for payor in elements.listed(resource.get("payor")):
+        if not isinstance(payor, dict):
+            continue
+        organization = index.resolve(payor, within=resource) or {}
+        for identifier in (payor.get("identifier"), *elements.listed(organization.get("identifier"))):
+            if isinstance(identifier, dict) and (value := elements.text(identifier.get("value"))):
+                identifiers[(str(identifier.get("system") or ""), value)] = None
+        for name in (payor.get("display"), organization.get("name"), *elements.listed(organization.get("alias"))):
+            if text := elements.text(name):
+                names[text] = None
+    order = resource.get("order")
+    return Coverage(
+        ref=ref,
+        payor_identifiers=tuple(identifiers),
+        payor_names=tuple(names),
+        status=None if "status" in faulty else elements.text(resource.get("status")) or "active",
+        period=elements.period(resource.get("period")),
+        order=order if isinstance(order, int) and not isinstance(order, bool) else None,
+    )

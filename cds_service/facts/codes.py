@@ -1,0 +1,97 @@
+"""Code systems come in several spellings; this is where they become one.
+
+CPT as URL or OID, HCPCS with http or https, ICD-10-CM with or without dot, CPT with modifiers. Systems that are
+not known keep their URI, so that a client's own table can map their codes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cds_service.policy.case import Code
+
+CPT, HCPCS, ICD10CM, ICD10PCS, SNOMED, LOINC, RXNORM = (
+    "cpt", "hcpcs", "icd-10-cm", "icd-10-pcs", "snomed", "loinc", "rxnorm",
+)  # fmt: skip
+
+URI = {
+    CPT: "http://www.ama-assn.org/go/cpt",
+    HCPCS: "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets",
+    ICD10CM: "http://hl7.org/fhir/sid/icd-10-cm",
+    ICD10PCS: "http://www.cms.gov/Medicare/Coding/ICD10",
+    SNOMED: "http://snomed.info/sct",
+    LOINC: "http://loinc.org",
+    RXNORM: "http://www.nlm.nih.gov/research/umls/rxnorm",
+}
+
+_ALIASES = {
+    "www.ama-assn.org/go/cpt": CPT,
+    "ama-assn.org/go/cpt": CPT,
+    "urn:oid:2.16.840.1.113883.6.12": CPT,
+    "www.cms.gov/medicare/coding/hcpcsreleasecodesets": HCPCS,
+    "www.cms.gov/medicare/coding/medhcpcsgeninfo": HCPCS,
+    "terminology.hl7.org/codesystem/hcpcs-level-ii": HCPCS,
+    "urn:oid:2.16.840.1.113883.6.285": HCPCS,
+    "urn:oid:2.16.840.1.113883.6.14": HCPCS,
+    "hl7.org/fhir/sid/icd-10-cm": ICD10CM,
+    "hl7.org/fhir/sid/icd-10": ICD10CM,
+    "urn:oid:2.16.840.1.113883.6.90": ICD10CM,
+    "www.cms.gov/medicare/coding/icd10": ICD10PCS,
+    "hl7.org/fhir/sid/icd-10-pcs": ICD10PCS,
+    "urn:oid:2.16.840.1.113883.6.4": ICD10PCS,
+    "snomed.info/sct": SNOMED,
+    "urn:oid:2.16.840.1.113883.6.96": SNOMED,
+    "loinc.org": LOINC,
+    "urn:oid:2.16.840.1.113883.6.1": LOINC,
+    "www.nlm.nih.gov/research/umls/rxnorm": RXNORM,
+    "urn:oid:2.16.840.1.113883.6.88": RXNORM,
+}
+_SCHEME = re.compile(r"^https?://")
+_CPT = re.compile(r"^(\d{4}[\dA-Z])(?:[-\s:]?([0-9A-Z]{2}(?:[-,\s][0-9A-Z]{2})*))?$")
+_HCPCS = re.compile(r"^([A-V]\d{4})(?:[-\s:]?([0-9A-Z]{2}(?:[-,\s][0-9A-Z]{2})*))?$")
+
+
+def system_key(uri: str) -> str:
+    """Short key of a code system; the URI itself when it is not one we know. Case and http(s) do not matter."""
+    bare = _SCHEME.sub("", uri.strip().split("|", 1)[0].lower()).rstrip("/")
+    return _ALIASES.get(bare, uri)
+
+
+def normalise(uri: str, code: str) -> tuple[Code, tuple[str, ...]]:
+    """A code in one spelling, and the CPT/HCPCS modifiers that were written into it."""
+    key, text = system_key(uri), code.strip()
+    if key in (CPT, HCPCS):
+        for system, pattern in ((CPT, _CPT), (HCPCS, _HCPCS)):
+            match = pattern.match(text.upper())
+            if match:  # HCPCS level II codes are sent under CPT's system, and the reverse
+                return Code(system, match[1]), tuple(re.split(r"[-,\s]", match[2])) if match[2] else ()
+        return Code(key, text.upper()), ()
+    if key == ICD10CM:
+        bare = text.upper().replace(".", "")
+        return Code(key, f"{bare[:3]}.{bare[3:]}" if len(bare) > 3 else bare), ()
+    return Code(key, text.upper() if key == ICD10PCS else text), ()
+
+
+def codings(concept: Any) -> list[tuple[str, str]]:
+    """(system, code) of a CodeableConcept's codings that have both; anything else is passed over."""
+    found = concept.get("coding") if isinstance(concept, dict) else None
+    return [
+        (c["system"], c["code"])
+        for c in (found if isinstance(found, list) else ())
+        if isinstance(c, dict) and isinstance(c.get("system"), str) and isinstance(c.get("code"), str) and c["code"]
+    ]
+
+
+def read(concept: Any, local: Mapping[Code, Code] | None = None) -> tuple[tuple[Code, ...], tuple[str, ...]]:
+    """Codes and modifiers of a CodeableConcept, local codes mapped by the client's own table as well."""
+    result: dict[Code, None] = {}
+    modifiers: dict[str, None] = {}
+    for system, text in codings(concept):
+        code, extra = normalise(system, text)
+        result[code] = None
+        modifiers.update(dict.fromkeys(extra))
+        if local and code in local:
+            result[local[code]] = None
+    return tuple(result), tuple(modifiers)

@@ -1,0 +1,61 @@
+"""References in any form: relative, absolute, versioned, contained, urn:uuid within a bundle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Json = dict[str, Any]
+_TAIL = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9\-._~:]{1,256})(?:/_history/[^/]+)?/?$")
+
+
+def key_of(reference: str) -> str:
+    """`Type/id` of a relative or absolute, perhaps versioned reference; other forms unchanged."""
+    match = _TAIL.search(reference)
+    return f"{match[1]}/{match[2]}" if match else reference
+
+
+class Index:
+    """Resources by `Type/id` and by fullUrl, so that a reference finds what it points at."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Json] = {}
+        self._alias: dict[str, str] = {}
+
+    def add(self, resource: Json, full_url: object = None) -> None:
+        """Remember a resource under its own id and its entry's fullUrl; the first of two with one id stays."""
+        kind, own = resource.get("resourceType"), resource.get("id")
+        if not isinstance(kind, str) or not isinstance(own, str):
+            if isinstance(full_url, str):
+                self._by_key.setdefault(full_url, resource)
+            return
+        key = f"{kind}/{own}"
+        self._by_key.setdefault(key, resource)
+        if isinstance(full_url, str) and key_of(full_url) != key:
+            self._alias.setdefault(full_url, key)
+
+    def key(self, reference: object) -> str | None:
+        """Normal form of a Reference element (or its text); None when it has no literal reference."""
+        text = reference.get("reference") if isinstance(reference, dict) else reference
+        if not isinstance(text, str) or not text:
+            return None
+        return self._alias.get(text) or key_of(text)
+
+    def resolve(self, reference: object, within: Mapping[str, Any] | None = None) -> Json | None:
+        """The resource a Reference points at, in the resource's own `contained` first."""
+        key = self.key(reference)
+        if key is None:
+            return None
+        if key.startswith("#") and within is not None:
+            contained = within.get("contained")
+            for inner in contained if isinstance(contained, list) else ():
+                if isinstance(inner, dict) and inner.get("id") == key[1:]:
+                    return inner
+            return None
+        return self._by_key.get(key)
+
+    def of_type(self, kind: str) -> Iterable[tuple[str, Json]]:
+        """All known resources of a type, with their references."""
+        prefix = f"{kind}/"
+        return [(k, r) for k, r in self._by_key.items() if k.startswith(prefix)]

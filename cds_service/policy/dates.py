@@ -1,0 +1,49 @@
+"""Three-valued comparison of partial dates, ages and windows."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from datetime import date, timedelta
+
+from cds_service.policy.case import Period
+from cds_service.policy.model import Window
+
+
+def back(day: date, window: Window) -> date:
+    """The day that lies a window before `day`; months keep the day of the month where it exists."""
+    month_index = day.year * 12 + day.month - 1 - (window.months or 0)
+    year, month = divmod(month_index, 12)
+    moved = date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+    return moved - timedelta(days=(window.days or 0) + 7 * (window.weeks or 0))
+
+
+def since(period: Period | None, start: date, day: date) -> bool | None:
+    """Did it happen in [start, day]? None when the period leaves both possible or is unknown."""
+    if period is None:
+        return None
+    earliest, latest = period.start or date.min, period.end or date.max
+    if start <= earliest and latest <= day:
+        return True
+    if latest < start or earliest > day:
+        return False
+    return None
+
+
+def by(period: Period | None, limit: date) -> bool | None:
+    """Did it happen on or before `limit`?"""
+    if period is None:
+        return None
+    if (period.end or date.max) <= limit:
+        return True
+    return False if (period.start or date.min) > limit else None
+
+
+def _years(born: date, day: date) -> int:
+    return day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+
+
+def age_range(birth: Period | None, day: date) -> tuple[int, int] | None:
+    """Fewest and most completed years on `day`; None when the birth date is unknown or after `day`."""
+    if birth is None or birth.start is None or birth.end is None or birth.start > day:
+        return None
+    return max(_years(min(birth.end, day), day), 0), _years(birth.start, day)

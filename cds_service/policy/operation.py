@@ -1,0 +1,259 @@
+"""Derived facts: which orders belong to one operation, its region and approach, its interspaces and vertebrae.
+
+Orders are tied together by requisition, basedOn, encounter, day and body site. Where these do not tell, orders
+of compatible regions are taken as one operation; an add-on that fits two operations is ambiguous, and every
+fact that differs between the two is unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from cds_service.policy.case import Case, Order, Procedure
+from cds_service.policy.model import ProcedureCode
+from cds_service.policy.vocabulary import Vocabulary
+
+PRIMARY_ROLES = frozenset({"fusion", "decompression", "arthroplasty", "fracture-fixation"})
+_REGION_LETTERS = {"c": "cervical", "t": "thoracic", "l": "lumbar", "s": "sacral"}
+_REGION_SIZE = {"c": 7, "t": 12, "l": 5, "s": 1}
+_REGION_WORDS = re.compile(r"\b(cervical|thoracic|lumbar|sacral)\b", re.IGNORECASE)
+_LEVELS = re.compile(
+    r"\b([CTLS])\s?(\d{1,2})\s?(?:-|/|\u2013|to|through|thru)\s?([CTLS])?\s?(\d{1,2})\b", re.IGNORECASE
+)
+_BODY_REGIONS = {
+    "122494005": "cervical",
+    "122495006": "thoracic",
+    "122496007": "lumbar",
+    "54735007": "sacral",
+}  # fmt: skip - SNOMED CT structures of the four spine regions
+
+Count = tuple[int, int | None]  # fewest and most; None is open
+
+
+class Levels(NamedTuple):
+    """A named span of levels such as C4-C6, as positions from C1 = 1 down."""
+
+    top: int
+    bottom: int
+
+    @property
+    def interspaces(self) -> int:
+        """Disc spaces between the two levels."""
+        return self.bottom - self.top
+
+
+def _position(letter: str, number: int) -> int | None:
+    offset = {"c": 0, "t": 7, "l": 19, "s": 24}[letter]
+    return offset + number if 1 <= number <= _REGION_SIZE[letter] else None
+
+
+def named_levels(texts: Iterable[str]) -> Levels | None:
+    """The span of levels that texts name (the widest, when several overlap or touch); None when none is named."""
+    spans = []
+    for text in texts:
+        for first, top, second, bottom in _LEVELS.findall(text):
+            start = _position(first.lower(), int(top))
+            end = _position((second or first).lower(), int(bottom))
+            if start is not None and end is not None and end > start:
+                spans.append(Levels(start, end))
+    return Levels(min(s.top for s in spans), max(s.bottom for s in spans)) if spans else None
+
+
+def named_regions(order: Order) -> frozenset[str]:
+    """Regions from the body site (code, words or levels) of an order."""
+    found = {_BODY_REGIONS[c.code] for c in order.body_sites if c.code in _BODY_REGIONS}
+    for text in order.body_site_texts:
+        found.update(word.lower() for word in _REGION_WORDS.findall(text))
+        found.update(_REGION_LETTERS[m[0].lower()] for m in _LEVELS.findall(text))
+    return frozenset(found)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An order with what its code means."""
+
+    order: Order
+    entry: ProcedureCode | None
+
+    @cached_property
+    def regions(self) -> frozenset[str]:
+        """Regions the order itself names; empty when it does not say."""
+        return frozenset(self.entry.region if self.entry else ()) or named_regions(self.order)
+
+    @property
+    def primary(self) -> bool:
+        """True for a procedure that stands by itself."""
+        return self.entry is not None and self.entry.role in PRIMARY_ROLES and not self.entry.add_on
+
+
+def _linked(a: Order, b: Order) -> bool | None:
+    """True or False where the orders say whether they belong together; None where they do not."""
+    if a.ref in b.based_on or b.ref in a.based_on:
+        return True
+    if a.requisition and b.requisition:
+        return a.requisition == b.requisition
+    if a.based_on and b.based_on:
+        return bool(set(a.based_on) & set(b.based_on))
+    if a.encounter and b.encounter and a.encounter != b.encounter:
+        return False
+    if a.occurrence and b.occurrence and a.occurrence != b.occurrence:
+        return False
+    return None
+
+
+def _compatible(a: frozenset[str], b: frozenset[str]) -> bool:
+    return not a or not b or bool(a & b)
+
+
+def _together(a: Placed, b: Placed) -> bool:
+    linked = _linked(a.order, b.order)
+    if linked is None:
+        return _compatible(a.regions, b.regions) and _compatible(named_regions(a.order), named_regions(b.order))
+    return linked
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: its primaries, the orders surely in it, and those that may be."""
+
+    primaries: tuple[Placed, ...]
+    sure: tuple[Placed, ...] = ()
+    maybe: tuple[Placed, ...] = ()
+
+    @cached_property
+    def members(self) -> tuple[Placed, ...]:
+        """Primaries and sure members."""
+        return self.primaries + self.sure
+
+    @cached_property
+    def regions(self) -> frozenset[str]:
+        """Regions of the primaries; where they do not say, those of the other members."""
+        named = frozenset().union(*(p.regions for p in self.primaries))
+        return named or frozenset().union(*(p.regions for p in self.sure))
+
+    @cached_property
+    def approaches(self) -> frozenset[str]:
+        """Approaches of the primaries."""
+        return frozenset(a for p in self.primaries if p.entry for a in p.entry.approach)
+
+    @cached_property
+    def roles(self) -> frozenset[str]:
+        """Roles of the primaries."""
+        return frozenset(p.entry.role for p in self.primaries if p.entry)
+
+    @cached_property
+    def interspaces(self) -> Count | None:
+        """Fused interspaces as (fewest, most); None when the operation fuses nothing."""
+        texts = [t for m in self.members for t in (*m.order.body_site_texts, *m.order.texts)]
+        fusions = [m for m in self.members if m.entry and m.entry.role == "fusion"]
+        if any(m.entry and m.entry.role == "fusion" for m in self.maybe):
+            return (1, None)
+        return count_interspaces([(m.entry, m.order.units) for m in fusions if m.entry], named_levels(texts))
+
+
+def count_interspaces(fusions: list[tuple[ProcedureCode, int | None]], levels: Levels | None) -> Count | None:
+    """Interspaces of one operation: 1 + add-on units, per family; families must agree, and so must named levels."""
+    if not fusions:
+        return None
+    spans = [e.segments for e, _ in fusions if e.segments]
+    if spans:
+        return (max(s[0] for s in spans) - 1, max(s[1] for s in spans) - 1)
+    if any(units is None for _, units in fusions):
+        return (1, None)
+    families: dict[str | None, int] = {}
+    for entry, units in fusions:
+        count = (units or 0) if entry.add_on else 1
+        families[entry.family] = families.get(entry.family, 0) + count
+    counts = set(families.values())
+    if levels is not None:
+        counts.add(levels.interspaces)
+    if len(counts) > 1:
+        return (1, None)
+    only = max(counts.pop(), 1)
+    return (only, only)
+
+
+@dataclass(frozen=True)
+class Operations:
+    """All operations of a case, and to which an order may belong."""
+
+    placed: dict[str, Placed]
+    groups: tuple[Operation, ...]
+    _home: dict[str, tuple[int, ...]]
+
+    def of(self, order: Order) -> tuple[Operation, ...]:
+        """The operations an order may belong to; one of its own when it fits none."""
+        home = self._home.get(order.ref, ())
+        if home:
+            return tuple(self.groups[i] for i in home)
+        return (Operation((), (self.placed[order.ref],)),)
+
+
+def _candidates(item: Placed, groups: list[list[Placed]]) -> tuple[int, ...]:
+    links = [[_linked(item.order, p.order) for p in group] for group in groups]
+    certain = tuple(i for i, link in enumerate(links) if True in link)
+    if certain:
+        return certain
+    fitting = [
+        i
+        for i, (group, link) in enumerate(zip(groups, links, strict=True))
+        if False not in link
+        and _compatible(item.regions, frozenset().union(*(p.regions for p in group)))
+        and _compatible(named_regions(item.order), frozenset().union(*(named_regions(p.order) for p in group)))
+    ]
+    if item.entry and item.entry.requires and len(fitting) > 1:
+        needed = set(item.entry.requires)
+        exact = [i for i in fitting if any(c.code in needed for p in groups[i] for c in p.order.codes)]
+        fitting = exact or fitting
+    return tuple(fitting)
+
+
+def operations_of(case: Case, vocabulary: Vocabulary) -> Operations:
+    """Sort the orders of a case into operations; the result does not depend on the order of the orders."""
+    placed = [Placed(o, vocabulary.procedure(o.codes)) for o in sorted(case.orders, key=lambda o: o.ref)]
+    groups: list[list[Placed]] = []
+    for item in (p for p in placed if p.primary):
+        joined = [g for g in groups if any(_together(item, p) for p in g)]
+        merged = [item, *(p for g in joined for p in g)]
+        groups = [g for g in groups if g not in joined] + [merged]
+    homes: dict[str, tuple[int, ...]] = {p.order.ref: (i,) for i, g in enumerate(groups) for p in g}
+    others = [p for p in placed if not p.primary]
+    homes.update({p.order.ref: _candidates(p, groups) for p in others})
+    built = tuple(
+        Operation(
+            tuple(g),
+            tuple(p for p in others if homes[p.order.ref] == (i,)),
+            tuple(p for p in others if i in homes[p.order.ref] and len(homes[p.order.ref]) > 1),
+        )
+        for i, g in enumerate(groups)
+    )
+    return Operations({p.order.ref: p for p in placed}, built, homes)
+
+
+@dataclass(frozen=True)
+class PastOperation:
+    """Spine procedures of one day in the history."""
+
+    procedures: tuple[Procedure, ...]
+    interspaces: Count | None
+    regions: frozenset[str]
+
+
+def past_operations(case: Case, vocabulary: Vocabulary) -> tuple[PastOperation, ...]:
+    """The history's spine operations: procedures of the same day and of compatible regions."""
+    by_day: dict[object, list[tuple[Procedure, ProcedureCode]]] = {}
+    for procedure in sorted(case.procedures, key=lambda p: p.ref):
+        entry = vocabulary.procedure(procedure.codes)
+        if entry is not None and procedure.done is not False:
+            by_day.setdefault(procedure.performed, []).append((procedure, entry))
+    result = []
+    for items in by_day.values():
+        fusions = [(e, 1) for _, e in items if e.role == "fusion"]
+        levels = named_levels(t for p, _ in items for t in p.texts)
+        regions = frozenset(r for _, e in items for r in e.region)
+        result.append(PastOperation(tuple(p for p, _ in items), count_interspaces([*fusions], levels), regions))
+    return tuple(result)

@@ -1,0 +1,105 @@
+"""What criteria see: the case with its derived facts, from the point of view of one judged order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from typing import NamedTuple
+
+from cds_service.policy.case import Case, Order
+from cds_service.policy.logic import NOT_MET, UNKNOWN, Outcome
+from cds_service.policy.model import Criterion
+from cds_service.policy.operation import Operation, Operations, PastOperation, operations_of, past_operations
+from cds_service.policy.trace import Evidence, Missing, Trace
+from cds_service.policy.vocabulary import Vocabulary
+
+
+class Result(NamedTuple):
+    """What one operator found."""
+
+    outcome: Outcome
+    evidence: tuple[Evidence, ...] = ()
+    missing: tuple[Missing, ...] = ()
+
+
+class Facts:
+    """A case with facts derived once and shared by all orders and policies of the call."""
+
+    def __init__(self, case: Case, vocabulary: Vocabulary) -> None:
+        self.case = case
+        self.vocabulary = vocabulary
+        self._matches: dict[tuple[str, str], str | None] = {}
+
+    @cached_property
+    def operations(self) -> Operations:
+        """Orders sorted into operations."""
+        return operations_of(self.case, self.vocabulary)
+
+    @cached_property
+    def past(self) -> tuple[PastOperation, ...]:
+        """Spine operations of the history."""
+        return past_operations(self.case, self.vocabulary)
+
+    def matches(self, order: Order, value_set: str) -> str | None:
+        """How an order belongs to a set; remembered, because many rules ask the same."""
+        key = (order.ref, value_set)
+        if key not in self._matches:
+            self._matches[key] = self.vocabulary.matches(order, value_set)
+        return self._matches[key]
+
+
+@dataclass
+class View:
+    """One judged order within the facts; remembers each criterion of one policy version."""
+
+    facts: Facts
+    order: Order
+    day: date
+    judge: Callable[[Order], str | None]
+    policy: str = ""
+    done: dict[str, Trace] = field(default_factory=dict)
+
+    @property
+    def case(self) -> Case:
+        """The case."""
+        return self.facts.case
+
+    @cached_property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations the order may belong to."""
+        return self.facts.operations.of(self.order)
+
+    @cached_property
+    def basket_complete(self) -> str:
+        """Empty when an order that is not seen does not exist; else why that cannot be said."""
+        drafts = self.case.source("orders")
+        if not drafts.complete:
+            return ", ".join(drafts.unusable) + " could not be read" if drafts.unusable else "orders could not be read"
+        active = self.case.source("active-orders")
+        own_primary = any(p.order.draft for o in self.operations for p in o.primaries)
+        return "" if active.complete or own_primary else "active orders could not be read"
+
+
+def unavailable(criterion: Criterion, source: str, why: str) -> Missing:
+    """Information that could not be read."""
+    return Missing(_wanted(criterion), source, why)
+
+
+def _wanted(criterion: Criterion) -> str:
+    return criterion.ask.question if criterion.ask else criterion.text
+
+
+def absent(view: View, criterion: Criterion, *sources: str) -> Result:
+    """Nothing was found: not met only if the criterion says so and every source was read or empty."""
+    for name in sources:
+        source = view.case.source(name)
+        if not source.complete:
+            which = ", ".join(source.unusable)
+            why = f"could not be read: {which}" if which else f"could not be read ({source.detail or 'not supplied'})"
+            return Result(UNKNOWN, (), (unavailable(criterion, name, why),))
+    if criterion.when_absent == "not-met":
+        return Result(NOT_MET)
+    state = "nothing recorded" if all(view.case.source(s).state == "empty" for s in sources) else "not documented"
+    return Result(UNKNOWN, (), tuple(Missing(_wanted(criterion), s, state) for s in sources))

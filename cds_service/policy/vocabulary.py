@@ -1,0 +1,124 @@
+"""The compiled vocabulary: value sets with their terms, and what procedure codes mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cds_service.policy.case import Code, Order
+from cds_service.policy.model import ProcedureCode, SetCode, SetPrefix, ValueSet
+
+# A term is not a mention when its own clause denies it: "no BMP", "without rhBMP-2", "BMP not used".
+_DENIED_BEFORE = re.compile(
+    r"\b(?:no|not|non|without|never|avoid(?:ing)?|instead of|rather than|declin\w+|refus\w+|excluding|contraindicat\w+"
+    r"|allerg\w+ to|do not use|free of)\b(?:\W+\w+){0,4}\W*$",
+    re.IGNORECASE,
+)
+_DENIED_AFTER = re.compile(
+    r"^\W*(?:(?:is|was|are|were|will be|to be)\W+)?(?:not|never|contraindicated|declined|refused|avoided|omitted)\b",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(r"[.;:\n]|,(?!\d)|\b(?:but|however)\b", re.IGNORECASE)
+
+
+def _clauses(text: str) -> Iterable[str]:
+    return _CLAUSE.split(text)
+
+
+@dataclass(frozen=True)
+class CodeSet:
+    """A value set, flattened: codes, prefixes by system, and one expression for all its terms."""
+
+    id: str
+    title: str
+    codes: Mapping[Code, SetCode]
+    prefixes: Mapping[str, tuple[SetPrefix, ...]]
+    expression: re.Pattern[str] | None = None
+
+    def find(self, code: Code) -> SetCode | SetPrefix | None:
+        """The member that a normalised code matches, or None."""
+        member = self.codes.get(code)
+        if member is not None:
+            return member
+        for prefix in self.prefixes.get(code.system, ()):
+            if code.code.startswith(prefix.prefix):
+                return prefix
+        return None
+
+    def first(self, codes: Iterable[Code]) -> tuple[Code, SetCode | SetPrefix] | None:
+        """The first of `codes` that is a member, with the member."""
+        for code in codes:
+            member = self.find(code)
+            if member is not None:
+                return code, member
+        return None
+
+    def named_in(self, texts: Iterable[str]) -> str | None:
+        """The term by which a text names a member (our own spelling is not assumed), negated mentions left out."""
+        if self.expression is None:
+            return None
+        for text in texts:
+            for clause in _clauses(text):
+                for match in self.expression.finditer(clause):
+                    before, after = clause[: match.start()], clause[match.end() :]
+                    if not _DENIED_BEFORE.search(before) and not _DENIED_AFTER.search(after):
+                        return match.group(0)
+        return None
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Value sets by id, and procedures by code."""
+
+    sets: Mapping[str, CodeSet]
+    procedures: Mapping[Code, ProcedureCode]
+
+    def procedure(self, codes: tuple[Code, ...]) -> ProcedureCode | None:
+        """The catalogue entry of the first known code."""
+        for code in codes:
+            entry = self.procedures.get(code)
+            if entry is not None:
+                return entry
+        return None
+
+    def matches(self, order: Order, value_set: str) -> str | None:
+        """How an order belongs to a set: its code, or the term its own text uses; None when it does not."""
+        members = self.sets[value_set]
+        hit = members.first(order.codes)
+        if hit is not None:
+            return str(hit[0])
+        return f"text: {term}" if (term := members.named_in(order.texts)) else None
+
+    def label(self, code: Code) -> str:
+        """Our own label of a procedure code, empty when the catalogue does not have it."""
+        entry = self.procedures.get(code)
+        return entry.label if entry else ""
+
+
+def _flatten(sets: Mapping[str, ValueSet], set_id: str, seen: frozenset[str] = frozenset()) -> list[ValueSet]:
+    if set_id in seen or set_id not in sets:
+        return []
+    value_set = sets[set_id]
+    below = [s for i in value_set.includes for s in _flatten(sets, i, seen | {set_id})]
+    return [value_set, *below]
+
+
+def _compile(sets: Mapping[str, ValueSet], set_id: str) -> CodeSet:
+    parts = _flatten(sets, set_id)
+    codes = {Code(c.system, c.code): c for part in reversed(parts) for c in part.codes}
+    prefixes: dict[str, list[SetPrefix]] = {}
+    for part in parts:
+        for prefix in part.prefixes:
+            prefixes.setdefault(prefix.system, []).append(prefix)
+    words = [rf"(?<!\w){re.escape(t)}(?!\w)" for part in parts for t in part.terms]
+    words += [f"(?:{p})" for part in parts for p in part.patterns]
+    # Longest first, so that the more specific prefix gives its label and region.
+    ordered = {s: tuple(sorted(p, key=lambda x: -len(x.prefix))) for s, p in prefixes.items()}
+    expression = re.compile("|".join(words), re.IGNORECASE) if words else None
+    return CodeSet(set_id, sets[set_id].title, codes, ordered, expression)
+
+
+def compile_vocabulary(sets: Mapping[str, ValueSet], procedures: Mapping[Code, ProcedureCode]) -> Vocabulary:
+    """Flatten every value set once, at load."""
+    return Vocabulary({i: _compile(sets, i) for i in sets}, dict(procedures))
