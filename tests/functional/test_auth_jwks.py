@@ -12,12 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import requests
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from cds_service.auth.clients import Client, Clients
 from cds_service.auth.issue import public_jwk, sign_token
 from cds_service.auth.jwk import Key
-from cds_service.auth.jwks_fetch import JwksUnavailableError, fetch_jwks
+from cds_service.auth.jwks_fetch import JwksUnavailableError, _session, fetch_jwks
 from cds_service.auth.keys import KeyRing, KeySource
 from cds_service.auth.refusal import Reason, Refused
 from cds_service.auth.replay import MemoryReplay
@@ -292,7 +293,9 @@ def drip(server: JwksServer, first: bytes) -> Answer:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         try:
             handler.wfile.write(first)
-            while not server.stopped.wait(0.2):
+            for _ in range(30):
+                if server.stopped.wait(0.2):
+                    return
                 handler.wfile.write(b" ")
         except OSError:
             pass  # the client hung up, which is what is wanted
@@ -301,10 +304,11 @@ def drip(server: JwksServer, first: bytes) -> Answer:
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+BODY = HEAD + b"Content-Length: 9999\r\n\r\n{"
 
 
 @pytest.mark.parametrize(
-    "first", [b"", b"HTTP/1.1 200 OK\r\nX-Slow: ", HEAD + b"Content-Length: 9999\r\n\r\n{"],
+    "first", [b"", b"HTTP/1.1 200 OK\r\nX-Slow: ", BODY],
     ids=["status line", "header", "body"],
 )  # fmt: skip
 def test_dripping_server_holds_no_caller_beyond_two_seconds(first: bytes, server: JwksServer, clock: Clock) -> None:
@@ -313,11 +317,20 @@ def test_dripping_server_holds_no_caller_beyond_two_seconds(first: bytes, server
     started = time.monotonic()
     assert keys.find("k") == ()
     assert 1.8 < time.monotonic() - started < 2.4
-    # Later callers do not wait for it at all, and no second thread is started.
+    # Later callers do not wait for it at all, and nobody joins or doubles a fetch that hangs.
+    clock.time += 31 if first != BODY else 0
     started = time.monotonic()
     assert [keys.find("k") for _ in range(20)] == [()] * 20
     assert time.monotonic() - started < 0.5
     assert len(server.requests) == 1
+
+
+def test_dripping_body_ends_the_fetch(server: JwksServer) -> None:
+    server.answer = drip(server, BODY)
+    started = time.monotonic()
+    with pytest.raises(JwksUnavailableError, match=r"slower than 2\.0 s"):
+        fetch_jwks(server.url, loopback_http=True)
+    assert 1.8 < time.monotonic() - started < 2.6
 
 
 def huge(handler: BaseHTTPRequestHandler) -> None:
@@ -390,15 +403,17 @@ def test_unusable_keys_are_left_out_and_the_rest_counts(server: JwksServer) -> N
     assert [key.kid for key in fetch_jwks(server.url, loopback_http=True).keys] == [good["kid"]]
 
 
+@pytest.mark.parametrize("loopback", [False, True])
 def test_credentials_of_the_account_are_not_sent(
-    server: JwksServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    loopback: bool, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login someone password secret\n")
+    netrc.write_text("machine ehr.example.org login someone password secret\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    server.publish(KEY)
-    fetch_jwks(server.url, loopback_http=True)
-    assert "Authorization" not in server.requests[0][1]
+    request = requests.Request("GET", "https://ehr.example.org/jwks.json")
+    assert "Authorization" in requests.Session().prepare_request(request).headers
+    with _session(loopback) as session:
+        assert "Authorization" not in session.prepare_request(request).headers
 
 
 def test_listed_jku_is_used_as_the_url(server: JwksServer, clock: Clock) -> None:

@@ -418,6 +418,18 @@ def test_tolerated_headers(changes: dict[str, Any], world: World) -> None:
     assert world.verify(header(**changes)(world)).id == "ehr"
 
 
+def test_key_declared_for_one_algorithm_serves_no_other(world: World) -> None:
+    jwk = {**public_jwk(world.rsa), "kid": "rsa"}
+    client = Client(id="c", name="C", issuer=ISSUER, jwks={"keys": [jwk]})
+    verifier = Verifier(Clients((client,)), public_url=PUBLIC_URL, replay=MemoryReplay(), now=lambda: NOW)
+    other = world.token(world.header(alg="PS384", kid="rsa"), signer=sign("PS384", world.rsa))
+    with pytest.raises(Refused) as caught:
+        verifier.verify(other, PATH)
+    assert caught.value.reason is Reason.KEY_MISFIT
+    declared = world.token(world.header(alg="RS384", kid="rsa"), signer=sign("RS384", world.rsa))
+    assert verifier.verify(declared, PATH) is client
+
+
 def test_scheme_is_case_insensitive(world: World) -> None:
     assert world.verify(world.token().replace("Bearer", "bearer")).id == "ehr"
 
