@@ -19,11 +19,14 @@ _DENIED_AFTER = re.compile(
     r"^\W*(?:(?:is|was|are|were|will be|to be)\W+)?(?:not|never|contraindicated|declined|refused|avoided|omitted)\b",
     re.IGNORECASE,
 )
-_CLAUSE = re.compile(r"[.;:\n]|,(?!\d)|\b(?:but|however)\b", re.IGNORECASE)
+# Where a denial ends: it reaches neither over a comma nor into the next sentence.
+_BOUNDARY = re.compile(r"[;:\n]|[.,](?!\d)|\b(?:but|however|and use)\b", re.IGNORECASE)
 
 
-def _clauses(text: str) -> Iterable[str]:
-    return _CLAUSE.split(text)
+def _denied(text: str, start: int, end: int) -> bool:
+    before = _BOUNDARY.split(text[:start])[-1]
+    after = _BOUNDARY.split(text[end:], maxsplit=1)[0]
+    return bool(_DENIED_BEFORE.search(before) or _DENIED_AFTER.search(after))
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,9 @@ class CodeSet:
         if self.expression is None:
             return None
         for text in texts:
-            for clause in _clauses(text):
-                for match in self.expression.finditer(clause):
-                    before, after = clause[: match.start()], clause[match.end() :]
-                    if not _DENIED_BEFORE.search(before) and not _DENIED_AFTER.search(after):
-                        return match.group(0)
+            for match in self.expression.finditer(text):
+                if not _denied(text, match.start(), match.end()):
+                    return match.group(0)
         return None
 
 

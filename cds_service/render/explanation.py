@@ -1,0 +1,198 @@
+"""The explanation of a determination in nine parts, filled from policy, trace and case; no patient identity in it.
+
+The document is self-contained: it still reads the same after the policy has changed. Ages, never dates;
+codes and our own labels, never free text of the chart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime
+from typing import Any
+
+from cds_service.determination.decide import Decider, OrderResult
+from cds_service.policy import dates
+from cds_service.policy.compile import CompiledVersion
+from cds_service.policy.evaluate import Verdict
+from cds_service.policy.model import ContentSource, ItemWording, Looked, Passage
+from cds_service.policy.trace import Trace
+from cds_service.render.cards import DISCLAIMER, Context, RenderedCard, covered_lines, operation_phrase, option_text
+
+Json = dict[str, Any]
+TITLES = (
+    "Finding",
+    "What the policy and the guideline say",
+    "Why this case does not meet the criteria",
+    "Covered alternatives",
+    "Critical distinction",
+    "Why single studies do not override the guideline",
+    "Clinical context",
+    "Common pitfall",
+    "Recommendation, references and review status",
+)
+_FOUND = {"met": "found", "not-met": "absent", "unknown": "not documented"}
+
+
+def explain(
+    rendered: RenderedCard, decider: Decider, results: tuple[OrderResult, ...], context: Context, now: datetime
+) -> Json:
+    """The document for one card: `parts` (each with clinician and patient text), criteria, sources, review status.
+
+    Shape: {"headline", "region", "parts": [{"title", "clinician": [str], "patient": [str]}], "criteria": trace,
+    "references": [...], "policy": {...}, "disclaimer", "created"}.
+    """
+    verdict = rendered.verdict
+    assert verdict is not None
+    folder = decider.rulebook.folders.get(verdict.version.policy.id)
+    words = (folder.card.orders.get(verdict.item.id) if folder else None) or ItemWording()
+    operations = decider.evaluator.facts.operations.of(verdict.order)
+    regions = {r for o in operations for r in o.regions}
+    texts = _Passages(words, regions)
+    headline = rendered.card["summary"]
+    outcome = {"clinician": [f"{headline}."], "patient": [_patient_headline(verdict, operation_phrase(operations))]}
+    parts = [
+        outcome,
+        texts.part(words.rationale, _because(verdict)),
+        _criteria_part(rendered, verdict),
+        _alternatives(rendered, results, decider),
+        texts.part(words.distinction, _both(f"The finding is about this {operation_phrase(operations)}.")),
+        texts.part(
+            words.single_studies,
+            _both("A policy weighs all studies together; one study does not change it until its publisher reviews it."),
+        ),
+        _context(words.context, verdict, decider),
+        texts.part(words.pitfall, _both("That a billing code exists does not establish medical necessity.")),
+        texts.part(words.recommendation, _recommendation(rendered)),
+    ]
+    return {
+        "card": rendered.card["uuid"],
+        "created": now.isoformat(timespec="seconds"),
+        "headline": headline,
+        "kind": rendered.kind,
+        "operation": operation_phrase(operations),
+        "parts": [{"number": n, "title": t, **p} for n, (t, p) in enumerate(zip(TITLES, parts, strict=True), 1)],
+        "criteria": _public_trace(verdict.trace),
+        "missing": [{"text": m.text, "source": m.source, "state": m.state} for m in verdict.missing],
+        "references": list(_references(verdict.version)),
+        "policy": _policy(verdict.version, context, decider.case.day(verdict.order)),
+        "related": list(words.related),
+        "disclaimer": DISCLAIMER,
+    }
+
+
+def _both(text: str) -> Json:
+    return {"clinician": [text], "patient": [text]}
+
+
+class _Passages:
+    def __init__(self, words: ItemWording, regions: set[str]) -> None:
+        self.words, self.regions = words, regions
+
+    def part(self, passages: Iterable[Passage], default: Json) -> Json:
+        fitting = [p.text for p in passages if not p.regions or self.regions & set(p.regions)]
+        if not fitting:
+            return default
+        return {"clinician": [t.clinician for t in fitting], "patient": [t.patient or t.clinician for t in fitting]}
+
+
+def _patient_headline(verdict: Verdict, operation: str) -> str:
+    name = verdict.item.item.patient_label or verdict.item.item.label.lower()
+    return {
+        "not-supported": f"The health plan's policy does not support {name} in this {operation}.",
+        "needs-information": f"The health plan's policy needs more information about {name} in this {operation}.",
+    }.get(verdict.outcome, f"The guideline makes no recommendation for {name} in this {operation}.")
+
+
+def _because(verdict: Verdict) -> Json:
+    return {"clinician": [verdict.because], "patient": [verdict.because_patient or verdict.because]}
+
+
+def _criteria_part(rendered: RenderedCard, verdict: Verdict) -> Json:
+    lines = [f"{t.text.rstrip('.')}: {t.outcome.value.replace('-', ' ')}." for t in _leaves(verdict.trace) if t.text]
+    reason = [verdict.because, *dict.fromkeys(lines)]
+    ordered = rendered.flagged.ordered if rendered.flagged else ()
+    if ordered:
+        reason.append("Graft is already provided for: " + ", ".join(option_text(o) for o in ordered) + ".")
+    return {"clinician": reason, "patient": [verdict.because_patient or verdict.because]}
+
+
+def _leaves(trace: Trace) -> Iterator[Trace]:
+    for node in trace.walk():
+        if not node.children and node.op not in ("rules", "rule", "otherwise", "given", "always"):
+            yield node
+
+
+def _alternatives(rendered: RenderedCard, results: tuple[OrderResult, ...], decider: Decider) -> Json:
+    covered = [f"Already covered: {line}." for line in covered_lines(results, decider)]
+    offered = [f"Covered option: {option_text(o)}." for o in (rendered.flagged.offered if rendered.flagged else ())]
+    lines = covered + offered or ["The policy names no covered alternative for this case."]
+    return {"clinician": lines, "patient": lines}
+
+
+def _context(looked: Iterable[Looked], verdict: Verdict, decider: Decider) -> Json:
+    """Which risk factors were looked for, and whether each was found, absent, or not documented."""
+    view = decider.evaluator.view(verdict.version, verdict.order)
+    clinician, patient = [], []
+    years = dates.age_range(decider.case.patient.birth if decider.case.patient else None, view.day)
+    if years:
+        age = str(years[0]) if years[0] == years[1] else f"{years[0]} to {years[1]}"
+        clinician.append(f"Age: {age} years.")
+        patient.append(f"Age: {age} years.")
+    for item in looked:
+        check = verdict.version.checks.get(item.criterion)
+        if check is not None:
+            state = _FOUND[check(view).outcome.value]
+            clinician.append(f"{item.label}: {state}.")
+            patient.append(f"{item.patient_label or item.label}: {state}.")
+    note = "What is not documented is not taken as absent."
+    return {"clinician": [*clinician, note], "patient": [*patient, note]}
+
+
+def _recommendation(rendered: RenderedCard) -> Json:
+    if rendered.flagged and rendered.flagged.removable:
+        text = "Remove the order, or replace it by a covered option; the other orders stand as they are."
+    elif rendered.kind == "missing":
+        text = "Add the information named above; the outcome follows from it."
+    else:
+        text = "Review the order with the plan's policy at hand."
+    return {"clinician": [text], "patient": ["Talk with your care team about the options named above."]}
+
+
+def _public_trace(trace: Trace) -> Json:
+    """The trace without references to the patient."""
+    node = trace.to_json()
+    _strip(node)
+    return node
+
+
+def _strip(node: Json) -> None:
+    for item in node.get("evidence", []):
+        if item["ref"].startswith("Patient/"):
+            item["ref"] = "the patient's record"
+    for child in node.get("children", []):
+        _strip(child)
+
+
+def _references(version: CompiledVersion) -> Iterator[Json]:
+    for key, source in version.version.sources.items():
+        yield {"id": key, **_source(source)}
+
+
+def _source(source: ContentSource) -> Json:
+    return source.model_dump(mode="json", exclude_none=True)
+
+
+def _policy(version: CompiledVersion, context: Context, day: date) -> Json:
+    review = version.version.review
+    return {
+        "id": version.policy.id,
+        "title": version.policy.title,
+        "short_title": version.policy.short_title,
+        "publisher": version.policy.publisher,
+        "version": version.version.version,
+        "notice": version.policy.notice,
+        "review": review.status,
+        "note": context.shown(version),
+        "last_confirmed_on": version.version.last_confirmed_on.isoformat(),
+        "applied_as_of": str(day.year),
+    }
