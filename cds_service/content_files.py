@@ -21,7 +21,7 @@ def read_files(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         raise ConfigurationError(f"the cards folder {folder} does not exist. Set CDS_CARDS or --cards to a folder.")
     files = {}
-    for path in sorted(folder.rglob("*.yaml")):
+    for path in sorted(p for p in folder.rglob("*.y*ml") if p.suffix in (".yaml", ".yml")):
         try:
             files[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
 from cds_service.errors import ContentError
+from cds_service.policy.check_files import card, cases, payers, unknown
 from cds_service.policy.content import Content
 from cds_service.policy.model import (
     OPERATORS,
@@ -31,31 +31,22 @@ def check(content: Content) -> list[ContentError]:
     errors: list[ContentError] = []
     for name, document in content.documents.items():
         if name.startswith("value_sets/"):
-            stem = name.removeprefix("value_sets/").removesuffix(".yaml")
-            value_set = (
-                content.value_sets.get(str(document.data.get("id", ""))) if isinstance(document.data, dict) else None
-            )
-            if value_set is not None:
-                errors += _value_set(value_set, stem, content, document)
+            errors += _value_set_file(name, content, document)
+    errors += payers(content)
     for folder in content.policies.values():
         for name, source in folder.documents.items():
             if name.endswith("/policy.yaml"):
                 errors += _PolicyCheck(folder.policy, content, source).run()
-        card = next((d for n, d in folder.documents.items() if n.endswith("/card.yaml")), None)
-        items = {i for v in folder.policy.versions for i in v.orders}
-        if card is not None:
-            for item in folder.card.orders:
-                if item not in items:
-                    errors.append(card.error(("orders", item), *_unknown("item", item, items)))
+        errors += card(folder)
+        errors += cases(folder, content)
     return errors
 
 
-def _unknown(what: str, name: str, known: Any) -> tuple[str, str]:
-    near = get_close_matches(name, list(known), 1)
-    return (
-        f"there is no {what} '{name}'.",
-        f"Did you mean '{near[0]}'?" if near else f"Add it or name an existing {what}.",
-    )
+def _value_set_file(name: str, content: Content, document: Document) -> Iterator[ContentError]:
+    stem = name.removeprefix("value_sets/").removesuffix(".yaml")
+    value_set = content.value_sets.get(str(document.data.get("id", ""))) if isinstance(document.data, dict) else None
+    if value_set is not None:
+        yield from _value_set(value_set, stem, content, document)
 
 
 def _value_set(value_set: ValueSet, stem: str, content: Content, document: Document) -> Iterator[ContentError]:
@@ -65,17 +56,47 @@ def _value_set(value_set: ValueSet, stem: str, content: Content, document: Docum
         yield document.error((), f"the value set '{value_set.id}' is empty.", "Add codes, prefixes, terms or includes.")
     for index, included in enumerate(value_set.includes):
         if included not in content.value_sets:
-            yield document.error(("includes", index), *_unknown("value set", included, content.value_sets))
+            yield document.error(("includes", index), *unknown("value set", included, content.value_sets))
     for index, pattern in enumerate(value_set.patterns):
         try:
             re.compile(pattern)
         except re.error as error:
             yield document.error(("patterns", index), f"not a regular expression: {error}.", "Correct it.")
+    if value_set.id in _included(value_set, content):
+        yield document.error(("includes",), f"the value set '{value_set.id}' includes itself.", "Break the circle.")
     seen: set[tuple[str, str]] = set()
     for index, code in enumerate(value_set.codes):
         if (code.system, code.code) in seen:
             yield document.error(("codes", index), f"the code {code.code} is here twice.", "Keep one of them.")
         seen.add((code.system, code.code))
+        yield from _spelling(document, ("codes", index, "code"), code.system, code.code)
+    for index, prefix in enumerate(value_set.prefixes):
+        yield from _spelling(document, ("prefixes", index, "prefix"), prefix.system, prefix.prefix)
+
+
+def _included(value_set: ValueSet, content: Content) -> set[str]:
+    """Everything a value set includes, at any depth."""
+    found: set[str] = set()
+    ahead = list(value_set.includes)
+    while ahead:
+        name = ahead.pop()
+        if name not in found and name in content.value_sets:
+            found.add(name)
+            ahead += content.value_sets[name].includes
+    return found
+
+
+_SYSTEMS = ("cpt", "hcpcs", "icd-10-cm", "icd-10-pcs", "snomed", "loinc", "rxnorm")
+
+
+def _spelling(document: Document, path: Path, system: str, code: str) -> Iterator[ContentError]:
+    """Codes as `facts/codes.py` normalises them; spelt otherwise, they would match nothing."""
+    if system not in _SYSTEMS:
+        yield document.error((*path[:-1], "system"), *unknown("code system", system, _SYSTEMS))
+    elif code != code.upper() and system not in ("snomed", "loinc"):
+        yield document.error(path, f"'{code}' is in lower case.", f'Write "{code.upper()}".')
+    elif system == "icd-10-cm" and len(code) > 3 and code[3] != ".":
+        yield document.error(path, f"'{code}' lacks its dot.", f'Write "{code[:3]}.{code[3:]}".')
 
 
 class _PolicyCheck:
@@ -91,7 +112,7 @@ class _PolicyCheck:
             self.add(("payers",), f"a {policy.kind} policy has no payers.", "Remove 'payers'.")
         for index, payer in enumerate(policy.payers):
             if payer not in self.content.payers:
-                self.add(("payers", index), *_unknown("payer", payer, self.content.payers))
+                self.add(("payers", index), *unknown("payer", payer, self.content.payers))
         self.versions()
         for index, version in enumerate(policy.versions):
             self.version(("versions", index), version)
@@ -144,7 +165,7 @@ class _PolicyCheck:
             for index, alternative in enumerate(item.alternatives):
                 here = (*path, "alternatives", index)
                 if alternative.order not in version.orders:
-                    self.add((*here, "order"), *_unknown("item", alternative.order, version.orders))
+                    self.add((*here, "order"), *unknown("item", alternative.order, version.orders))
                 if alternative.when is not None:
                     self.expression((*here, "when"), alternative.when, version)
         for index, finding in enumerate(version.findings):
@@ -218,7 +239,7 @@ class _PolicyCheck:
                 return
             case str():
                 if expression not in version.criteria:
-                    self.add(path, *_unknown("criterion", expression, version.criteria))
+                    self.add(path, *unknown("criterion", expression, version.criteria))
             case All(all=parts):
                 self.parts((*path, "all"), parts, version)
             case AnyOf(any=parts):
@@ -236,9 +257,9 @@ class _PolicyCheck:
 
     def value_set(self, path: Path, name: str) -> None:
         if name not in self.content.value_sets:
-            self.add(path, *_unknown("value set", name, self.content.value_sets))
+            self.add(path, *unknown("value set", name, self.content.value_sets))
 
     def cites(self, path: Path, cites: list[str], version: Version) -> None:
         for index, cite in enumerate(cites):
             if cite not in version.sources:
-                self.add((*path, index), *_unknown("source", cite, version.sources))
+                self.add((*path, index), *unknown("source", cite, version.sources))

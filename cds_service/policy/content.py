@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from cds_service.errors import ContentError
 from cds_service.policy import model
 from cds_service.policy.case import Code
-from cds_service.policy.source import Document, Path
+from cds_service.policy.source import Document
+from cds_service.policy.words import explain
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -96,6 +97,13 @@ def kind_of(name: str) -> str | None:
     return stem if len(parts) == 3 and stem in ("policy", "card", "cases") else None
 
 
+def _misplaced(name: str) -> ContentError:
+    if name.endswith(".yml"):
+        return ContentError(name, 1, 1, "the name ends in .yml.", "Rename it: names end in .yaml.")
+    cure = "Policies are <publisher>/<policy>/policy.yaml, card.yaml and cases.yaml; lists are value_sets/<id>.yaml."
+    return ContentError(name, 1, 1, "this file has no place in a cards folder.", cure)
+
+
 class _Reader:
     def __init__(self) -> None:
         self.errors: list[ContentError] = []
@@ -106,7 +114,7 @@ class _Reader:
         kind = kind_of(name)
         if kind is None:
             if name.endswith((".yaml", ".yml")) and not name.startswith("_"):
-                self.errors.append(ContentError(name, 1, 1, "is not a file that cards/ knows.", "See cards/README.md."))
+                self.errors.append(_misplaced(name))
             return
         try:
             document = Document(name, text)
@@ -155,47 +163,4 @@ def validate(document: Document, shape: type[M]) -> tuple[M | None, list[Content
     try:
         return shape.model_validate(document.data), []
     except ValidationError as error:
-        return None, _explain(document, error)
-
-
-def _explain(document: Document, error: ValidationError) -> list[ContentError]:
-    found: dict[tuple[Path, str], ContentError] = {}
-    for detail in error.errors():
-        path = _real_path(document.data, detail["loc"])
-        text, cure = _words(detail, path)
-        found.setdefault((path, text), document.error(path, text, cure))
-    # A union reports every branch: keep the deepest complaints, which name the real place.
-    deepest = {p for p, _ in found if not any(q != p and q[: len(p)] == p for q, _ in found)}
-    return [e for (p, _), e in found.items() if p in deepest]
-
-
-def _real_path(data: Any, location: tuple[str | int, ...]) -> Path:
-    """The location without the names of union branches, which are not in the file."""
-    path: list[str | int] = []
-    for index, step in enumerate(location):
-        if (isinstance(data, dict) and step in data) or (
-            isinstance(data, list) and isinstance(step, int) and step < len(data)
-        ):
-            data = data[step]
-        elif index < len(location) - 1 or not (isinstance(data, dict) and isinstance(step, str) and step.islower()):
-            continue
-        path.append(step)
-    return tuple(path)
-
-
-def _words(detail: Any, path: Path) -> tuple[str, str]:
-    name = str(path[-1]) if path else "the file"
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "missing":
-        return f"'{name}' is missing.", "Add it."
-    if kind == "extra_forbidden":
-        return f"'{name}' is not a key here.", "Remove it or correct its spelling; cards/README.md lists the keys."
-    if kind == "string_type" and isinstance(detail["input"], int | float):
-        return f"'{name}' is the number {detail['input']}.", f'Quote it: "{detail["input"]}".'
-    if kind == "literal_error":
-        return f"'{name}' must be one of {context['expected']}.", "Use one of these words."
-    if kind == "string_pattern_mismatch":
-        return f"'{name}' does not have the form {context['pattern']}.", "Use lower-case words joined by hyphens."
-    if kind.startswith("date"):
-        return f"'{name}' is not a date.", "Write it as YYYY-MM-DD."
-    return f"'{name}': {detail['msg'][0].lower()}{detail['msg'][1:]}.", ""
+        return None, [document.error(*fault) for fault in explain(document, error)]

@@ -32,6 +32,31 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 
 
+_SYNTAX = (
+    ("mapping values are not allowed", "a ': ' where a text goes on.", "Quote the text, or correct the indentation."),
+    ("could not find expected ':'", "a key without ': '.", "Write key: value."),
+    ("did not find expected ','", "a bracket is not closed.", "Close it, and separate the parts by commas."),
+    ("did not find expected", "the indentation does not fit the lines above.", "Align keys of one level by spaces."),
+    ("found unexpected end of stream", "a quote is not closed.", "Close it."),
+    ("found undefined alias", "an alias (*name) without its anchor (&name).", "Define the anchor before it is used."),
+    ("could not determine a constructor", "a YAML tag (!name).", "Remove it."),
+)
+
+
+def _syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> tuple[str, str]:
+    """What libyaml says, in words an author knows, and the cure."""
+    problem = error.problem or error.context or ""
+    lines = text.splitlines()
+    if "cannot start any token" in problem:
+        if line <= len(lines) and "\t" in lines[line - 1]:
+            return "a tab in the indentation.", "Use spaces."
+        return "a character that must be quoted to start a text.", "Quote the text."
+    for start, words, cure in _SYNTAX:
+        if start in problem:
+            return words, cure
+    return f"not valid YAML: {problem}.", "Correct it."
+
+
 class Document:
     """One parsed file: `data`, and where each part of it stands."""
 
@@ -46,7 +71,9 @@ class Document:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            raise ContentError(file, line, column, f"not valid YAML: {error.problem or error.context}.") from error
+            raise ContentError(file, line, column, *_syntax(error, text, line)) from error
+        except RecursionError as error:
+            raise ContentError(file, 1, 1, "an alias (*name) stands inside its own anchor.", "Write it out.") from error
         except yaml.YAMLError as error:
             raise ContentError(file, 1, 1, "not valid YAML: a character that YAML forbids.") from error
         finally:

@@ -1,0 +1,122 @@
+"""Cross-reference checks of payers, wording and worked cases: what they name exists."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from cds_service.errors import ContentError
+from cds_service.policy.content import Content, PolicyFolder
+from cds_service.policy.model import CaseOrder, ExpectedOrder, WorkedCase
+from cds_service.policy.source import Document, Path
+
+SOURCES = ("orders", "active-orders", "patient", "conditions", "procedures", "observations", "answers", "coverage")
+
+
+def unknown(what: str, name: str, known: Collection[str]) -> tuple[str, str]:
+    """Text and cure for a name that nothing has."""
+    near = get_close_matches(name, list(known), 1)
+    cure = f"Did you mean '{near[0]}'?" if near else f"Add it or name an existing {what}."
+    return f"there is no {what} '{name}'.", cure
+
+
+def _document(folder: PolicyFolder, name: str) -> Document | None:
+    return next((d for n, d in folder.documents.items() if n.endswith(f"/{name}")), None)
+
+
+def payers(content: Content) -> Iterator[ContentError]:
+    """Payers once each, and the payers they follow exist."""
+    document = content.documents.get("payers.yaml")
+    if document is None or not content.payers:
+        return
+    seen: set[str] = set()
+    for index, row in enumerate(document.data["payers"]):
+        if row["id"] in seen:
+            yield document.error(
+                ("payers", index, "id"), f"the payer '{row['id']}' is here twice.", "Keep one of them."
+            )
+        seen.add(row["id"])
+        for number, name in enumerate(row.get("follows", [])):
+            if name not in content.payers:
+                yield document.error(("payers", index, "follows", number), *unknown("payer", name, content.payers))
+
+
+def card(folder: PolicyFolder) -> Iterator[ContentError]:
+    """Items, criteria and sources that `card.yaml` names exist in some version of the policy."""
+    document = _document(folder, "card.yaml")
+    if document is None:
+        return
+    versions = folder.policy.versions
+    items = {i for v in versions for i in v.orders}
+    criteria = {c for v in versions for c in v.criteria}
+    sources = {s for v in versions for s in v.sources}
+    for item_id, wording in folder.card.orders.items():
+        path: Path = ("orders", item_id)
+        if item_id not in items:
+            yield document.error(path, *unknown("item", item_id, items))
+        for index, looked in enumerate(wording.context):
+            if looked.criterion not in criteria:
+                where = (*path, "context", index, "criterion")
+                yield document.error(where, *unknown("criterion", looked.criterion, criteria))
+        for part in ("rationale", "distinction", "single_studies", "pitfall", "recommendation"):
+            for index, passage in enumerate(getattr(wording, part)):
+                for number, cite in enumerate(passage.cite):
+                    if cite not in sources:
+                        yield document.error((*path, part, index, "cite", number), *unknown("source", cite, sources))
+
+
+def cases(folder: PolicyFolder, content: Content) -> Iterator[ContentError]:
+    """Worked cases name orders, rules, criteria, payers and sources that exist, and expect something."""
+    document = _document(folder, "cases.yaml")
+    if document is None or folder.cases is None:
+        return
+    seen: set[str] = set()
+    for index, worked in enumerate(folder.cases.cases):
+        at: Path = ("cases", index)
+        if worked.id in seen:
+            yield document.error((*at, "id"), f"the case '{worked.id}' is here twice.", "Rename one.")
+        seen.add(worked.id)
+        yield from _case(document, at, worked, folder, content)
+
+
+def _case(
+    document: Document, at: Path, worked: WorkedCase, folder: PolicyFolder, content: Content
+) -> Iterator[ContentError]:
+    if not worked.expect and worked.findings is None:
+        yield document.error(at, f"the case '{worked.id}' expects nothing.", "Add 'expect' (or 'findings').")
+    if worked.payer and worked.payer not in content.payers:
+        yield document.error((*at, "payer"), *unknown("payer", worked.payer, content.payers))
+    for number, source in enumerate(worked.unavailable):
+        if source not in SOURCES:
+            yield document.error((*at, "unavailable", number), *unknown("source of facts", source, SOURCES))
+    criteria = {c for v in folder.policy.versions for c in v.criteria}
+    for answer in worked.answers:
+        if answer not in criteria:
+            yield document.error((*at, "answers", answer), *unknown("criterion", answer, criteria))
+    names = _names(worked.orders)
+    rules = {r.id for v in folder.policy.versions for i in v.orders.values() for r in i.rules}
+    findings = {f.id for v in folder.policy.versions for f in v.findings}
+    for name, want in worked.expect.items():
+        path = (*at, "expect", name)
+        if name not in names:
+            yield document.error(path, f"the case has no draft order '{name}'.", f"One of: {', '.join(sorted(names))}.")
+        if isinstance(want, ExpectedOrder) and want.rule and want.rule not in rules:
+            yield document.error((*path, "rule"), *unknown("rule", want.rule, rules))
+        for number, wanted in enumerate((want.missing or []) if isinstance(want, ExpectedOrder) else []):
+            if wanted not in criteria:
+                yield document.error((*path, "missing", number), *unknown("criterion", wanted, criteria))
+    for name, wanted_findings in (worked.findings or {}).items():
+        for number, finding in enumerate(wanted_findings):
+            if finding not in findings:
+                yield document.error((*at, "findings", name, number), *unknown("finding", finding, findings))
+
+
+def _names(orders: list[Any]) -> set[str]:
+    """Names by which `expect` may mean a draft order: its code, its id, or o1, o2, ..."""
+    found: set[str] = set()
+    for number, item in enumerate(orders, 1):
+        spec = CaseOrder(code=item) if isinstance(item, str) else item
+        if not spec.active:
+            found |= {n for n in (spec.code, spec.id or f"o{number}") if n}
+    return found
