@@ -1,0 +1,155 @@
+"""Where the ledger lives: SQLite or PostgreSQL from a URL, raw connections, statements compiled once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.sql import ClauseElement
+
+from cds_service.errors import ConfigurationError, LedgerError
+
+Sync = Literal["normal", "full"]
+BUSY_SECONDS = 15.0
+WAL_BYTES = 4 << 20
+"""SQLite's write-ahead log is copied into the file when it is larger, and cut to this size when it starts anew."""
+_POSTGRESQL = {"postgresql", "postgres", "postgresql+psycopg"}
+# WAL survives a killed process either way; FULL also survives a power cut. On PostgreSQL both flush to
+# the server's disk, and `full` waits for its synchronous standbys too.
+_SQLITE_SYNC = {"normal": "NORMAL", "full": "FULL"}
+_POSTGRESQL_SYNC = {"normal": "local", "full": "on"}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL text for one database, with the values that never change filled in."""
+
+    sql: str
+    fixed: Mapping[str, Any]
+
+
+class Database:
+    """One SQLite file or PostgreSQL database."""
+
+    def __init__(self, url: str, sync: Sync = "normal") -> None:
+        self.url = _parsed(url)
+        self.sync = sync
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            _check_place(self.path)
+        elif _psycopg() is None:
+            raise ConfigurationError("PostgreSQL needs psycopg: install cds-service[postgresql].")
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return Path(self.url.database or "")
+
+    @cached_property
+    def engine(self) -> Engine:
+        """For reading, migrations and maintenance; SQLite connections begin nothing by themselves."""
+        if self.is_sqlite:
+            return create_engine(self.url, creator=self.connect, paramstyle="named")
+        return create_engine(self.url, creator=self.connect, pool_pre_ping=True)
+
+    def connect(self) -> Any:
+        """A new DBAPI connection with the pragmas or settings of `sync`."""
+        return self._connect_sqlite() if self.is_sqlite else self._connect_postgresql()
+
+    def _connect_sqlite(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection.execute(f"PRAGMA synchronous={_SQLITE_SYNC[self.sync]}")
+            connection.execute("PRAGMA wal_autocheckpoint=0")  # see maintenance.py
+            connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
+        except sqlite3.Error as error:
+            raise LedgerError(f"The ledger at {self.path} cannot be opened: {error}.") from error
+        return connection
+
+    def _connect_postgresql(self) -> Any:
+        arguments, options = self.engine.dialect.create_connect_args(self.url)
+        try:
+            connection = self.engine.dialect.loaded_dbapi.connect(*arguments, **options)
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET synchronous_commit = {_POSTGRESQL_SYNC[self.sync]}")
+            connection.commit()
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            # libpq's text may hold the host and user, never the password.
+            raise LedgerError(f"PostgreSQL cannot be reached: {str(error).strip()}") from error
+        return connection
+
+    def compile(self, clause: ClauseElement, *columns: str) -> Statement:
+        """SQL text with named parameters; `columns` are those that an insert or update sets."""
+        compiled = clause.compile(dialect=self.engine.dialect, column_keys=list(columns) or None)
+        fixed = {k: v for k, v in compiled.params.items() if v is not None}
+        return Statement(str(compiled), fixed)
+
+    def begin(self, cursor: Any) -> None:
+        """Start a writing transaction; on SQLite wait for the other writers, polling.
+
+        SQLite's own busy handler sleeps up to 100 ms at a time, which makes a long tail with several
+        processes; a millisecond is enough here because a transaction takes a fraction of one.
+        """
+        if not self.is_sqlite:
+            return
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.0005)
+            else:
+                return
+
+    def close(self) -> None:
+        """Close the reading connections."""
+        self.engine.dispose()
+
+
+def is_busy(error: Exception) -> bool:
+    """True when SQLite refused because another connection holds the lock."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def _psycopg() -> Any:
+    try:
+        import psycopg
+    except ImportError:
+        return None
+    return psycopg
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:  # its text may repeat a password
+        raise ConfigurationError(
+            "The database URL cannot be read. Write sqlite:///path/to/ledger.db or postgresql://user@host/name."
+        ) from None
+    if parsed.drivername in _POSTGRESQL:
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite"}:
+        raise ConfigurationError(f"The ledger runs on sqlite:/// and postgresql://, not on {parsed.drivername}.")
+    if not parsed.database or parsed.database == ":memory:" or parsed.query:
+        raise ConfigurationError("The ledger needs a SQLite file: write sqlite:///path/to/ledger.db.")
+    return parsed
+
+
+def _check_place(path: Path) -> None:
+    """Make the file for its owner only: it will hold patient data."""
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"The ledger's folder {path.parent} does not exist. Create it.")
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise ConfigurationError(f"The ledger at {path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,187 @@
+"""A record as one JSON document: tokens removed, masked, and serialised once for storing and hashing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from cds_service.errors import ConfigurationError, LedgerError
+from cds_service.ledger.record import Json, Record
+
+REMOVED = "[removed]"
+MASKABLE = frozenset({"request", "response", "determinations", "findings", "fetched", "explanations", "feedback"})
+_SECRET_KEYS = frozenset({"authorization", "proxy-authorization", "access_token", "refresh_token", "id_token"})
+_SECRET = re.compile(rb'"(?i:authorization|proxy-authorization|access_token|refresh_token|id_token)":(?!"\[removed\]")')
+_SHORTEST_TOKEN = 8
+
+
+def milliseconds(moment: datetime) -> int:
+    """Milliseconds since 1970, UTC, of an aware time."""
+    if moment.tzinfo is None:
+        raise LedgerError("A record's time must carry a time zone.")
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
+
+
+def moment(ms: int) -> datetime:
+    """The aware UTC time of `milliseconds`."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def dumps(value: object) -> bytes:
+    """JSON bytes; falls back to the standard library for what orjson refuses (lone surrogates, big integers)."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        try:
+            return json.dumps(value, separators=(",", ":")).encode("ascii")
+        except (TypeError, ValueError) as error:
+            raise LedgerError("The record holds something that is not JSON.") from error
+
+
+def loads(text: str | bytes) -> Any:
+    """Inverse of `dumps`."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
+
+
+def digest(text: str) -> str:
+    """SHA-256 (hex) of a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Mask:
+    """JSON Pointers (RFC 6901) of what is never stored; a segment `*` stands for every member or element.
+
+    Each starts with a member of the record: `/request/prefetch/patient/name`, `/feedback/overrideReason`.
+    """
+
+    def __init__(self, pointers: Sequence[str] = ()) -> None:
+        self.paths = tuple(_segments(p) for p in pointers)
+
+    def erase(self, document: Json) -> Json:
+        """The document without the masked places, and `masked` naming them; the input is left as it is."""
+        erased: list[str] = []
+        for path in self.paths:
+            document = _without(document, path, "", erased)
+        return {**document, "masked": erased} if erased else document
+
+
+def _segments(pointer: str) -> tuple[str, ...]:
+    parts = tuple(p.replace("~1", "/").replace("~0", "~") for p in pointer.split("/"))
+    if len(parts) < 3 or parts[0] or parts[1] not in MASKABLE:
+        names = ", ".join(sorted(MASKABLE))
+        raise ConfigurationError(
+            f"Mask {pointer!r} does not name a place in a record. Write a JSON Pointer of two or more "
+            f"segments that starts with one of {names}, such as /request/prefetch/patient/name."
+        )
+    return parts[1:]
+
+
+def _without(node: Any, path: tuple[str, ...], at: str, erased: list[str]) -> Any:
+    """A copy of `node` without `path`; only what lies on the path is copied."""
+    head, rest = path[0], path[1:]
+    keys = _members(node, head)
+    if not keys:
+        return node
+    changed = list(node) if isinstance(node, list) else dict(node)
+    for key in reversed(keys):
+        place = f"{at}/{str(key).replace('~', '~0').replace('/', '~1')}"
+        if rest:
+            changed[key] = _without(changed[key], rest, place, erased)
+        else:
+            del changed[key]
+            erased.append(place)
+    return changed
+
+
+def _members(node: Any, name: str) -> list[Any]:
+    if isinstance(node, dict):
+        return list(node) if name == "*" else [name] if name in node else []
+    if isinstance(node, list):
+        if name == "*":
+            return list(range(len(node)))
+        return [int(name)] if name.isdecimal() and int(name) < len(node) else []
+    return []
+
+
+def document_of(record: Record, explanations: Iterable[tuple[str, str]], expires: int) -> Json:
+    """The stored document; `explanations` are pairs of card uuid and explanation's hash, kept until `expires` (ms)."""
+    return {
+        "id": record.id,
+        "received": milliseconds(record.received),
+        "hook": record.hook,
+        "hookInstance": record.hook_instance,
+        "service": record.service,
+        "client": record.client,
+        "payer": record.payer,
+        "status": record.status,
+        "revision": record.revision,
+        "policies": record.policies,
+        "timing": record.timing,
+        "request": _without_token(record.request),
+        "response": record.response,
+        "determinations": record.determinations,
+        "findings": record.findings,
+        "fetched": record.fetched,
+        "cards": [_card(c) for c in record.cards],
+        "explanations": dict(explanations),
+        "explanationsExpire": expires,
+    }
+
+
+def _card(card: Any) -> Json:
+    return {
+        "uuid": card.uuid,
+        "finding": card.finding,
+        "kind": card.kind,
+        "indicator": card.indicator,
+        "order": card.order,
+        "policy": card.policy,
+        "version": card.version,
+        "rule": card.rule,
+        "suggestions": card.suggestions,
+        "overrideReasons": card.override_reasons,
+        "shown": card.shown,
+    }
+
+
+def _without_token(request: Json) -> Json:
+    authorization = request.get("fhirAuthorization")
+    if not isinstance(authorization, dict) or "access_token" not in authorization:
+        return request
+    return {**request, "fhirAuthorization": {**authorization, "access_token": REMOVED}}
+
+
+def secret_of(request: Json) -> bytes | None:
+    """The FHIR access token as it would stand in JSON, so that copies of it elsewhere can be removed."""
+    authorization = request.get("fhirAuthorization")
+    token = authorization.get("access_token") if isinstance(authorization, dict) else None
+    if not isinstance(token, str) or len(token) < _SHORTEST_TOKEN:
+        return None
+    return dumps(token)[1:-1]
+
+
+def serialise(document: object, secret: bytes | None) -> tuple[str, bool]:
+    """JSON text without any token, under a telling key or as a copy of `secret`, and whether one was removed."""
+    text = dumps(document)
+    found = _SECRET.search(text) is not None
+    if found:
+        text = dumps(_scrubbed(loads(text)))
+    if secret and secret in text:
+        text, found = text.replace(secret, REMOVED.encode()), True
+    return text.decode(), found
+
+
+def _scrubbed(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {k: REMOVED if k.lower() in _SECRET_KEYS else _scrubbed(v) for k, v in node.items()}
+    return [_scrubbed(v) for v in node] if isinstance(node, list) else node

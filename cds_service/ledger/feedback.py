@@ -1,0 +1,168 @@
+"""Feedback on cards: check each item (CDS Hooks, Feedback), join it to its card, count it once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+from uuid import uuid4
+
+from cds_service.ledger.counts import add_outcome, finding_key
+from cds_service.ledger.document import Mask, dumps, loads, milliseconds, serialise
+from cds_service.ledger.lane import Transaction
+from cds_service.ledger.projection import project_feedback
+from cds_service.ledger.record import FeedbackResult, Json
+from cds_service.ledger.schema import card as card_table
+from cds_service.ledger.schema import finding as finding_table
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_OUTCOMES = ("accepted", "overridden")
+_CARD = card_table.c.keys()
+_FINDING = finding_table.c.keys()
+
+
+class Rejected(Exception):
+    """Why one item cannot be kept, and the path of the field below the item."""
+
+    def __init__(self, reason: str, path: str) -> None:
+        self.reason, self.path = reason, path
+        super().__init__(reason)
+
+
+def record_item(
+    tx: Transaction, mask: Mask, service: str, client: str | None, item: object, index: int, now: datetime
+) -> FeedbackResult:
+    """Check and write one feedback item."""
+    try:
+        document = _document(tx, service, client, item, now)
+    except Rejected as r:
+        return FeedbackResult(index, "rejected", r.reason, f"feedback[{index}]{r.path}")
+    if tx.one(tx.sql.find_digest, {"digest": document["digest"]}):
+        return FeedbackResult(index, "duplicate")
+    masked = mask.erase({**document, "feedback": item})
+    number = tx.append("feedback", document["id"], document["received"], serialise(masked, None)[0])
+    row = project_feedback(document, number)
+    tx.run(tx.sql.feedback, row)
+    _count(tx, row)
+    return FeedbackResult(index, "accepted")
+
+
+def _count(tx: Transaction, row: Json) -> None:
+    key = finding_key(row)
+    found = dict(zip(_FINDING, tx.one(tx.sql.find_finding, {"at_key": key}), strict=True))
+    state = add_outcome(tx.tally, found, row)
+    if state is not None:
+        tx.run(tx.sql.set_finding, {**state, "at_key": key})
+
+
+def _document(tx: Transaction, service: str, client: str | None, item: object, now: datetime) -> Json:
+    """What is stored of an item; raises Rejected."""
+    if not isinstance(item, Mapping):
+        raise Rejected("Each feedback is a JSON object.", "")
+    card = _find_card(tx, service, client, item.get("card"))
+    outcome = item.get("outcome")
+    if outcome not in _OUTCOMES:
+        raise Rejected("outcome must be accepted or overridden.", ".outcome")
+    at = _timestamp(item.get("outcomeTimestamp"))
+    suggestions = _suggestions(item.get("acceptedSuggestions"), loads(card["suggestions"]), outcome)
+    reason, comment = _reason(item.get("overrideReason"))
+    offered = reason["code"] in loads(card["override_reasons"]) if reason and reason["code"] else None
+    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), reason, comment]
+    return {
+        "id": str(uuid4()),
+        "received": milliseconds(now),
+        "service": service,
+        "client": client,
+        "card": {k: card[k] for k in ("uuid", "finding", "policy", "version", "rule", "hook", "payer")},
+        "outcome": outcome,
+        "at": at,
+        "suggestions": suggestions,
+        "reason": reason,
+        "reasonOffered": offered,
+        "commented": bool(comment),
+        "digest": sha256(dumps(content)).hexdigest(),
+    }
+
+
+def uuid_of(value: object) -> str:
+    """A UUID in lower case, with or without `urn:uuid:` in front; empty when it is none."""
+    text = value.lower().removeprefix("urn:uuid:") if isinstance(value, str) else ""
+    return text if _UUID.fullmatch(text) else ""
+
+
+def _find_card(tx: Transaction, service: str, client: str | None, value: object) -> Json:
+    """The card, if it was shown to this client by this service; who asks about others learns nothing."""
+    uuid = uuid_of(value)
+    if not uuid:
+        raise Rejected("card must be the uuid of a card.", ".card")
+    row = tx.one(tx.sql.find_card, {"uuid": uuid})
+    card = dict(zip(_CARD, row, strict=True)) if row else {}
+    if not card or not card["shown"] or card["service"] != service or card["client"] != client:
+        raise Rejected("This service showed you no such card.", ".card")
+    return card
+
+
+def _timestamp(value: object) -> int:
+    if isinstance(value, str) and _RFC3339.fullmatch(value):
+        try:
+            return milliseconds(datetime.fromisoformat(value.upper()))
+        except (ValueError, OverflowError):
+            pass
+    raise Rejected(
+        "outcomeTimestamp must be a date and time with time zone, such as 2026-01-31T09:30:00Z.", ".outcomeTimestamp"
+    )
+
+
+def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[list[str]]:
+    """The accepted suggestions as pairs of uuid and label."""
+    if value is None and outcome == "overridden":
+        return []
+    if not isinstance(value, list) or (not value and outcome == "accepted"):
+        raise Rejected("acceptedSuggestions must name at least one suggestion.", ".acceptedSuggestions")
+    known = {uuid.lower(): [uuid, label] for uuid, label in offered}
+    accepted = []
+    for i, element in enumerate(value):
+        uuid = uuid_of(element.get("id") if isinstance(element, Mapping) else None)
+        if uuid not in known:
+            raise Rejected("The card has no such suggestion.", f".acceptedSuggestions[{i}].id")
+        accepted.append(known[uuid])
+    return accepted
+
+
+def _reason(value: object) -> tuple[Json | None, str]:
+    """The override reason as system, code and display, and the clinician's comment."""
+    if value is None:
+        return None, ""
+    if not isinstance(value, Mapping):
+        raise Rejected("overrideReason must be an object.", ".overrideReason")
+    comment = value.get("userComment")
+    if comment is not None and not isinstance(comment, str):
+        raise Rejected("userComment must be a text.", ".overrideReason.userComment")
+    coding = _coding(value.get("reason"))
+    if coding is None and not comment:
+        raise Rejected("overrideReason needs a reason, a userComment, or both.", ".overrideReason")
+    return coding, comment or ""
+
+
+def _coding(value: object) -> Json | None:
+    """A Coding, or the first coding of a CodeableConcept (CDS Hooks 1.x clients send either)."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise Rejected("reason must be a Coding.", ".overrideReason.reason")
+    codings = value.get("coding")
+    if isinstance(codings, list) and codings and isinstance(codings[0], Mapping):
+        value = {"display": value.get("text"), **codings[0]}
+    coding = {k: _plain(value.get(k)) for k in ("system", "code", "display")}
+    if not coding["code"] and not coding["display"]:
+        raise Rejected("reason needs a code.", ".overrideReason.reason.code")
+    return coding
+
+
+def _plain(value: object) -> str | None:
+    """Text that every database can hold: no NUL, no lone surrogate, at most 255 characters."""
+    if not isinstance(value, str):
+        return None
+    return value.replace("\0", "").encode("utf-8", "replace").decode()[:255] or None

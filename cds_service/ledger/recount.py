@@ -1,0 +1,63 @@
+"""Count `finding` and `daily` anew from the projections: after an upgrade that changes the counting rules."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, select, update
+
+from cds_service.ledger import schema
+from cds_service.ledger.counts import (
+    Tally,
+    add_answer,
+    add_finding,
+    add_outcome,
+    finding_key,
+    finding_rows,
+    new_tally,
+)
+from cds_service.ledger.lane import daily_rows
+from cds_service.ledger.projection import Projection, Row
+from cds_service.ledger.reading import Follower, stream
+
+_BATCH = 1000
+
+
+def recount_if_stale(connection: Connection) -> None:
+    """Recount when the stored counts were made by other rules than today's."""
+    if connection.execute(select(schema.register.c.counts)).scalar_one() != schema.COUNTS:
+        recount(connection)
+        connection.execute(update(schema.register).values(counts=schema.COUNTS))
+
+
+def recount(connection: Connection) -> None:
+    """Replace all counts; the caller holds a transaction and keeps writers out."""
+    tally = new_tally()
+    findings = _answers(connection, tally)
+    _feedback(connection, tally, findings)
+    for table, rows in ((schema.finding, list(findings.values())), (schema.daily, daily_rows(tally, 0))):
+        connection.execute(delete(table))
+        for start in range(0, len(rows), _BATCH):
+            connection.execute(table.insert(), rows[start : start + _BATCH])
+
+
+def _answers(connection: Connection, tally: Tally) -> dict[int, Row]:
+    determinations, cards = Follower(connection, schema.determination), Follower(connection, schema.card)
+    first: dict[int, tuple[int, Row]] = {}
+    for answer in stream(connection, select(schema.answer).order_by(schema.answer.c.number)):
+        projection = Projection(answer, determinations.at(answer["number"]), cards.at(answer["number"]))
+        add_answer(tally, projection)
+        for row in finding_rows(projection):
+            known = first.get(row["key"])
+            if known is None or answer["received"] < known[0]:
+                first[row["key"]] = answer["received"], row
+    for _, row in first.values():
+        add_finding(tally, row, "shown", 1)
+    return {key: row for key, (_, row) in first.items()}
+
+
+def _feedback(connection: Connection, tally: Tally, findings: dict[int, Row]) -> None:
+    table = schema.feedback
+    for row in stream(connection, select(table).order_by(table.c.received, table.c.number)):
+        finding = findings.get(finding_key(row))
+        state = add_outcome(tally, finding, row) if finding else None
+        if finding and state:
+            finding.update(state)

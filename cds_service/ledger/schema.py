@@ -1,0 +1,226 @@
+"""The ledger's tables (SQLAlchemy Core). Times are milliseconds since 1970, UTC; days are ISO dates.
+
+`entry` holds the documents and is chained; `answer`, `determination`, `card` and `feedback` are
+de-identified projections of it; `finding` and `daily` are counts kept in the same transaction.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+)
+
+HEAD = "0002"
+"""Newest revision in migrations/versions."""
+
+COUNTS = 1
+"""Version of the counting rules; when it changes, `finding` and `daily` are counted anew at start."""
+
+SEQUENCE_BITS = 40
+"""entry.number = chain << 40 | sequence: one integer key that sorts by chain and place."""
+
+metadata = MetaData()
+_Number = BigInteger().with_variant(Integer, "sqlite")  # a plain INTEGER key is SQLite's rowid
+
+
+def _key() -> Column[int]:
+    return Column("number", _Number, primary_key=True, autoincrement=False)
+
+
+register = Table(
+    "register",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("chains", Integer, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("mac", Text, nullable=False),
+    Column("counts", Integer, nullable=False),
+)
+
+chain = Table(
+    "chain",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("open_first", BigInteger, nullable=False),
+    Column("open_previous", Text, nullable=False),
+    Column("open_since", BigInteger, nullable=False),
+    Column("mac", Text, nullable=False),
+)
+
+segment = Table(
+    "segment",
+    metadata,
+    Column("chain", Integer, primary_key=True, autoincrement=False),
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("received_first", BigInteger, nullable=False),
+    Column("received_last", BigInteger, nullable=False),
+    Column("pruned", BigInteger),
+    Column("mac", Text, nullable=False),
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    _key(),
+    Column("chain", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("expires", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# A card's explanation has the card's number and position: appending costs no index of its own.
+explanation = Table(
+    "explanation",
+    metadata,
+    _key(),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+answer = Table(
+    "answer",
+    metadata,
+    _key(),
+    Column("received", BigInteger, nullable=False),
+    Column("hook", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("client", Text),
+    Column("payer", Text),
+    Column("status", SmallInteger, nullable=False),
+    Column("latency", Float, nullable=False),
+    Column("cards", Integer, nullable=False),
+    Column("silent", Integer, nullable=False),
+    Column("revision", Text, nullable=False),
+)
+
+determination = Table(
+    "determination",
+    metadata,
+    _key(),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("policy", Text),
+    Column("version", Text),
+    Column("rule", Text),
+    Column("role", Text),
+    Column("outcome", Text),
+    Column("prior_authorization", Text),
+    Column("payer", Text),
+    Column("missing", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+card = Table(
+    "card",
+    metadata,
+    _key(),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("uuid", Text, nullable=False, unique=True),
+    Column("finding", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("indicator", Text, nullable=False),
+    Column("policy", Text),
+    Column("version", Text),
+    Column("rule", Text),
+    Column("shown", Boolean, nullable=False),
+    Column("suggestions", Text, nullable=False),
+    Column("override_reasons", Text, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("hook", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("client", Text),
+    Column("payer", Text),
+    sqlite_with_rowid=False,
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    _key(),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("received", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("card", Text, nullable=False, index=True),
+    Column("finding", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("suggestions", Text, nullable=False),
+    Column("reason_system", Text),
+    Column("reason_code", Text),
+    Column("reason_display", Text),
+    Column("reason_offered", Boolean),
+    Column("commented", Boolean, nullable=False),
+    Column("policy", Text),
+    Column("version", Text),
+    Column("rule", Text),
+    Column("hook", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("client", Text),
+    Column("payer", Text),
+)
+
+finding = Table(
+    "finding",
+    metadata,
+    Column("key", _Number, primary_key=True, autoincrement=False),
+    Column("day", Text, nullable=False),
+    Column("hook", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("payer", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+daily = Table(
+    "daily",
+    metadata,
+    Column("key", _Number, primary_key=True, autoincrement=False),
+    Column("measure", Text, nullable=False),
+    Column("day", Text, nullable=False),
+    Column("hook", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("payer", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("shard", SmallInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("total", Float, nullable=False),
+    Index("ix_daily_measure_day", "measure", "day"),
+)

@@ -1,0 +1,301 @@
+"""The ledger: write records and feedback durably, read them back, and keep count."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import IO, Any, TypeVar
+from uuid import uuid4
+
+from sqlalchemy import Connection, select
+
+from cds_service.errors import ConfigurationError, LedgerError
+from cds_service.ledger import export as export_
+from cds_service.ledger import metrics as metrics_
+from cds_service.ledger import retention, schema
+from cds_service.ledger.chain import GENESIS, Sealer
+from cds_service.ledger.counts import add_answer, add_finding, finding_rows
+from cds_service.ledger.database import Database, Sync
+from cds_service.ledger.document import Mask, digest, document_of, loads, milliseconds, secret_of, serialise
+from cds_service.ledger.feedback import record_item, uuid_of
+from cds_service.ledger.lane import Lane, Transaction
+from cds_service.ledger.maintenance import Maintenance
+from cds_service.ledger.migrate import upgrade
+from cds_service.ledger.projection import Projection, project
+from cds_service.ledger.record import FeedbackResult, Json, PruneReport, Record, Replayed, VerifyReport
+from cds_service.ledger.recount import recount_if_stale
+from cds_service.ledger.statements import Statements
+from cds_service.ledger.verify import verify
+
+T = TypeVar("T")
+POSTGRESQL_LANES = 8
+SKEW_SECONDS = 120
+FREE_BYTES = 256 << 20
+
+
+class Ledger:
+    """The durable record of answers and feedback; safe for threads, one instance per process."""
+
+    def __init__(
+        self, database: Database, sealer: Sealer, mask: Mask, writer: str, life: timedelta, segment_rows: int
+    ) -> None:
+        self.database, self.sealer, self._mask, self._life = database, sealer, mask, life
+        self._pid = os.getpid()
+        statements = Statements(database)
+        # SQLite has one writer at a time anyway; PostgreSQL's commits overlap.
+        self._lanes = [
+            Lane(database, statements, sealer, f"{writer}.{n}", int.from_bytes(os.urandom(1)) + n, segment_rows)
+            for n in range(1 if database.is_sqlite else POSTGRESQL_LANES)
+        ]
+        self._open = threading.Event()
+        self._open.set()
+        self._free: queue.LifoQueue[Lane] = queue.LifoQueue()
+        for lane in self._lanes:
+            self._free.put(lane)
+        self._maintenance = Maintenance(database, self._forget_tokens, self._quiet)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        key: bytes,
+        sync: Sync = "normal",
+        mask: Sequence[str] = (),
+        writer: str | None = None,
+        explanation_life: timedelta = timedelta(days=30),
+        segment_rows: int = 1000,
+    ) -> Ledger:
+        """Open, and create or upgrade, the ledger at `url` (`sqlite:///...` or `postgresql://...`).
+
+        `key` signs the chains; `mask` lists JSON Pointers that are never stored (see `Mask`); a `writer`
+        name continues its chains after a restart, without one every opening begins new chains.
+        """
+        database = Database(url, sync)
+        masked = Mask(mask)
+        sealer = Sealer(key)
+        upgrade(database, after=lambda connection: _prepare(connection, sealer))
+        with database.engine.connect() as connection:
+            _check_key(connection, sealer)
+        return cls(database, sealer, masked, writer or uuid4().hex[:12], explanation_life, segment_rows)
+
+    # -- writing
+
+    def write(self, record: Record) -> None:
+        """Make a record durable before returning: record, projections, counts and `jti` in one transaction.
+
+        Raises Replayed (401) when the token was used before, LedgerError when the record is not safe.
+        """
+        secret = secret_of(record.request)
+        explanations = {
+            _position(record, card): serialise(self._mask.erase({"explanations": page})["explanations"], secret)[0]
+            for card, page in record.explanations.items()
+        }
+        hashes = [(record.cards[i].uuid, digest(page)) for i, page in explanations.items()]
+        expires = milliseconds(record.received + self._life)
+        document = self._mask.erase(document_of(record, hashes, expires))
+        stored, changed = serialise(document, secret)
+        if changed:
+            document = loads(stored)
+        self._run(lambda tx: self._write(tx, record, document, stored, explanations))
+
+    def _write(
+        self, tx: Transaction, record: Record, document: Json, stored: str, explanations: dict[int, str]
+    ) -> None:
+        if tx.unsure and tx.one(tx.sql.find_id, {"id": record.id}):
+            return  # the connection broke after the commit, not before
+        if record.jti is not None and not _claim(tx, *record.jti):
+            raise Replayed
+        number = tx.append(record.hook, record.id, document["received"], stored)
+        projection = project(document, number)
+        _write_projection(tx, projection)
+        kept = {"number": number, "expires": document["explanationsExpire"]}
+        for position, page in explanations.items():
+            tx.run(tx.sql.explanation, {**kept, "position": position, "document": page})
+        add_answer(tx.tally, projection)
+        for row in finding_rows(projection):
+            if tx.run(tx.sql.finding, row):
+                add_finding(tx.tally, row, "shown", 1)
+
+    def feedback(self, service: str, client: str | None, items: Sequence[object]) -> list[FeedbackResult]:
+        """Record feedback items (CDS Hooks, Feedback), durably before returning; one result for each.
+
+        A repeat of the same card, outcome, time and content is a `duplicate`; an item that names no card
+        shown to this client by this service, or is malformed, is `rejected` with the path of its fault.
+        """
+        now = datetime.now(UTC)
+        return self._run(
+            lambda tx: [record_item(tx, self._mask, service, client, item, i, now) for i, item in enumerate(items)]
+        )
+
+    def replay_guard(self) -> Guard:
+        """A guard that claims tokens of calls that write no record (discovery, feedback)."""
+        return Guard(self)
+
+    def claim(self, issuer: str, jti: str, expires: int) -> bool:
+        """True the first time; holds across processes and restarts until `expires` (Unix seconds) and skew."""
+        return self._run(lambda tx: _claim(tx, issuer, jti, expires))
+
+    def finding_key(self, *parts: str | None) -> str:
+        """A pseudonym for client, patient, order and rule: the same for the same parts, useless without the key."""
+        return self.sealer.pseudonym(*parts)
+
+    def _forget_tokens(self) -> None:
+        self._run(lambda tx: tx.run(tx.sql.forget_tokens, {"now": int(time.time())}))
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """On SQLite, no thread of this process writes meanwhile."""
+        self._open.clear()  # writers queue behind this; a lane given back would be taken again at once
+        lane = self._free.get()
+        try:
+            yield
+        finally:
+            self._free.put(lane)
+            self._open.set()
+
+    def _run(self, work: Callable[[Transaction], T]) -> T:
+        if os.getpid() != self._pid:
+            raise LedgerError("The ledger was opened in another process. Open it after the fork.")
+        self._open.wait()
+        lane = self._free.get()
+        try:
+            return lane.run(work)
+        finally:
+            self._free.put(lane)
+
+    # -- reading
+
+    def explanation(self, card_uuid: str) -> Json | None:
+        """The stored explanation of a card; None when there is none or it has expired."""
+        page, card = schema.explanation, schema.card
+        same = (page.c.number == card.c.number) & (page.c.position == card.c.position)
+        query = select(page.c.document).join(card, same)
+        query = query.where(card.c.uuid == uuid_of(card_uuid), page.c.expires > int(time.time() * 1000))
+        found = self._scalar(query)
+        return None if found is None else dict(loads(found))
+
+    def record(self, id_: str) -> Json | None:
+        """The stored document of a record (or feedback) by its id."""
+        found = self._scalar(select(schema.entry.c.document).where(schema.entry.c.id == id_))
+        return None if found is None else dict(loads(found))
+
+    def records(
+        self, *, hook: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[Json]:
+        """Stored documents, chain by chain; `hook` may be `feedback`; `since` <= received < `until`."""
+        return export_.documents(self.database.engine, hook, since, until)
+
+    def _scalar(self, query: Any) -> Any:
+        with self.database.engine.connect() as connection:
+            return connection.execute(query).scalar()
+
+    def metrics(self, **filters: Any) -> Json:
+        """Counts from the de-identified projection: see `metrics.Filters` for the filters."""
+        with self.database.engine.connect() as connection:
+            return metrics_.metrics(connection, metrics_.Filters(**filters))
+
+    # -- keeping
+
+    def verify(self) -> VerifyReport:
+        """Check every chain, seal, record, feedback, explanation and projection; changes nothing."""
+        return verify(self.database, self.sealer)
+
+    def prune(self, before: datetime, hook: str | None = None, *, statistics: bool = False) -> PruneReport:
+        """Remove whole segments received before a time (of one hook, or `feedback`), leaving their seals.
+
+        The de-identified projections stay unless `statistics`; daily counts always stay.
+        """
+        return retention.prune(self._run, self.database, milliseconds(before), hook, statistics)
+
+    def export(self, stream: IO[bytes]) -> int:
+        """Write every entry as a line of JSON with its place in its chain; the number of lines."""
+        return export_.export(self.database.engine, stream)
+
+    def ready(self) -> None:
+        """Raise LedgerError unless the database takes writes and the disk has room."""
+        if self.database.is_sqlite:
+            free = shutil.disk_usage(self.database.path.parent).free
+            if free < FREE_BYTES:
+                raise LedgerError(f"The ledger's disk has only {free >> 20} MiB left.")
+        self._run(lambda tx: tx.run(tx.sql.forget_tokens, {"now": 0}))
+
+    def close(self) -> None:
+        """Stop the background work, seal what this process wrote, and close; the ledger is then unusable."""
+        self._maintenance.close()
+        now = milliseconds(datetime.now(UTC))
+        for lane in self._lanes:
+            kinds = tuple(lane.heads)
+            try:
+                if kinds:
+                    lane.run(partial(_seal, kinds, now))
+            finally:
+                lane.close()
+        self.database.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Guard:
+    """`auth.replay.ReplayGuard` kept in the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def claim(self, issuer: str, jti: str, expires: int) -> bool:
+        """See `Ledger.claim`."""
+        return self._ledger.claim(issuer, jti, expires)
+
+
+def _claim(tx: Transaction, issuer: str, jti: str, expires: int) -> bool:
+    key = digest(f"{len(issuer)} {issuer} {jti}")
+    return tx.run(tx.sql.token, {"key": key, "expires": expires + SKEW_SECONDS}) == 1
+
+
+def _seal(kinds: Iterable[str], now: int, tx: Transaction) -> None:
+    for kind in kinds:
+        tx.seal(kind, now)
+
+
+def _position(record: Record, card: str) -> int:
+    """Where the card stands in its record; an explanation is kept under it."""
+    for i, known in enumerate(record.cards):
+        if known.uuid == card:
+            return i
+    raise LedgerError("An explanation belongs to no card of its record.")
+
+
+def _write_projection(tx: Transaction, projection: Projection) -> None:
+    tx.run(tx.sql.answer, projection.answer)
+    if projection.determinations:
+        tx.many(tx.sql.determination, projection.determinations)
+    if projection.cards:
+        tx.many(tx.sql.card, projection.cards)
+
+
+def _prepare(connection: Connection, sealer: Sealer) -> None:
+    """The register's only row, and counts when the counting rules are new."""
+    if connection.execute(select(schema.register.c.id)).first() is None:
+        row = {"id": 1, "chains": 0, "hash": GENESIS, "mac": sealer.register(0, GENESIS), "counts": 0}
+        connection.execute(schema.register.insert(), row)
+    recount_if_stale(connection)
+
+
+def _check_key(connection: Connection, sealer: Sealer) -> None:
+    row = connection.execute(select(schema.register)).mappings().one_or_none()
+    if row is None or not sealer.fits(sealer.register(row["chains"], row["hash"]), row["mac"]):
+        raise ConfigurationError(
+            "The key does not fit this ledger, or its register of chains was changed. "
+            "Use the key that the ledger was made with."
+        )
