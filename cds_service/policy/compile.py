@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
 from cds_service.policy import logic, operators
-from cds_service.policy.case import Code, Order
+from cds_service.policy.case import Order
 from cds_service.policy.content import Content, PolicyFolder
 from cds_service.policy.logic import UNKNOWN, Outcome
 from cds_service.policy.model import (
@@ -28,7 +28,7 @@ from cds_service.policy.model import (
 )
 from cds_service.policy.trace import Evidence, Trace
 from cds_service.policy.view import View
-from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
+from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_vocabulary
 
 Check = Callable[[View], Trace]
 
@@ -49,6 +49,7 @@ class CompiledItem:
     item: Item
     rules: tuple[CompiledRule, ...]
     alternatives: tuple[tuple[Alternative, Check | None], ...]
+    reads: frozenset[str] = frozenset()
 
     @property
     def otherwise(self) -> Otherwise:
@@ -81,8 +82,7 @@ class CompiledVersion:
 
     def in_force(self, day: date) -> bool:
         """True on days within the effective dates, both inclusive."""
-        start, end = self.version.effective.from_, self.version.effective.to
-        return (start is None or start <= day) and (end is None or day <= end)
+        return within((self.version.effective.from_, self.version.effective.to), day)
 
     def item_for(self, order: Order, vocabulary: Vocabulary) -> CompiledItem | None:
         """The first item that the order matches, by code or by its own text."""
@@ -171,6 +171,7 @@ def compile_version(policy: Policy, version: Version) -> CompiledVersion:
             item,
             tuple(CompiledRule(r, compile_expression(r.when, checks)) for r in item.rules),
             tuple((a, compile_expression(a.when, checks) if a.when else None) for a in item.alternatives),
+            frozenset(s for c in item_criteria(item) for s in sources_of(version.criteria[c])),
         )
         for item_id, item in version.orders.items()
     )
@@ -181,16 +182,51 @@ def compile_version(policy: Policy, version: Version) -> CompiledVersion:
 ALL_PAYERS = "*"
 
 
+def _once(numbers: list[int], number: int) -> None:
+    if not numbers or numbers[-1] != number:
+        numbers.append(number)
+
+
+class Audience:
+    """What speaks to one payer's orders (or, for ALL_PAYERS, to everyone's): version numbers by code and by set."""
+
+    def __init__(self) -> None:
+        self.by_code: dict[str, list[int]] = {}
+        self.by_prefix: dict[str, list[int]] = {}
+        self.by_text: dict[str, list[int]] = {}
+
+    def add(self, number: int, code_sets: Iterable[CodeSet]) -> None:
+        """Index one version by the codes and the terms of the sets it speaks to."""
+        for members in code_sets:
+            for code in members.codes:
+                _once(self.by_code.setdefault(str(code), []), number)
+            for prefix in (p for group in members.prefixes.values() for p in group):
+                _once(self.by_prefix.setdefault(f"{prefix.system} {prefix.prefix}", []), number)
+            if members.expression:
+                self.by_text.setdefault(members.id, []).append(number)
+
+    def numbers(self, order: Order, vocabulary: Vocabulary) -> Iterator[int]:
+        """Versions that may speak to an order, each once, in file order of the content."""
+        found = {n for code in order.codes for n in self.by_code.get(str(code), ())}
+        if self.by_prefix:
+            starts = (f"{c.system} {c.code[:end]}" for c in order.codes for end in range(1, len(c.code) + 1))
+            found.update(n for start in starts for n in self.by_prefix.get(start, ()))
+        if order.texts:
+            named = (s for s in self.by_text if vocabulary.sets[s].named_in(order.texts))
+            found.update(n for s in named for n in self.by_text[s])
+        return iter(sorted(found))
+
+
 @dataclass(frozen=True)
 class Rulebook:
     """Everything the engine needs: compiled policies, the vocabulary, and the indexes to find what can speak."""
 
     content: Content
     vocabulary: Vocabulary
-    versions: tuple[CompiledVersion, ...]
-    _by_code: Mapping[str, Mapping[Code, tuple[CompiledVersion, ...]]] = field(repr=False)
-    _by_text: Mapping[str, tuple[CompiledVersion, ...]] = field(repr=False)
+    versions: Sequence[CompiledVersion]
     folders: Mapping[str, PolicyFolder] = field(repr=False)
+    audiences: Mapping[str, Audience] = field(repr=False)
+    periods: Sequence[tuple[date | None, date | None]] = field(repr=False)
 
     @property
     def revision(self) -> str:
@@ -199,49 +235,60 @@ class Rulebook:
 
     def speaking(self, order: Order, payer: str, day: date) -> Iterator[CompiledVersion]:
         """Versions in force that may speak to an order: of one payer, or (ALL_PAYERS) of everyone."""
-        found: dict[int, CompiledVersion] = {}
-        by_code = self._by_code.get(payer, {})
-        for code in order.codes:
-            found.update((id(v), v) for v in by_code.get(code, ()))
-        if order.texts:
-            found.update((id(v), v) for v in self._by_text.get(payer, ()))
-        return (v for v in found.values() if v.in_force(day))
+        audience = self.audiences.get(payer)
+        if audience is not None:
+            for number in audience.numbers(order, self.vocabulary):
+                if within(self.periods[number], day):
+                    yield self.versions[number]
 
 
-def _audience(policy: Policy) -> list[str]:
+def within(period: tuple[date | None, date | None], day: date) -> bool:
+    """True on days within effective dates, both inclusive; None is open."""
+    start, end = period
+    return (start is None or start <= day) and (end is None or day <= end)
+
+
+def audience_of(policy: Policy) -> list[str]:
+    """Payers whose orders a policy is asked about; ALL_PAYERS unless it is a coverage policy."""
     return list(policy.payers) if policy.kind == "coverage" else [ALL_PAYERS]
+
+
+def sets_spoken_to(version: Version) -> list[str]:
+    """Value sets of the orders a version speaks to, each once."""
+    return list(dict.fromkeys([i.value_set for i in version.orders.values()] + [f.about for f in version.findings]))
+
+
+def index_versions(pairs: Iterable[tuple[Policy, Version]], vocabulary: Vocabulary) -> dict[str, Audience]:
+    """Index versions, numbered as they come, by payer, code and term."""
+    audiences: dict[str, Audience] = {}
+    for number, (policy, version) in enumerate(pairs):
+        sets = [vocabulary.sets[name] for name in sets_spoken_to(version)]
+        for payer in audience_of(policy):
+            audiences.setdefault(payer, Audience()).add(number, sets)
+    return audiences
 
 
 def compile_content(content: Content) -> Rulebook:
     """Compile all policies and index them by payer and code."""
     vocabulary = compile_vocabulary(content.value_sets, content.procedures)
-    versions = tuple(
-        compile_version(f.policy, v) for _, f in sorted(content.policies.items()) for v in f.policy.versions
-    )
-    by_code: dict[str, dict[Code, list[CompiledVersion]]] = {}
-    by_text: dict[str, list[CompiledVersion]] = {}
-    for version in versions:
-        names = [i.item.value_set for i in version.items] + [f.rule.about for f in version.findings]
-        sets = [vocabulary.sets[name] for name in dict.fromkeys(names)]
-        for payer in _audience(version.policy):
-            index = by_code.setdefault(payer, {})
-            for code in dict.fromkeys(c for s in sets for c in s.codes):
-                index.setdefault(code, []).append(version)
-            if any(s.expression for s in sets):
-                by_text.setdefault(payer, []).append(version)
+    pairs = [(f.policy, v) for _, f in sorted(content.policies.items()) for v in f.policy.versions]
     return Rulebook(
         content,
         vocabulary,
-        versions,
-        {p: {c: tuple(v) for c, v in codes.items()} for p, codes in by_code.items()},
-        {p: tuple(v) for p, v in by_text.items()},
+        tuple(compile_version(p, v) for p, v in pairs),
         content.policies,
+        index_versions(pairs, vocabulary),
+        [(v.effective.from_, v.effective.to) for _, v in pairs],
     )
+
+
+def item_criteria(item: Item) -> set[str]:
+    """Ids of the criteria that an item's rules and alternatives read."""
+    expressions = [r.when for r in item.rules] + [a.when for a in item.alternatives if a.when]
+    return {c for e in expressions for c in criterion_ids(e)}
 
 
 def used_criteria(version: Version) -> set[str]:
     """Ids of the criteria that some rule, alternative or finding reads."""
-    expressions = [r.when for i in version.orders.values() for r in i.rules]
-    expressions += [a.when for i in version.orders.values() for a in i.alternatives if a.when]
-    expressions += [f.when for f in version.findings]
-    return {c for e in expressions for c in criterion_ids(e)}
+    found = {c for f in version.findings for c in criterion_ids(f.when)}
+    return found.union(*(item_criteria(i) for i in version.orders.values()))
