@@ -1,0 +1,216 @@
+"""Validity of one FHIR R4 resource: a generated JSON Schema says yes quickly, fhir.resources judges the rest.
+
+`accepts` costs microseconds and never says yes where fhir.resources says no (a fuzz test holds the two in
+step); what it refuses is no error yet: `problems` asks the judge. fhir.resources is imported on first need.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, get_args
+
+import jsonschema_rs
+
+READABLE = frozenset((
+    "Appointment", "ClaimResponse", "CommunicationRequest", "Condition", "Coverage", "Device", "DeviceRequest",
+    "Encounter", "Location", "Medication", "MedicationRequest", "NutritionOrder", "Observation", "Organization",
+    "Patient", "Practitioner", "PractitionerRole", "Procedure", "Questionnaire", "QuestionnaireResponse",
+    "RelatedPerson", "ServiceRequest", "Task", "VisionPrescription",
+))  # fmt: skip
+SCHEMA_FILE = "r4b.schema.json"
+STRING_LIMIT = 1_048_576  # characters; FHIR R4 section 2.24.0.1
+
+# fhir.resources reads code lists off the short description, which FHIR cuts off ("... | cancelled +").
+_CODES_CUT_OFF = {
+    "Encounter.status": "planned arrived triaged in-progress onleave finished cancelled entered-in-error unknown",
+    "EncounterStatusHistory.status": "planned arrived triaged in-progress onleave finished cancelled "
+    "entered-in-error unknown",
+    "Observation.status": "registered preliminary final amended corrected cancelled entered-in-error unknown",
+    "Task.status": "draft requested received accepted rejected ready cancelled in-progress on-hold failed "
+    "completed entered-in-error",
+    "QuestionnaireItem.type": "group display boolean decimal integer date dateTime time string text url choice "
+    "open-choice attachment reference quantity",
+    "DeviceUdiCarrier.entryType": "barcode rfid manual card self-reported unknown",
+}
+_COMPARATORS = frozenset(("<", "<=", ">=", ">"))
+_NOT_REQUIRED_BINDINGS = frozenset(("Expression.language",))
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element: `kind` is a FHIR primitive or empty, `target` the model of a complex one."""
+
+    name: str
+    kind: str
+    target: str
+    many: bool
+    required: bool
+    codes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What fhir.resources knows of one type: elements by JSON name, value[x] groups, groups that are required."""
+
+    name: str
+    is_resource: bool
+    elements: Mapping[str, Element]
+    choices: tuple[tuple[str, ...], ...]
+    required_choices: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What the judge refuses: where (as far as the error says) and why, in words that hold no value."""
+
+    path: tuple[str | int, ...]
+    text: str
+
+
+def accepts(resource: Mapping[str, Any]) -> bool:
+    """True: valid FHIR R4 and safe to read untouched. False: ask `problems`. `resourceType` must be readable."""
+    try:
+        if not _validator(resource["resourceType"]).is_valid(resource):
+            return False
+    except ValueError:  # not JSON at all, or text that is not Unicode: for the slow path to explain
+        return False
+    contained = resource.get("contained")
+    return contained is None or all(_accepts_contained(item) for item in contained)
+
+
+def _accepts_contained(item: Mapping[str, Any]) -> bool:
+    kind = item.get("resourceType")
+    return isinstance(kind, str) and kind in READABLE and "contained" not in item and accepts(item)
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(files("cds_service.facts").joinpath(SCHEMA_FILE).read_bytes())
+    return schema
+
+
+@cache
+def _validator(resource_type: str) -> jsonschema_rs.Draft202012Validator:
+    """The compiled schema of one resource type, with the definitions that it reaches and no others."""
+    definitions = _schema()["$defs"]
+    reached: dict[str, Any] = {}
+    pending = [resource_type]
+    while pending:
+        name = pending.pop()
+        if name not in reached:
+            reached[name] = definitions[name]
+            pending.extend(_references(definitions[name]))
+    root = {"$schema": _schema()["$schema"], "$ref": f"#/$defs/{resource_type}", "$defs": reached}
+    return jsonschema_rs.Draft202012Validator(root, pattern_options=jsonschema_rs.RegexOptions())
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            yield schema["$ref"].rsplit("/", 1)[1]
+        for part in schema.values():
+            yield from _references(part)
+
+
+def problems(resource: Mapping[str, Any]) -> list[Problem]:
+    """What fhir.resources R4B refuses in a resource of a readable type; empty when it is valid."""
+    from pydantic import ValidationError
+
+    try:
+        _model(resource["resourceType"]).model_validate(dict(resource))
+    except ValidationError as error:
+        return [
+            Problem(tuple(found["loc"]), _reason(found["type"]))
+            for found in error.errors(include_input=False, include_context=False, include_url=False)
+        ]
+    return []
+
+
+def _reason(error_type: str) -> str:
+    """Own words for pydantic's error types: its messages may repeat the value."""
+    if "missing" in error_type:
+        return "lacks an element that FHIR R4 requires"
+    if error_type == "extra_forbidden":
+        return "is not an element of FHIR R4"
+    if error_type.startswith(("greater_than", "less_than")):
+        return "is outside the range that FHIR R4 allows"
+    return "is not in the format that FHIR R4 demands"
+
+
+def empty(model_name: str) -> Any:
+    """An instance that stands in for a missing element while the rest is judged."""
+    return _models()[model_name].model_construct()
+
+
+def _model(resource_type: str) -> Any:
+    from fhir.resources.R4B import get_fhir_model_class
+
+    model = get_fhir_model_class(resource_type)
+    _models()[resource_type] = model
+    return model
+
+
+@cache
+def _models() -> dict[str, Any]:
+    """Models by name; filled by `shape`, which is the way to every nested one."""
+    return {}
+
+
+@cache
+def shape(name: str) -> Shape:
+    """The shape of a resource type, or of a type that an already known shape points to."""
+    model = _models().get(name) or _model(name)
+    bare = model.model_construct()
+    required = {field for field, _ in bare.get_required_fields()}
+    elements = (_element(model, field, required) for key, field in model.model_fields.items() if key != "fhir_comments")
+    groups = bare.get_one_of_many_fields().values()
+    needed = [group for group in groups if _extra(model.model_fields[group[0]]).get("one_of_many_required")]
+    return Shape(
+        name,
+        bool(model.has_resource_base()),
+        {element.name: element for element in elements},
+        tuple(map(tuple, groups)),
+        tuple(map(tuple, needed)),
+    )
+
+
+def _element(model: Any, field: Any, required: set[str]) -> Element:
+    parts = list(_parts(field.annotation))
+    name = field.alias or next(key for key, known in model.model_fields.items() if known is field)
+    target = next((part.get_model_klass() for part in parts if hasattr(part, "_model_klass")), None)
+    if target is not None:
+        _models()[target.__name__] = target
+    where = f"{model.__name__}.{name}"
+    codes = _CODES_CUT_OFF[where].split() if where in _CODES_CUT_OFF else _extra(field).get("enum_values", ())
+    if name == "comparator":
+        codes = _COMPARATORS
+    return Element(
+        name,
+        "" if target else _kind(parts),
+        target.__name__ if target else "",
+        list in parts,
+        field.is_required() or name in required,
+        frozenset() if where in _NOT_REQUIRED_BINDINGS else frozenset(codes),
+    )
+
+
+def _extra(field: Any) -> dict[str, Any]:
+    return field.json_schema_extra or {}
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Every type and marker that an annotation is made of; `list` for a list."""
+    yield getattr(annotation, "__origin__", None) if get_args(annotation) else annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+def _kind(parts: list[Any]) -> str:
+    marker = next((part.__visit_name__ for part in parts if hasattr(part, "__visit_name__")), None)
+    if marker is not None:
+        return str(marker)
+    return "boolean" if bool in parts else "uuid"
