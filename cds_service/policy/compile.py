@@ -180,6 +180,7 @@ def compile_version(policy: Policy, version: Version) -> CompiledVersion:
 
 
 ALL_PAYERS = "*"
+ANYONE = "any"  # the policies of all payers and societies: does anything speak to this order?
 
 
 def _once(numbers: list[int], number: int) -> None:
@@ -263,7 +264,7 @@ def index_versions(pairs: Iterable[tuple[Policy, Version]], vocabulary: Vocabula
     audiences: dict[str, Audience] = {}
     for number, (policy, version) in enumerate(pairs):
         sets = [vocabulary.sets[name] for name in sets_spoken_to(version)]
-        for payer in audience_of(policy):
+        for payer in (*audience_of(policy), ANYONE):
             audiences.setdefault(payer, Audience()).add(number, sets)
     return audiences
 
