@@ -113,6 +113,11 @@ class CaseBuilder:
         unusable = (known.unusable if known else ()) + tuple(self._unusable.get(name, ()))
         return Source(state, known.detail if known else "", tuple(dict.fromkeys(unusable)))
 
+    @property
+    def orders_unusable(self) -> tuple[str, ...]:
+        """References (or places) of draft orders that cannot be used."""
+        return tuple(self._unusable.get("orders", ()))
+
     # --- building -----------------------------------------------------------------------------------
 
     def orders(self) -> tuple[Order, ...]:

@@ -196,8 +196,8 @@ def option_text(option: Option) -> str:
     return named(option.alternative.label[:1].upper() + option.alternative.label[1:], option.code.code)
 
 
-def covered_lines(results: Iterable[OrderResult], decider: Decider) -> list[str]:
-    """Orders that are already covered, and by what: an authorisation, or the policy on this case."""
+def covered_lines(results: Iterable[OrderResult], decider: Decider, *, numbers: bool = True) -> list[str]:
+    """Orders that are already covered, and by what: an authorisation (with its number), or the policy on this case."""
     lines = []
     for result in results:
         code = next((c for c in result.order.codes if decider.rulebook.vocabulary.label(c)), None)
@@ -205,7 +205,8 @@ def covered_lines(results: Iterable[OrderResult], decider: Decider) -> list[str]
             continue
         name = named(decider.rulebook.vocabulary.label(code), code.code)
         if result.authorization is not None:
-            number = f" ({escape(result.authorization.number)})" if result.authorization.number else ""
+            known = result.authorization.number if numbers else None
+            number = f" ({escape(known)})" if known else ""
             lines.append(f"{name}: authorised{number}")
         elif result.covered_by_policy and result.outcome == "supported":
             given = result.governing.verdict.given if result.governing and result.governing.verdict else ()

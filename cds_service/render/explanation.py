@@ -123,7 +123,7 @@ def _leaves(trace: Trace) -> Iterator[Trace]:
 
 
 def _alternatives(rendered: RenderedCard, results: tuple[OrderResult, ...], decider: Decider) -> Json:
-    covered = [f"Already covered: {line}." for line in covered_lines(results, decider)]
+    covered = [f"Already covered: {line}." for line in covered_lines(results, decider, numbers=False)]
     offered = [f"Covered option: {option_text(o)}." for o in (rendered.flagged.offered if rendered.flagged else ())]
     lines = covered + offered or ["The policy names no covered alternative for this case."]
     return {"clinician": lines, "patient": lines}

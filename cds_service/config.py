@@ -1,0 +1,111 @@
+"""Frozen settings, from `CDS_*` variables and the command line; an unknown CDS_* name is warned of."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cds_service.errors import ConfigurationError
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One field per setting; `CDS_<NAME>` in the environment. `docs/configuration.md` is made from this class."""
+
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(8000, "Port to listen on.")
+    admin_port: int = _setting(0, "Port for operators' pages outside demo mode, on loopback; 0 switches them off.")
+    workers: int = _setting(1, "Worker processes.")
+    threads: int = _setting(4, "Threads that answer, per worker.")
+    demo: bool = _setting(False, "Demo mode: loopback only, no authentication, throwaway database, bundled charts.")
+    public_url: str = _setting("", "Base URL as callers see it; default http://HOST:PORT.")
+    cards: str = _setting("", "Folder or compiled file of policies; default: the bundled ones.")
+    database_url: str = _setting("", "Ledger database; default: SQLite in .cds-service/.")
+    ledger_sync: Literal["normal", "full"] = _setting("normal", "`full`: durable against power loss as well.")
+    ledger_key: str = _setting("", "Key of the ledger's seals (text); default: a key file beside the database.")
+    ledger_mask: str = _setting("", "JSON Pointers, comma separated, removed from requests before they are stored.")
+    clients: str = _setting("", "YAML file of trusted clients.")
+    services: str = _setting("advisor,crd", "Which services are offered: advisor, crd, or both.")
+    default_payer: str = _setting("", "Payer to assume for advisor calls without Coverage.")
+    payers: str = _setting("", "Payers whose coverage this deployment may assert (CRD), comma separated.")
+    unreviewed_policies: Literal["hide", "show"] = _setting("hide", "`show`: policies not yet approved fire, marked.")
+    allow_fhir: str = _setting("", "Demo mode: FHIR base URLs that may be called, comma separated.")
+    fetch_deadline: float = _setting(3.0, "Seconds for all FHIR queries of a call together.")
+    explanation_days: int = _setting(30, "Days an explanation page can be opened.")
+    cors_origins: str = _setting("", "Origins of browser clients, comma separated; * for all (demo mode: *).")
+    open_discovery: bool = _setting(True, "Discovery without a token.")
+    max_body_bytes: int = _setting(10 * 1024 * 1024, "Largest request body.")
+    read_deadline: float = _setting(15.0, "Seconds for a request body to arrive.")
+
+    @property
+    def base_url(self) -> str:
+        """Base URL as callers see it, without a trailing slash."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @property
+    def database(self) -> str:
+        """The ledger's database URL."""
+        return self.database_url or f"sqlite:///{Path('.cds-service') / 'ledger.sqlite3'}"
+
+    def listed(self, name: str) -> tuple[str, ...]:
+        """A comma-separated setting as a tuple."""
+        return tuple(part.strip() for part in str(getattr(self, name)).split(",") if part.strip())
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """Groups of services that this deployment offers."""
+        return frozenset(self.listed("services"))
+
+    def check(self) -> Settings:
+        """The settings, if they make sense together; raises ConfigurationError."""
+        if unknown := self.offered - {"advisor", "crd"}:
+            raise ConfigurationError(f"CDS_SERVICES: '{sorted(unknown)[0]}' is not advisor or crd.")
+        if self.demo and self.host not in ("127.0.0.1", "::1", "localhost"):
+            raise ConfigurationError("--demo listens on loopback only. Leave --host at 127.0.0.1, or drop --demo.")
+        return self
+
+
+def _convert(name: str, kind: Any, text: str) -> Any:
+    options = get_args(kind)
+    if options:
+        if text not in options:
+            raise ConfigurationError(f"CDS_{name.upper()} must be one of {', '.join(options)}.")
+        return text
+    if kind is bool:
+        if text.lower() not in ("1", "0", "true", "false", "yes", "no", "on", "off"):
+            raise ConfigurationError(f"CDS_{name.upper()} must be true or false.")
+        return text.lower() in ("1", "true", "yes", "on")
+    try:
+        return kind(text)
+    except ValueError:
+        raise ConfigurationError(f"CDS_{name.upper()} must be a number.") from None
+
+
+def from_environment(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Settings from CDS_* variables; `overrides` (the command line) win where they are not None."""
+    variables = os.environ if environment is None else environment
+    hints = Settings.__annotations__
+    kinds = {"str": str, "int": int, "float": float, "bool": bool}
+    values: dict[str, Any] = {}
+    known = {f"CDS_{f.name.upper()}": f.name for f in fields(Settings)}
+    for variable, text in sorted(variables.items()):
+        if not variable.startswith("CDS_"):
+            continue
+        name = known.get(variable)
+        if name is None:
+            warnings.warn(f"{variable} is not a setting; docs/configuration.md lists them.", stacklevel=2)
+            continue
+        hint = hints[name]
+        kind = kinds.get(hint) or Literal[tuple(part.strip(" \"'") for part in hint[8:-1].split(","))]
+        values[name] = _convert(name, kind, text)
+    values.update({k: v for k, v in overrides.items() if v is not None})
+    return Settings(**values).check()

@@ -1,0 +1,217 @@
+"""The one path from a hook request to an answer, shared by HTTP, `evaluate` and `replay`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from time import perf_counter
+from typing import Any
+
+from cds_service.determination.decide import Decider, OrderResult, decide
+from cds_service.errors import Issue, MissingData, RequestError
+from cds_service.facts.builder import CaseBuilder
+from cds_service.facts.codes import URI
+from cds_service.hooks import gather
+from cds_service.hooks.request import HookRequest
+from cds_service.hooks.runtime import Caller, Runtime, review_note
+from cds_service.hooks.services import Service
+from cds_service.policy.case import Case, Fault, Order, SourceState
+from cds_service.render import cards as render_cards
+from cds_service.render.cards import RenderedCard
+from cds_service.render.explanation import explain
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Timing:
+    """Milliseconds per stage of one call."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + (perf_counter() - started) * 1000
+
+
+@dataclass
+class Answer:
+    """The response, and everything the ledger and the CLI tell about how it came about."""
+
+    response: Json
+    request: HookRequest
+    service: Service
+    case: Case
+    results: tuple[OrderResult, ...] = ()
+    decider: Decider | None = None
+    rendered: list[RenderedCard] = field(default_factory=list)
+    explanations: dict[str, Json] = field(default_factory=dict)
+    fetched: list[Json] = field(default_factory=list)
+    timing: Timing = field(default_factory=Timing)
+    revision: str = ""
+
+
+def answer(
+    request: HookRequest,
+    service: Service,
+    runtime: Runtime,
+    caller: Caller,
+    *,
+    as_of: date | None = None,
+    timing: Timing | None = None,
+) -> Answer:
+    """Answer a validated hook request. Raises RequestError (bad orders) or MissingData (412)."""
+    clock = timing or Timing()
+    book, now = runtime.book, runtime.now()
+    builder = CaseBuilder(request.patient_id, now.date(), as_of, caller.local_codes)
+    with clock.stage("extract"):
+        builder.draft_orders(request.context["draftOrders"], "context.draftOrders")
+        judged = _judged(request, builder)
+        pairs = gather.speaking(book.rulebook, judged, builder, runtime)
+    _refuse_if_unreadable(builder)
+    if not pairs and not builder.orders_unusable:
+        return Answer({"cards": []}, request, service, builder.build(), timing=clock, revision=book.rulebook.revision)
+    needed = gather.sources_needed(pairs, book.rulebook, judged)
+    with clock.stage("gather"):
+        fetched = gather.gather(request, needed, builder, runtime, caller)
+        case = builder.build()
+    with clock.stage("evaluate"):
+        decider, results = decide(case, book.rulebook, book.directory, runtime.terms(), _selected(request, builder))
+    _refuse_if_unobtainable(results, case)
+    done = Answer(
+        {}, request, service, case, results, decider, fetched=fetched, timing=clock, revision=book.rulebook.revision
+    )
+    with clock.stage("render"):
+        _render(done, builder, runtime)
+    return done
+
+
+def _judged(request: HookRequest, builder: CaseBuilder) -> list[Order]:
+    """Draft orders to judge, before the chart is read: enough to see which policies speak."""
+    selected = _selected(request, builder)
+    drafts = [o for o in builder.orders() if o.draft]
+    return drafts if selected is None else [o for o in drafts if o.ref in selected]
+
+
+def _selected(request: HookRequest, builder: CaseBuilder) -> tuple[str, ...] | None:
+    if request.selections is None:
+        return None
+    return tuple(builder.index.key(s) or s for s in request.selections)
+
+
+def _refuse_if_unreadable(builder: CaseBuilder) -> None:
+    """400 when there were orders and none of them can be named: nothing is left to answer about."""
+    if builder.drafts or builder.settled or not builder.orders_unusable:
+        return
+    unnamed = [f for f in builder.faults if f.fatal and f.path.endswith(".id")]
+    if unnamed and len(unnamed) == len(builder.orders_unusable):
+        raise RequestError(*(Issue(f.text, f.path, "required") for f in unnamed))
+
+
+def _refuse_if_unobtainable(results: tuple[OrderResult, ...], case: Case) -> None:
+    """412 when no order's outcome can be settled and unobtainable data is the sole cause."""
+    open_ = [r for r in results if r.determinations and (r.covered_by_policy or _coverage_unknown(r, case))]
+    if not open_ or any(r.settled or r.findings for r in results):
+        return
+    causes = [_unobtainable(r, case) for r in open_]
+    if all(causes):
+        sources = sorted({s for cause in causes for s in cause or ()})
+        details = {s: case.source(s).detail or "not supplied" for s in sources}
+        raise MissingData(
+            *(
+                Issue(f"'{s}' is needed and could not be obtained: {d}", f"prefetch.{s}", "incomplete")
+                for s, d in details.items()
+            )
+        )
+
+
+def _coverage_unknown(result: OrderResult, case: Case) -> bool:
+    return not result.covered_by_policy and case.source("coverage").state is SourceState.UNAVAILABLE
+
+
+def _unobtainable(result: OrderResult, case: Case) -> set[str] | None:
+    """The unavailable sources, when they alone keep an order open; else None."""
+    if _coverage_unknown(result, case):
+        return {"coverage"}
+    sources = {m.source for d in result.primary for m in d.missing}
+    unavailable = {s for s in sources if case.source(s).state is SourceState.UNAVAILABLE}
+    return sources if sources and sources == unavailable else None
+
+
+def _render(done: Answer, builder: CaseBuilder, runtime: Runtime) -> None:
+    assert done.decider is not None
+    base = runtime.settings.base_url
+    context = render_cards.Context(
+        patient_ref=builder.patient_ref,
+        drafts={ref: reading.resource for ref, reading in builder.drafts if reading.resource is not None},
+        uri_of=lambda code: URI.get(code.system, code.system),
+        new_id=runtime.new_id,
+        link=lambda uuid: f"{base}/explanations/{uuid}",
+        shown=review_note,
+        payer_label=runtime.book.directory.label,
+    )
+    done.rendered = render_cards.render(done.decider, done.results, context)
+    now = runtime.now()
+    for rendered in done.rendered:
+        if rendered.verdict is not None:
+            page = explain(rendered, done.decider, done.results, context, now)
+            done.explanations[rendered.card["uuid"]] = page
+    done.response = {"cards": [r.card for r in done.rendered]}
+
+
+# --- what `evaluate --json`, replay and the ledger tell ---------------------------------------------
+
+
+def determinations(done: Answer) -> list[Json]:
+    """One entry per order and policy that speaks to it; a `primary` one without policy where none does."""
+    notes = [_fault(f) for f in done.case.faults]
+    return [entry for result in done.results for entry in _entries(result, notes)]
+
+
+def _entries(result: OrderResult, notes: list[Json]) -> Iterator[Json]:
+    for d in result.determinations:
+        verdict = d.verdict
+        trace: Json = verdict.trace.to_json() if verdict else {}
+        if verdict and verdict.rule:
+            trace["decided_by"] = verdict.rule
+        if verdict and verdict.given:
+            trace["given"] = list(verdict.given)
+        if verdict and verdict.recommendation:
+            trace["recommendation"] = verdict.recommendation
+        if result.authorization is not None:
+            trace["authorization"] = {"number": result.authorization.number, "ref": result.authorization.ref}
+        if notes:
+            trace["not_used"] = notes
+        yield {
+            "order": result.order.ref,
+            "code": _code(result.order),
+            "policy": verdict.version.policy.id if verdict else None,
+            "version": verdict.version.version.version if verdict else None,
+            "role": d.role,
+            "outcome": d.outcome,
+            "prior_authorization": verdict.prior_authorization if verdict else "unknown",
+            "missing": [{"text": m.text, "source": m.source, "state": m.state} for m in d.missing],
+            "trace": trace,
+        }
+
+
+def _code(order: Order) -> str | None:
+    """The order's billing code where it has one, else its first code."""
+    preferred = [c for c in order.codes if c.system in ("cpt", "hcpcs")]
+    return next((c.code for c in (*preferred, *order.codes)), None)
+
+
+def _fault(fault: Fault) -> Json:
+    return {"ref": fault.ref, "path": fault.path, "text": fault.text, "unusable": fault.fatal}
+
+
+def findings(done: Answer) -> list[Json]:
+    """Coding and safety remarks."""
+    return [{"order": f.order.ref, "kind": f.kind, "text": f.text} for r in done.results for f in r.findings]

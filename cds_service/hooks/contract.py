@@ -1,0 +1,97 @@
+"""`openapi.yaml` as the contract: validates request envelopes and responses, and words the faults.
+
+jsonschema-rs says yes quickly; what it rejects, jsonschema explains. Messages name the field and the rule that
+is broken, never the value: values are a patient's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import jsonschema_rs
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, relevance
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from cds_service.content_files import bundled
+from cds_service.errors import Issue
+
+
+@lru_cache(maxsize=1)
+def document() -> dict[str, Any]:
+    """The parsed contract."""
+    loaded: dict[str, Any] = yaml.safe_load(text())
+    return loaded
+
+
+@lru_cache(maxsize=1)
+def text() -> str:
+    """The contract as it is served."""
+    return bundled("openapi.yaml").read_text(encoding="utf-8")
+
+
+def _schema(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}", "components": document()["components"]}
+
+
+@lru_cache(maxsize=32)
+def _quick(name: str) -> Any:
+    return jsonschema_rs.Draft202012Validator(_schema(name))
+
+
+@lru_cache(maxsize=32)
+def _judge(name: str) -> Draft202012Validator:
+    resource = DRAFT202012.create_resource(_schema(name))
+    return Draft202012Validator(_schema(name), registry=Registry().with_resource("", resource))
+
+
+def faults(name: str, value: Any, base: str = "") -> tuple[Issue, ...]:
+    """Issues of a value against a component schema; `base` is the path of the value in the request."""
+    if _quick(name).is_valid(value):
+        return ()
+    errors = sorted(_judge(name).iter_errors(value), key=relevance, reverse=True)
+    return tuple(_issues(errors, base))
+
+
+def _issues(errors: Iterable[ValidationError], base: str) -> Iterable[Issue]:
+    for error in errors:
+        path = _path(base, error.absolute_path)
+        if error.validator == "required":
+            required: Any = error.validator_value
+            present = error.instance if isinstance(error.instance, dict) else {}
+            for missing in (name for name in required if name not in present):
+                yield Issue("is missing", f"{path}.{missing}".lstrip("."), "required")
+        else:
+            yield Issue(_words(error), path or "$", "structure")
+
+
+def _path(base: str, steps: Iterable[str | int]) -> str:
+    path = base
+    for step in steps:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return path.lstrip(".")
+
+
+def _words(error: ValidationError) -> str:
+    rule: str = str(error.validator)
+    value: Any = error.validator_value
+    if rule == "type":
+        kinds = [value] if isinstance(value, str) else value
+        return f"must be {' or '.join(_article(k) for k in kinds)}"
+    if rule in ("minLength", "minItems"):
+        return "must not be empty"
+    if rule in ("maxLength", "maxItems"):
+        return f"is longer than {value}"
+    if rule == "const":
+        return f"must be '{value}'"
+    if rule == "enum":
+        return f"must be one of {', '.join(map(str, value))}"
+    return f"does not satisfy '{rule}' of the contract"
+
+
+def _article(kind: str) -> str:
+    return "null" if kind == "null" else f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

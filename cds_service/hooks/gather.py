@@ -1,0 +1,96 @@
+"""Lazy data access: prefetch first, then the caller's FHIR server for what the speaking policies still need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cds_service.facts.builder import CaseBuilder
+from cds_service.facts.client import Fetched, Query
+from cds_service.facts.sources import BY_NAME, PATIENT, Supplied, merge, read_prefetch
+from cds_service.hooks.request import HookRequest
+from cds_service.hooks.runtime import Caller, Runtime
+from cds_service.policy.case import Order, Source, SourceState
+from cds_service.policy.compile import ANYONE, CompiledVersion, Rulebook
+
+
+def speaking(
+    rulebook: Rulebook, orders: Iterable[Order], builder: CaseBuilder, runtime: Runtime
+) -> list[tuple[Order, CompiledVersion]]:
+    """Pairs of a judged order and a version in force that has an item or a finding for it, whoever the payer."""
+    found = []
+    for order in orders:
+        day = builder.as_of or order.occurrence or order.authored_on or builder.received
+        for version in rulebook.speaking(order, ANYONE, day):
+            if runtime.fires(version):
+                found.append((order, version))
+    return found
+
+
+def sources_needed(pairs: list[tuple[Order, CompiledVersion]], rulebook: Rulebook, orders: Iterable[Order]) -> set[str]:
+    """Names of the sources that settling these orders may read."""
+    needed: set[str] = set()
+    for order, version in pairs:
+        item = version.item_for(order, rulebook.vocabulary)
+        if item is not None:
+            needed |= item.reads
+        elif version.findings:
+            needed |= version.reads()
+        if version.policy.kind == "coverage":
+            needed.add("coverage")
+    if any(ref.startswith("ClaimResponse/") for o in orders for ref in o.insurance):
+        needed.add("authorizations")
+    return needed & set(BY_NAME)
+
+
+def gather(
+    request: HookRequest, needed: set[str], builder: CaseBuilder, runtime: Runtime, caller: Caller
+) -> list[dict[str, Any]]:
+    """Fill the builder from prefetch and, for what is missing, from the FHIR server; returns what was fetched."""
+    supplied = read_prefetch(request.prefetch)
+    missing = sorted(n for n in needed if n not in supplied)
+    pages = {n: s.next_page for n, s in supplied.items() if s.next_page and n in needed}
+    log: list[dict[str, Any]] = []
+    queries = [Query(n, BY_NAME[n].template.replace(PATIENT, request.patient_id)) for n in missing]
+    queries += [Query(f"{n}+", page) for n, page in pages.items()]
+    if queries:
+        fetched = _fetch(request, queries, runtime, caller)
+        for name in missing:
+            supplied[name] = _supplied(fetched.get(name))
+        for name in pages:
+            supplied[name] = _continued(supplied[name], fetched.get(f"{name}+"))
+        log = [_log(f) for f in fetched.values()]
+    for name, value in supplied.items():
+        builder.supply(name, value)
+    return log
+
+
+def _fetch(request: HookRequest, queries: list[Query], runtime: Runtime, caller: Caller) -> dict[str, Fetched]:
+    if request.fhir is None or runtime.fhir is None or caller.allowed is None:
+        return {}
+    return runtime.fhir.fetch(request.fhir.base, request.fhir.token, queries, allowed=caller.allowed)
+
+
+def _supplied(fetched: Fetched | None) -> Supplied:
+    if fetched is None:
+        return Supplied(Source(SourceState.UNAVAILABLE, "not supplied"))
+    return Supplied(Source(fetched.state, fetched.detail), [(r, None) for r in fetched.resources])
+
+
+def _continued(first: Supplied, rest: Fetched | None) -> Supplied:
+    """A paged prefetch bundle with its further pages; incomplete where they could not be read."""
+    if rest is None or rest.state is SourceState.UNAVAILABLE:
+        return first
+    whole = Supplied(Source(SourceState.READ), first.resources)
+    return merge(whole, _supplied(rest))
+
+
+def _log(fetched: Fetched) -> dict[str, Any]:
+    return {
+        "name": fetched.name,
+        "state": fetched.state.value,
+        "status": fetched.status,
+        "milliseconds": round(fetched.milliseconds, 3),
+        "pages": fetched.pages,
+        "detail": fetched.detail,
+    }

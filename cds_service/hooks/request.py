@@ -1,0 +1,138 @@
+"""The hook request: bytes to a validated envelope (CDS Hooks 2.0, HTTP Request)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from cds_service.errors import Issue, RequestError, TooLarge
+from cds_service.hooks import contract
+from cds_service.hooks.services import Service
+
+MAX_DEPTH = 64
+MAX_ORDERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FhirAccess:
+    """Where the caller's FHIR server is, and the token for it. The token is held, never logged or stored."""
+
+    base: str
+    token: str | None
+
+    def __repr__(self) -> str:
+        return f"FhirAccess(base={self.base!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class HookRequest:
+    """A validated hook request."""
+
+    hook: str
+    hook_instance: str
+    context: dict[str, Any]
+    prefetch: dict[str, Any]
+    fhir: FhirAccess | None
+    extension: dict[str, Any]
+    body: dict[str, Any]
+
+    @property
+    def patient_id(self) -> str:
+        """FHIR id of the patient, without `Patient/`."""
+        return str(self.context["patientId"]).removeprefix("Patient/")
+
+    @property
+    def selections(self) -> tuple[str, ...] | None:
+        """order-select: the orders just selected, as `Type/id`; None for other hooks."""
+        if self.hook != "order-select":
+            return None
+        return tuple(s for s in self.context["selections"])
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """JSON to an object. Raises RequestError (not JSON) or TooLarge (nesting)."""
+    if _too_deep(body):
+        raise TooLarge(f"is nested deeper than {MAX_DEPTH} levels", path="$")
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(
+            f"is not JSON (line {error.lineno}, column {error.colno})", path="$", code="structure"
+        ) from None
+    if not isinstance(value, dict):
+        raise RequestError("must be an object", path="$", code="structure")
+    return value
+
+
+def _too_deep(body: bytes) -> bool:
+    """Deeper than the limit? Brackets only, matched pairs removed level by level: cheap for shallow bodies."""
+    brackets = body.translate(None, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        shorter = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if len(shorter) == len(brackets):
+            break
+        brackets = shorter
+    return bool(brackets) and _depth(body) > MAX_DEPTH
+
+
+_NOT_BRACKETS = bytes(b for b in range(256) if b not in b"{}[]")
+
+
+def _depth(body: bytes) -> int:
+    """Exact depth, strings left out. Only for bodies whose brackets do not pair up quickly."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in body:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+            if deepest > MAX_DEPTH:
+                break
+        elif byte in b"}]":
+            depth -= 1
+    return deepest
+
+
+def validate(body: dict[str, Any], service: Service) -> HookRequest:
+    """Check the envelope and the context of the service's hook. Raises RequestError naming every faulty field."""
+    found = contract.faults("HookRequest", body)
+    if found:
+        raise RequestError(*found)
+    if body["hook"] != service.hook:
+        raise RequestError(
+            Issue(f"must be '{service.hook}' for the service '{service.id}'", "hook", "value"),
+        )
+    found = contract.faults(service.context_schema, body["context"], "context")
+    if found:
+        raise RequestError(*found)
+    orders = body["context"].get("draftOrders")
+    if orders is not None and len(orders.get("entry", ())) > MAX_ORDERS:
+        raise TooLarge(f"has more than {MAX_ORDERS} orders", path="context.draftOrders.entry")
+    return HookRequest(
+        hook=body["hook"],
+        hook_instance=body["hookInstance"],
+        context=body["context"],
+        prefetch=body.get("prefetch") or {},
+        fhir=_access(body),
+        extension=body.get("extension") or {},
+        body=body,
+    )
+
+
+def _access(body: dict[str, Any]) -> FhirAccess | None:
+    server = body.get("fhirServer")
+    if not server:
+        return None
+    authorization = body.get("fhirAuthorization") or {}
+    return FhirAccess(server, authorization.get("access_token"))

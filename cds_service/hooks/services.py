@@ -1,0 +1,87 @@
+"""The services on offer: id, hook, and the prefetch that the policies in force read (CDS Hooks 2.0, Discovery)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cds_service.facts.codes import URI
+from cds_service.facts.sources import BY_NAME, SPECS
+from cds_service.policy.compile import Rulebook
+from cds_service.policy.model import Criterion
+
+ADVISOR_USAGE = (
+    "Answers with cards only. Prefetch may be left out where fhirServer and fhirAuthorization are sent; "
+    "Coverage is optional."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One CDS service."""
+
+    id: str
+    hook: str
+    title: str
+    description: str
+    context_schema: str
+    group: str = "advisor"
+
+
+ADVISORS = (
+    Service(
+        "order-sign-advisor",
+        "order-sign",
+        "Order advisor (signing)",
+        "Checks draft orders against coverage and guideline policies before they are signed; offers covered options.",
+        "OrderSignContext",
+    ),
+    Service(
+        "order-select-advisor",
+        "order-select",
+        "Order advisor (selection)",
+        "Checks the orders just selected against coverage and guideline policies.",
+        "OrderSelectContext",
+    ),
+)
+
+
+def sources_read(rulebook: Rulebook) -> frozenset[str]:
+    """Names of the sources that any policy reads, with those every call needs."""
+    read = {s for version in rulebook.versions for s in version.reads()}
+    return frozenset(read | {"patient", "active-orders", "coverage", "authorizations"}) & frozenset(BY_NAME)
+
+
+def _observation_codes(rulebook: Rulebook) -> list[str]:
+    criteria: list[Criterion] = [c for v in rulebook.versions for c in v.version.criteria.values()]
+    sets = {c.observation.value_set for c in criteria if c.observation is not None}
+    codes = {c for s in sets for c in rulebook.vocabulary.sets[s].codes}
+    return sorted(f"{URI.get(c.system, c.system)}|{c.code}" for c in codes)
+
+
+def prefetch(rulebook: Rulebook) -> dict[str, str]:
+    """Prefetch templates from the policies' criteria: only `{{context.patientId}}`, which any client can fill."""
+    needed = sources_read(rulebook)
+    templates = {spec.key: spec.template for spec in SPECS if spec.name in needed}
+    codes = _observation_codes(rulebook)
+    if "observations" in templates and codes:
+        templates["observations"] += f"&code={','.join(codes)}"
+    return templates
+
+
+def discovery(services: tuple[Service, ...], rulebook: Rulebook) -> dict[str, Any]:
+    """The discovery document."""
+    templates = prefetch(rulebook)
+    return {
+        "services": [
+            {
+                "id": s.id,
+                "hook": s.hook,
+                "title": s.title,
+                "description": s.description,
+                "usageRequirements": ADVISOR_USAGE,
+                "prefetch": templates,
+            }
+            for s in services
+        ]
+    }

@@ -1,0 +1,61 @@
+"""Reads request bodies: content type, size and time limits, with what is too large drained, not cut off."""
+
+from __future__ import annotations
+
+import time
+from typing import BinaryIO
+
+from flask import Request
+
+from cds_service.errors import RequestError, TooLarge, WrongMedia
+
+_CHUNK = 64 * 1024
+_DRAIN_LIMIT = 64 * 1024 * 1024
+
+
+class Timeout(RequestError):
+    """The body did not arrive in time."""
+
+    http_status = 408
+    default_code = "timeout"
+
+
+def read_json_body(request: Request, limit: int, deadline_s: float) -> bytes:
+    """The raw body of a JSON request. Raises WrongMedia (415), TooLarge (413, after draining) or Timeout (408)."""
+    media = request.mimetype
+    if media != "application/json" and not media.endswith("+json"):
+        raise WrongMedia("must be application/json", path="Content-Type")
+    stream: BinaryIO = request.environ["wsgi.input"]
+    length = request.content_length
+    until = time.monotonic() + deadline_s
+    if length is not None and length > limit:
+        _drain(stream, length, until)
+        raise TooLarge(f"is larger than {limit} bytes", path="$")
+    return _read(stream, length, limit, until)
+
+
+def _read(stream: BinaryIO, length: int | None, limit: int, until: float) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while length is None or size < length:
+        chunk = stream.read(_CHUNK if length is None else min(_CHUNK, length - size))
+        if not chunk:
+            break
+        size += len(chunk)
+        if size > limit:
+            _drain(stream, _DRAIN_LIMIT, until)
+            raise TooLarge(f"is larger than {limit} bytes", path="$")
+        chunks.append(chunk)
+        if time.monotonic() > until:
+            raise Timeout("did not arrive in time", path="$")
+    return b"".join(chunks)
+
+
+def _drain(stream: BinaryIO, length: int, until: float) -> None:
+    """Read and forget, so that the client can read the answer; bounded in bytes and time."""
+    left = min(length, _DRAIN_LIMIT)
+    while left > 0 and time.monotonic() < until:
+        chunk = stream.read(min(_CHUNK, left))
+        if not chunk:
+            return
+        left -= len(chunk)

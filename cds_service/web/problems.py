@@ -1,0 +1,80 @@
+"""Errors as FHIR OperationOutcomes: they name the field, and hold no stack trace, token or patient value."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from cds_service.errors import CdsServiceError, Issue, RequestError
+
+log = logging.getLogger("cds_service.web")
+_STATUS_CODES = {404: "not-found", 405: "not-supported", 408: "timeout", 413: "too-long", 415: "not-supported"}
+
+
+def outcome(issues: tuple[Issue, ...]) -> dict[str, Any]:
+    """An OperationOutcome resource."""
+    return {"resourceType": "OperationOutcome", "issue": [_issue(i) for i in issues]}
+
+
+def _issue(issue: Issue) -> dict[str, Any]:
+    text = f"{issue.path} {issue.text}" if issue.path else issue.text
+    body: dict[str, Any] = {
+        "severity": issue.severity,
+        "code": issue.code,
+        "diagnostics": text,
+        "details": {"text": text},
+    }
+    if issue.path and issue.path != "$":
+        body["expression"] = [issue.path]
+    return body
+
+
+def problem(status: int, issues: tuple[Issue, ...]) -> Response:
+    """The HTTP answer for an error."""
+    response = Response(orjson.dumps(outcome(issues)), status=status, content_type="application/fhir+json")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def register(app: Flask) -> None:
+    """Every error leaves as an OperationOutcome; what was not foreseen is logged by kind and place only."""
+
+    @app.errorhandler(RequestError)
+    def _refused(error: RequestError) -> Response:
+        log.info("refused %s: %s", error.http_status, ", ".join(i.path or i.code for i in error.issues))
+        response = problem(error.http_status, error.issues)
+        if error.http_status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+
+    @app.errorhandler(CdsServiceError)
+    def _failed(error: CdsServiceError) -> Response:
+        log.error("failed: %s", type(error).__name__)
+        return problem(error.http_status, (Issue("The answer could not be completed. Try again.", code="exception"),))
+
+    @app.errorhandler(RequestEntityTooLarge)
+    def _large(_error: RequestEntityTooLarge) -> Response:
+        return problem(413, (Issue("is larger than this service accepts", "$", "too-long"),))
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> Response:
+        status = error.code or 500
+        text = {404: "There is nothing at this address.", 405: f"{request.method} is not offered here."}.get(status)
+        answer = problem(status, (Issue(text or error.name, code=_STATUS_CODES.get(status, "processing")),))
+        for name, value in error.get_headers():
+            if name == "Allow":
+                answer.headers[name] = value
+        return answer
+
+    @app.errorhandler(Exception)
+    def _unforeseen(error: Exception) -> Response:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown"
+        log.error("unforeseen %s at %s", type(error).__name__, place)
+        return problem(500, (Issue("The service failed. The fault has been recorded.", code="exception"),))
