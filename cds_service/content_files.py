@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cds_service.errors import ConfigurationError
+from cds_service.policy.compile import Rulebook, compile_content
+from cds_service.policy.compiled import load
 from cds_service.policy.content import Content, read
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -32,3 +34,17 @@ def read_files(folder: Path) -> dict[str, str]:
 def load_content(folder: Path | None = None) -> Content:
     """Content of a folder (default: the bundled cards). Raises Faults or ConfigurationError."""
     return read(read_files(folder or bundled("cards")))
+
+
+def load_rulebook(path: Path | None = None) -> Rulebook:
+    """Policies ready to evaluate: from a cards folder, or from the one file that `policy build` made.
+
+    Raises Faults or ContentError where the content is faulty, ConfigurationError where it cannot be read.
+    """
+    path = path or bundled("cards")
+    if not path.is_file():
+        return compile_content(load_content(path))
+    try:
+        return load(path.read_bytes(), path.name)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}.") from error

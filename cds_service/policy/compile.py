@@ -188,13 +188,13 @@ def _once(numbers: list[int], number: int) -> None:
         numbers.append(number)
 
 
+@dataclass(frozen=True)
 class Audience:
     """What speaks to one payer's orders (or, for ALL_PAYERS, to everyone's): version numbers by code and by set."""
 
-    def __init__(self) -> None:
-        self.by_code: dict[str, list[int]] = {}
-        self.by_prefix: dict[str, list[int]] = {}
-        self.by_text: dict[str, list[int]] = {}
+    by_code: dict[str, list[int]] = field(default_factory=dict)
+    by_prefix: dict[str, list[int]] = field(default_factory=dict)
+    by_text: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, number: int, code_sets: Iterable[CodeSet]) -> None:
         """Index one version by the codes and the terms of the sets it speaks to."""

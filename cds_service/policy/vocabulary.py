@@ -105,7 +105,8 @@ def _flatten(sets: Mapping[str, ValueSet], set_id: str, seen: frozenset[str] = f
     return [value_set, *below]
 
 
-def _compile(sets: Mapping[str, ValueSet], set_id: str) -> CodeSet:
+def compile_set(sets: Mapping[str, ValueSet], set_id: str) -> CodeSet:
+    """One value set with everything it includes."""
     parts = _flatten(sets, set_id)
     codes = {Code(c.system, c.code): c for part in reversed(parts) for c in part.codes}
     prefixes: dict[str, list[SetPrefix]] = {}
@@ -122,4 +123,4 @@ def _compile(sets: Mapping[str, ValueSet], set_id: str) -> CodeSet:
 
 def compile_vocabulary(sets: Mapping[str, ValueSet], procedures: Mapping[Code, ProcedureCode]) -> Vocabulary:
     """Flatten every value set once, at load."""
-    return Vocabulary({i: _compile(sets, i) for i in sets}, dict(procedures))
+    return Vocabulary({i: compile_set(sets, i) for i in sets}, dict(procedures))

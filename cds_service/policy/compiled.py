@@ -1,0 +1,171 @@
+"""One compiled file for a whole cards folder: an index and, behind it, each policy as JSON, built when touched.
+
+Layout: `cds-cards 1 <sha256 of the rest>`, a line of JSON (the index), then the blobs that it points into.
+The file holds validated content only and is plain data: reading one can construct nothing but policy models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+import orjson
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from cds_service.errors import ContentError
+from cds_service.policy.case import Code
+from cds_service.policy.compile import Audience, CompiledVersion, Rulebook, compile_version, index_versions
+from cds_service.policy.content import Content, PolicyFolder
+from cds_service.policy.model import CardFile, Payer, Policy, ProcedureCode, ValueSet
+from cds_service.policy.vocabulary import Vocabulary, compile_set, compile_vocabulary
+
+MAGIC = b"cds-cards 1 "
+T = TypeVar("T")
+_PROCEDURES = TypeAdapter(list[ProcedureCode])
+_PAYERS = TypeAdapter(list[Payer])
+
+
+@cache
+def shape() -> str:
+    """Hash of the models: a file built for other models is refused, not misread."""
+    schemas = [m.model_json_schema() for m in (Policy, CardFile, ValueSet, ProcedureCode, Payer)]
+    return hashlib.sha256(orjson.dumps(schemas, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def _json(item: BaseModel) -> bytes:
+    return item.model_dump_json(by_alias=True, exclude_unset=True).encode()
+
+
+class _Blobs:
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+
+    def add(self, part: bytes) -> list[int]:
+        place = [self.size, len(part)]
+        self.parts.append(part)
+        self.size += len(part)
+        return place
+
+
+def dump(content: Content) -> bytes:
+    """The compiled file of valid content. The same content gives the same bytes. Worked cases are left out."""
+    blobs = _Blobs()
+    pairs = [(f.policy, v) for _, f in sorted(content.policies.items()) for v in f.policy.versions]
+    audiences = index_versions(pairs, compile_vocabulary(content.value_sets, content.procedures))
+    index = {
+        "revision": content.revision,
+        "shape": shape(),
+        "procedures": [p.model_dump(mode="json", exclude_unset=True) for p in content.procedures.values()],
+        "payers": [p.model_dump(mode="json", exclude_unset=True) for p in content.payers.values()],
+        "sets": {i: blobs.add(_json(s)) for i, s in sorted(content.value_sets.items())},
+        "policies": {
+            i: [*blobs.add(_json(f.policy)), *blobs.add(_json(f.card))] for i, f in sorted(content.policies.items())
+        },
+        "versions": [
+            [p.id, n, v.effective.from_, v.effective.to]
+            for _, f in sorted(content.policies.items())
+            for p in (f.policy,)
+            for n, v in enumerate(p.versions)
+        ],
+        "audiences": {p: [a.by_code, a.by_prefix, a.by_text] for p, a in sorted(audiences.items())},
+    }
+    rest = orjson.dumps(index) + b"\n" + b"".join(blobs.parts)
+    return MAGIC + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+
+
+class Lazy(Mapping[str, T], Generic[T]):
+    """Values by name, made when first asked for."""
+
+    def __init__(self, places: Mapping[str, Any], make: Callable[[str], T]) -> None:
+        self._places, self._make = places, make
+        self._made: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._made:
+            if name not in self._places:
+                raise KeyError(name)
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+class LazyVersions(Sequence[CompiledVersion]):
+    """Compiled versions by number, compiled when first asked for."""
+
+    def __init__(self, rows: list[list[Any]], folders: Mapping[str, PolicyFolder]) -> None:
+        self._rows, self._folders = rows, folders
+        self._made: dict[int, CompiledVersion] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[n] for n in range(*number.indices(len(self)))]
+        if number < 0 or number >= len(self):
+            raise IndexError(number)
+        if number not in self._made:
+            policy_id, index = self._rows[number][:2]
+            policy = self._folders[policy_id].policy
+            self._made[number] = compile_version(policy, policy.versions[index])
+        return self._made[number]
+
+
+def load(data: bytes, name: str = "compiled policies") -> Rulebook:
+    """A rulebook over a compiled file; policies and value sets are built when an order touches them.
+
+    Raises ContentError when the file is not one, is damaged, or was built for other models.
+    """
+    head, _, rest = data.partition(b"\n")
+    if not head.startswith(MAGIC):
+        raise ContentError(name, 1, 1, "not a file made by 'policy build'.", "Build it from a cards folder.")
+    if hashlib.sha256(rest).hexdigest().encode() != head.removeprefix(MAGIC):
+        raise ContentError(name, 1, 1, "the file is damaged: its hash does not fit.", "Build it again.")
+    end = rest.index(b"\n")
+    index = orjson.loads(rest[:end])
+    if index["shape"] != shape():
+        raise ContentError(name, 1, 1, "built by another version of this program.", "Build it again.")
+    return _rulebook(index, memoryview(rest)[end + 1 :], name)
+
+
+def _day(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _rulebook(index: dict[str, Any], blobs: memoryview, name: str) -> Rulebook:
+    def part(model: type[T], place: list[int]) -> T:
+        start, length = place
+        try:
+            return model.model_validate_json(bytes(blobs[start : start + length]))  # type: ignore[attr-defined,no-any-return]
+        except ValidationError as error:
+            raise ContentError(name, 1, 1, "holds a policy that is not valid.", "Build it again.") from error
+
+    def folder(policy_id: str) -> PolicyFolder:
+        place = index["policies"][policy_id]
+        return PolicyFolder(part(Policy, place[:2]), part(CardFile, place[2:]), None)
+
+    folders = Lazy(index["policies"], folder)
+    sets: Lazy[ValueSet] = Lazy(index["sets"], lambda i: part(ValueSet, index["sets"][i]))
+    procedures = {Code(p.system, p.code): p for p in _PROCEDURES.validate_python(index["procedures"])}
+    payers = {p.id: p for p in _PAYERS.validate_python(index["payers"])}
+    vocabulary = Vocabulary(Lazy(index["sets"], lambda i: compile_set(sets, i)), procedures)
+    return Rulebook(
+        Content(index["revision"], folders, sets, procedures, payers),
+        vocabulary,
+        LazyVersions(index["versions"], folders),
+        folders,
+        {payer: Audience(*parts) for payer, parts in index["audiences"].items()},
+        [(_day(row[2]), _day(row[3])) for row in index["versions"]],
+    )

@@ -1,0 +1,105 @@
+"""What a change of policies changes: outcomes of one order before and after, and what made the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cds_service.policy.evaluate import Verdict
+from cds_service.policy.model import Otherwise, Rule
+from cds_service.policy.trace import Trace
+
+STRUCTURE = frozenset({"rules", "rule", "otherwise", "given", "all", "any", "not", "at_least", "always"})
+
+
+@dataclass(frozen=True)
+class Change:
+    """One order of one case that a policy judges differently. Outcomes are None where the policy does not speak."""
+
+    case: str
+    order: str
+    code: str
+    policy: str
+    before: str | None
+    after: str | None
+    reasons: tuple[str, ...]
+
+
+def change(case: str, code: str, before: Verdict | None, after: Verdict | None) -> Change | None:
+    """The change of one order, or None when outcome and deciding rule are the same."""
+    either = after or before
+    if either is None:
+        return None
+    if before and after and (before.outcome, before.rule) == (after.outcome, after.rule):
+        return None
+    return Change(
+        case,
+        either.order.ref,
+        code,
+        either.version.policy.id,
+        before.outcome if before else None,
+        after.outcome if after else None,
+        tuple(_reasons(before, after)),
+    )
+
+
+def _reasons(before: Verdict | None, after: Verdict | None) -> Iterator[str]:
+    if before is None or after is None:
+        spoken = before or after
+        assert spoken is not None
+        yield f"'{spoken.item.id}' ({spoken.version.key}) {'no longer speaks' if before else 'now speaks'} to the order"
+        return
+    old, new = before.version.version.version, after.version.version.version
+    if old != new:
+        yield f"version {old} was in force, now {new}"
+    if before.item.id != after.item.id:
+        yield f"judged as '{before.item.id}', now as '{after.item.id}'"
+    yield from _criteria(before, after)
+    yield from _rules(before, after)
+
+
+def criteria_outcomes(trace: Trace) -> dict[str, str]:
+    """Outcome of each criterion that was evaluated."""
+    return {t.id: t.outcome.value for t in trace.walk() if t.op not in STRUCTURE}
+
+
+def _criteria(before: Verdict, after: Verdict) -> Iterator[str]:
+    was, now = criteria_outcomes(before.trace), criteria_outcomes(after.trace)
+    for name in was:
+        if name in now and was[name] != now[name]:
+            yield f"criterion '{name}' was {was[name]}, now {now[name]}"
+    for name in now:
+        if name not in before.version.version.criteria:
+            yield f"criterion '{name}' is new: {now[name]}"
+    for name in was:
+        if name not in after.version.version.criteria:
+            yield f"criterion '{name}' is gone: it was {was[name]}"
+
+
+def _rules(before: Verdict, after: Verdict) -> Iterator[str]:
+    was, now = _by_id(before), _by_id(after)
+    for name in dict.fromkeys((*was, *now)):
+        old, new = was.get(name), now.get(name)
+        if old is None and new is not None:
+            if name in (after.rule, _open_rule(after)):
+                yield f"rule '{name}' is new: {new.outcome}"
+        elif new is None and old is not None:
+            if name in (before.rule, _open_rule(before)):
+                yield f"rule '{name}' is gone: it gave {old.outcome}"
+        elif old is not None and new is not None:
+            if old.outcome != new.outcome:
+                yield f"rule '{name}' gave {old.outcome}, now {new.outcome}"
+            if isinstance(old, Rule) and isinstance(new, Rule) and old.when != new.when:
+                yield f"rule '{name}' has another 'when'"
+    if list(was) != list(now) and set(was) == set(now):
+        yield "the rules stand in another order"
+
+
+def _by_id(verdict: Verdict) -> dict[str, Rule | Otherwise]:
+    item = verdict.item.item
+    return {**{r.id: r for r in item.rules}, "otherwise": item.otherwise}
+
+
+def _open_rule(verdict: Verdict) -> str | None:
+    """The first rule that waits for information, where the outcome is not settled."""
+    return next((t.id for t in verdict.trace.children if t.op == "rule" and t.outcome == "unknown"), None)

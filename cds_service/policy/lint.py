@@ -1,0 +1,234 @@
+"""Lint: content that loads, but does not do what its author wanted. Every notice has its place and a cure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Any
+
+from cds_service.policy.case import Code
+from cds_service.policy.compile import used_criteria
+from cds_service.policy.content import Content, PolicyFolder
+from cds_service.policy.model import Alternative, Criterion, Expression, Item, Rule, Version
+from cds_service.policy.propositions import Table, table
+from cds_service.policy.source import Document, Path
+from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
+
+STALE_AFTER = timedelta(days=366)
+
+
+@dataclass(frozen=True, order=True)
+class Notice:
+    """One warning: its place, what is wrong, the cure, and a stable name for its kind."""
+
+    file: str
+    line: int
+    column: int
+    text: str
+    cure: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.text} {self.cure}"
+
+
+def notice(document: Document, path: Path, kind: str, text: str, cure: str) -> Notice:
+    """A notice at a path of a document."""
+    return Notice(document.file, *document.position(path), text, cure, kind)
+
+
+def lint(content: Content, today: date) -> list[Notice]:
+    """All notices on valid content, in file order. `today` is only used for the age of confirmations."""
+    vocabulary = compile_vocabulary(content.value_sets, content.procedures)
+    found = list(_value_sets(content))
+    for folder in content.policies.values():
+        document = next((d for n, d in folder.documents.items() if n.endswith("/policy.yaml")), None)
+        if document is not None:
+            found += _gaps(folder, document)
+            for index, version in enumerate(folder.policy.versions):
+                found += _VersionLint(folder, version, document, ("versions", index), vocabulary, today).run()
+    return sorted(set(found))
+
+
+def _value_sets(content: Content) -> Iterator[Notice]:
+    """Value sets that no policy uses, directly or through a set that includes them."""
+    used: set[str] = set()
+    ahead = [name for f in content.policies.values() for v in f.policy.versions for name in named_sets(v)]
+    while ahead:
+        name = ahead.pop()
+        if name not in used:
+            used.add(name)
+            ahead += content.value_sets[name].includes
+    for name, value_set in content.value_sets.items():
+        document = content.documents.get(f"value_sets/{name}.yaml")
+        if name not in used and document is not None:
+            text = f"no policy uses the value set '{value_set.id}'."
+            yield notice(document, ("id",), "unused-value-set", text, "Use it or remove the file.")
+
+
+def named_sets(version: Version) -> set[str]:
+    """Value sets that a version names."""
+    names = {f.about for f in version.findings}
+    names |= {n for i in version.orders.values() for n in (i.value_set, i.given) if n}
+    for criterion in version.criteria.values():
+        arguments = criterion.operator[1]
+        names |= {n for key in ("value_set", "equals") if (n := getattr(arguments, key, None))}
+    return names
+
+
+def _gaps(folder: PolicyFolder, document: Document) -> Iterator[Notice]:
+    numbered = enumerate(folder.policy.versions)
+    spans = sorted((v.effective.from_ or date.min, v.effective.to or date.max, n) for n, v in numbered)
+    for (_, end, _first), (start, _, second) in pairwise(spans):
+        if end < date.max and end + timedelta(days=1) < start:
+            text = f"no version is in force from {end + timedelta(days=1)} to {start - timedelta(days=1)}."
+            path: Path = ("versions", second, "effective")
+            yield notice(document, path, "gap", text, "Close the gap, or say in 'changes' that it is meant.")
+
+
+@dataclass
+class _VersionLint:
+    folder: PolicyFolder
+    version: Version
+    document: Document
+    at: Path
+    vocabulary: Vocabulary
+    today: date
+
+    def run(self) -> Iterator[Notice]:
+        yield from self.confirmed()
+        yield from self.criteria()
+        yield from self.sources()
+        for item_id, item in self.version.orders.items():
+            yield from self.rules(item_id, item)
+            for index, alternative in enumerate(item.alternatives):
+                path = (*self.at, "orders", item_id, "alternatives", index)
+                yield from self.alternative(path, alternative)
+        for index, finding in enumerate(self.version.findings):
+            yield from self.never((*self.at, "findings", index), finding.id, "finding", finding.when)
+
+    def at_(self, path: Path, kind: str, text: str, cure: str) -> Notice:
+        return notice(self.document, path, kind, text, cure)
+
+    def confirmed(self) -> Iterator[Notice]:
+        """In force, but its sources were last confirmed more than a year ago."""
+        ended = self.version.effective.to is not None and self.version.effective.to < self.today
+        if not ended and self.today - self.version.last_confirmed_on >= STALE_AFTER:
+            yield self.at_(
+                (*self.at, "last_confirmed_on"),
+                "stale",
+                f"version '{self.version.version}' was last confirmed on {self.version.last_confirmed_on}.",
+                "Read its sources again and update last_confirmed_on.",
+            )
+
+    def criteria(self) -> Iterator[Notice]:
+        shown = {looked.criterion for wording in self.folder.card.orders.values() for looked in wording.context}
+        used = used_criteria(self.version) | shown
+        for criterion_id, criterion in self.version.criteria.items():
+            path = (*self.at, "criteria", criterion_id)
+            if criterion_id not in used:
+                text = f"no rule uses the criterion '{criterion_id}'."
+                yield self.at_(path, "unused-criterion", text, "Use it or remove it.")
+            why = impossible(criterion)
+            if why:
+                text = f"the criterion '{criterion_id}' can never be met: {why}."
+                yield self.at_(path, "never-met", text, "Correct the bounds.")
+            if _unitless(criterion):
+                text = f"the criterion '{criterion_id}' compares a number in any unit."
+                yield self.at_(path, "no-unit", text, "Add 'unit' (UCUM).")
+
+    def sources(self) -> Iterator[Notice]:
+        cited = {c for criterion in self.version.criteria.values() for c in criterion.cite}
+        cited |= {c for i in self.version.orders.values() for rule in i.rules for c in rule.cite}
+        cited |= {c for i in self.version.orders.values() for c in i.otherwise.cite}
+        cited |= {c for f in self.version.findings for c in f.cite}
+        for wording in self.folder.card.orders.values():
+            for part in ("rationale", "distinction", "single_studies", "pitfall", "recommendation"):
+                cited |= {c for passage in getattr(wording, part) for c in passage.cite}
+        for source in self.version.sources:
+            if source not in cited:
+                text = f"nothing cites the source '{source}'."
+                yield self.at_((*self.at, "sources", source), "uncited-source", text, "Cite it or remove it.")
+
+    def rules(self, item_id: str, item: Item) -> Iterator[Notice]:
+        whens = [r.when for r in item.rules]
+        proved = table(whens, self.version.criteria)
+        for index, rule in enumerate(item.rules):
+            path = (*self.at, "orders", item_id, "rules", index)
+            never = list(self.never(path, rule.id, "rule", rule.when))
+            yield from never
+            if not never:
+                why = _hidden(rule, item.rules[:index], proved)
+                if why:
+                    text = f"the rule '{rule.id}' is never reached: {why}."
+                    yield self.at_(
+                        path, "unreachable-rule", text, "Move it up, narrow the rules before it, or remove it."
+                    )
+
+    def never(self, path: Path, name: str, what: str, when: Expression) -> Iterator[Notice]:
+        proved = table([when], self.version.criteria)
+        if proved is not None and proved.mask(when) == 0:
+            text = f"the {what} '{name}' can never be met: its 'when' contradicts itself."
+            yield self.at_((*path, "when"), "never-met", text, "Correct the expression.")
+
+    def alternative(self, path: Path, alternative: Alternative) -> Iterator[Notice]:
+        code = Code(alternative.system, alternative.code)
+        target = self.version.orders[alternative.order]
+        if "supported" not in {target.otherwise.outcome, *(r.outcome for r in target.rules)}:
+            text = f"'{alternative.code}' is never offered: no rule of '{alternative.order}' supports it."
+            yield self.at_(path, "unsupported-alternative", text, "Remove it, or name the item that supports it.")
+        judge = next((n for n, i in self.version.orders.items() if self._speaks(i, code)), None)
+        if judge != alternative.order:
+            by = f"'{judge}' judges it" if judge else f"it is not in '{target.value_set}'"
+            text = f"'{alternative.code}' is never offered: {by}, not '{alternative.order}'."
+            yield self.at_(path, "unsupported-alternative", text, "Correct the code or the item.")
+        if alternative.when is not None:
+            yield from self.never(path, alternative.code, "alternative", alternative.when)
+
+    def _speaks(self, item: Item, code: Code) -> bool:
+        return self.vocabulary.sets[item.value_set].find(code) is not None
+
+
+def _hidden(rule: Rule, before: list[Rule], proved: Table | None) -> str:
+    """Why a rule is never reached; empty when it is, or when that cannot be proved."""
+    for other in before:
+        if other.when == "always":
+            return f"'{other.id}' before it is always met"
+        if other.when == rule.when:
+            return f"'{other.id}' before it has the same 'when'"
+    if proved is None:
+        return ""
+    left = proved.mask(rule.when)
+    for other in before:
+        if left & ~proved.mask(other.when) == 0:
+            return f"'{other.id}' before it is met whenever it is"
+    for other in before:
+        left &= ~proved.mask(other.when)
+    return "" if left else "the rules before it leave no case to it"
+
+
+def impossible(criterion: Criterion) -> str:
+    """Why no value lies within a criterion's bounds; empty when one does."""
+    arguments = criterion.operator[1]
+    low, high = getattr(arguments, "at_least", None), getattr(arguments, "at_most", None)
+    above, below = getattr(arguments, "above", None), getattr(arguments, "below", None)
+    under = getattr(arguments, "under", None)
+    pairs: list[tuple[str, Any, str, Any, bool]] = [
+        ("at least", low, "at most", high, False),
+        ("at least", low, "under", under, True),
+        ("at least", low, "below", below, True),
+        ("above", above, "at most", high, True),
+        ("above", above, "below", below, True),
+    ]
+    for floor, least, ceiling, most, strict in pairs:
+        if least is not None and most is not None and (least > most or (strict and least == most)):
+            return f"nothing is {floor} {least:g} and {ceiling} {most:g}"
+    return ""
+
+
+def _unitless(criterion: Criterion) -> bool:
+    test = criterion.observation
+    bounds = (test.at_least, test.at_most, test.above, test.below) if test else ()
+    return test is not None and test.unit is None and any(b is not None for b in bounds)
