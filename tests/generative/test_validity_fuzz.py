@@ -75,16 +75,28 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return []
 
 
+def choice_groups() -> list[tuple[str, ...]]:
+    """Every value[x], onset[x], ... of the readable types and of what they are made of."""
+    pending, seen = set(validity.READABLE), dict[str, validity.Shape]()
+    while pending:
+        shape = validity.shape(pending.pop())
+        seen[shape.name] = shape
+        pending |= {element.target for element in shape.elements.values() if element.target} - set(seen)
+    return [group for name in sorted(seen) for group in seen[name].choices]
+
+
 class Mutator:
     """Small changes to valid resources; most stay near what a client might really send."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.donors = [container[key] for seed in SEEDS for container, key in places(seed)]
+        self.by_name = {key: c[key] for seed in SEEDS for c, key in places(seed) if isinstance(c, dict)}
+        self.groups = {name: group for group in choice_groups() for name in group}
         self.names = NAMES + sorted({key for seed in SEEDS for c, key in places(seed) if isinstance(c, dict)})
         self.changes = [
             self.text, self.text, self.value, self.value, self.donate, self.delete, self.wrap, self.unwrap,
-            self.add, self.add, self.rename, self.twin, self.edit, self.none,
+            self.add, self.add, self.rename, self.twin, self.edit, self.choose_twice, self.none,
         ]  # fmt: skip
 
     def mutant(self) -> Json:
@@ -132,6 +144,14 @@ class Mutator:
     def twin(self, container: Any, key: Any) -> None:
         if isinstance(container, list):
             container.append(copy.deepcopy(container[key]))
+
+    def choose_twice(self, container: Any, key: Any) -> None:
+        """A second type of a value[x], as it stands in some seed."""
+        for name in list(container) if isinstance(container, dict) else []:
+            others = [other for other in self.groups.get(name, ()) if other in self.by_name]
+            if others:
+                other = self.random.choice(others)
+                container[other] = copy.deepcopy(self.by_name[other])
 
     def edit(self, container: Any, key: Any) -> None:
         found = container[key]
@@ -208,3 +228,12 @@ def test_realistic_resources_take_the_fast_path(seed: Json) -> None:
 
 def test_seeds_cover_every_readable_type() -> None:
     assert {seed["resourceType"] for seed in SEEDS} == validity.READABLE
+
+
+def test_an_extension_with_two_values_is_never_accepted() -> None:
+    (group,) = validity.shape("Extension").choices
+    samples = Mutator(0).by_name
+    for name in group:
+        extension = {"url": "http://example.org/x", "valueString": "x", name: samples.get(name, "x")}
+        accepted = validity.accepts({"resourceType": "Medication", "extension": [extension]})
+        assert accepted == (name == "valueString"), name
