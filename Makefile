@@ -1,11 +1,11 @@
-# make install | run | test | verify | bench | lock
+# make install | run | test | verify | bench | screenshots | lock
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock requirements-spark.lock
 
-.PHONY: install install-dev run lock
+.PHONY: install install-dev run lock test check verify bench screenshots system-packages docs
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed") if sys.version_info < (3, 11) else None'
@@ -22,6 +22,24 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
+
+# What Debian and Ubuntu call the browser, the database and the proxy that tests use. CI runs it; on your own
+# machine, tests that need one of these say so and are skipped without it.
+system-packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		for p in chromium postgresql nginx-light; do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+		[ -z "$$missing" ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }; \
+	fi
+
+test: install-dev check
+	$(BIN)/pytest -n 2 --dist loadgroup -q -m "not verify"
+
+check: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/cds-service policy lint cards
+	$(BIN)/cds-service policy test cards
 
 run: install
 	$(BIN)/cds-service serve --demo --port $(PORT)
