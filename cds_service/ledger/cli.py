@@ -138,7 +138,9 @@ def backup(target: Path, url: str) -> None:
 def upgrade(url: str) -> None:
     """Bring the tables to this release's form; `serve` does so by itself."""
     with _faults():
-        before = current(Database(url))
+        database = Database(url)
+        before = current(database)
+        database.close()
     with _open(url):
         pass
     click.echo(f"The ledger was at {before or 'nothing'} and is at {HEAD}.")
@@ -185,7 +187,7 @@ def _day(moment: datetime | None) -> date | None:
 
 def _print_metrics(found: dict[str, Any]) -> None:
     latency = found["latency_ms"]
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 200)  # a pipe has no width to fit
     console.print(
         f"{found['answers']['total']} answers, {found['cards']['shown']} cards, "
         f"latency p50 {latency['p50']} ms, p99 {latency['p99']} ms"

@@ -121,6 +121,12 @@ def is_busy(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
+def error_text(error: BaseException | None) -> str:
+    """The database's own words, without the SQL and values that SQLAlchemy and PostgreSQL add."""
+    error = getattr(error, "orig", None) or error
+    return str(getattr(getattr(error, "diag", None), "message_primary", None) or error).splitlines()[0]
+
+
 def _psycopg() -> Any:
     try:
         import psycopg

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -106,10 +107,10 @@ def _find_card(tx: Transaction, service: str, client: str | None, value: object)
 
 def _timestamp(value: object) -> int:
     if isinstance(value, str) and _RFC3339.fullmatch(value):
-        try:
-            return milliseconds(datetime.fromisoformat(value.upper()))
-        except (ValueError, OverflowError):
-            pass
+        with contextlib.suppress(ValueError):  # no such day or hour: refused below
+            at = milliseconds(datetime.fromisoformat(value.upper()))
+            if at > 0:
+                return at
     raise Rejected(
         "outcomeTimestamp must be a date and time with time zone, such as 2026-01-31T09:30:00Z.", ".outcomeTimestamp"
     )

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from cds_service.errors import LedgerError
 from cds_service.ledger.chain import DAY, Head, Sealer, link, next_register, sealed
 from cds_service.ledger.counts import SHARDS, daily_key, new_tally
-from cds_service.ledger.database import Database, Statement, is_busy
+from cds_service.ledger.database import Database, Statement, error_text, is_busy
 from cds_service.ledger.schema import SEQUENCE_BITS
 from cds_service.ledger.statements import Statements
 
@@ -234,8 +234,3 @@ def daily_rows(tally: Mapping[Any, list[float]], shard: int) -> list[dict[str, A
         for d, (n, total) in tally.items()
     ]
     return sorted(rows, key=lambda r: int(r["key"]))
-
-
-def error_text(error: Exception | None) -> str:
-    """The database's own words without the values that PostgreSQL adds as detail."""
-    return str(getattr(getattr(error, "diag", None), "message_primary", None) or error).splitlines()[0]

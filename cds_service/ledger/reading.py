@@ -8,7 +8,10 @@ from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, select
+from sqlalchemy.exc import SQLAlchemyError
 
+from cds_service.errors import LedgerError
+from cds_service.ledger.database import error_text
 from cds_service.ledger.projection import Row
 from cds_service.ledger.schema import SEQUENCE_BITS
 
@@ -21,9 +24,19 @@ def place(number: int) -> tuple[int, int]:
 
 
 @contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection whose faults are LedgerErrors, without SQL or values in their text."""
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise LedgerError(f"The ledger could not be read: {error_text(error)}") from error
+
+
+@contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
     """A connection that sees the database as it is now, whatever is written meanwhile."""
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN")
         else:
@@ -33,9 +46,9 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
 
 def stream(connection: Connection, query: Any) -> Iterator[Row]:
     """Rows as dicts, a batch at a time, so that memory stays flat."""
-    result = connection.execution_options(yield_per=BATCH).execute(query)
-    for row in result.mappings():
-        yield dict(row)
+    with connection.execute(query, execution_options={"yield_per": BATCH}) as result:
+        for row in result.mappings():
+            yield dict(row)
 
 
 class Follower:

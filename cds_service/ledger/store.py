@@ -29,6 +29,7 @@ from cds_service.ledger.lane import Lane, Transaction
 from cds_service.ledger.maintenance import Maintenance
 from cds_service.ledger.migrate import upgrade
 from cds_service.ledger.projection import Projection, project
+from cds_service.ledger.reading import reading
 from cds_service.ledger.record import FeedbackResult, Json, PruneReport, Record, Replayed, VerifyReport
 from cds_service.ledger.recount import recount_if_stale
 from cds_service.ledger.statements import Statements
@@ -57,7 +58,7 @@ class Ledger:
         self._open = threading.Event()
         self._open.set()
         self._free: queue.LifoQueue[Lane] = queue.LifoQueue()
-        for lane in self._lanes:
+        for lane in reversed(self._lanes):  # last in, first out: few lanes are used until more are needed
             self._free.put(lane)
         self._maintenance = Maintenance(database, self._forget_tokens, self._quiet)
 
@@ -78,12 +79,14 @@ class Ledger:
         `key` signs the chains; `mask` lists JSON Pointers that are never stored (see `Mask`); a `writer`
         name continues its chains after a restart, without one every opening begins new chains.
         """
-        database = Database(url, sync)
-        masked = Mask(mask)
-        sealer = Sealer(key)
-        upgrade(database, after=lambda connection: _prepare(connection, sealer))
-        with database.engine.connect() as connection:
-            _check_key(connection, sealer)
+        database, masked, sealer = Database(url, sync), Mask(mask), Sealer(key)
+        try:
+            upgrade(database, after=lambda connection: _prepare(connection, sealer))
+            with reading(database.engine) as connection:
+                _check_key(connection, sealer)
+        except BaseException:
+            database.close()
+            raise
         return cls(database, sealer, masked, writer or uuid4().hex[:12], explanation_life, segment_rows)
 
     # -- writing
@@ -194,12 +197,12 @@ class Ledger:
         return export_.documents(self.database.engine, hook, since, until)
 
     def _scalar(self, query: Any) -> Any:
-        with self.database.engine.connect() as connection:
+        with reading(self.database.engine) as connection:
             return connection.execute(query).scalar()
 
     def metrics(self, **filters: Any) -> Json:
         """Counts from the de-identified projection: see `metrics.Filters` for the filters."""
-        with self.database.engine.connect() as connection:
+        with reading(self.database.engine) as connection:
             return metrics_.metrics(connection, metrics_.Filters(**filters))
 
     # -- keeping

@@ -1,0 +1,263 @@
+"""Backup and restore, upgrade, the commands, and how the log and the tables are kept in shape."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from click.testing import CliRunner, Result
+
+from cds_service.errors import LedgerError
+from cds_service.ledger import maintenance, schema
+from cds_service.ledger.cli import ledger
+from cds_service.ledger.database import Database
+from cds_service.ledger.keys import ledger_key
+from cds_service.ledger.migrate import SCRIPTS, current, upgrade
+from cds_service.ledger.recount import recount
+from cds_service.ledger.store import Ledger
+from tests.functional import postgres
+from tests.functional.ledger_samples import (
+    KEY,
+    book,
+    card,
+    determination,
+    execute,
+    feedback,
+    new_url,
+    record,
+    token,
+    url,
+)
+
+__all__ = ["book", "url"]
+START = datetime(2026, 1, 1, tzinfo=UTC)
+REASON = {"reason": {"code": "contraindicated", "system": "urn:reasons"}}
+
+
+def fill(book: Ledger) -> None:
+    """Records and feedback of several kinds: re-fired findings, changed minds, silent cards, missing facts."""
+    missing = [{"text": "Nicotine test", "source": "observations", "state": "empty"}]
+    for n in range(12):
+        c = card(finding=f"finding-{n % 5}", rule=f"rule-{n % 2}", shown=n % 6 != 5)
+        determinations = (determination(), determination(outcome="needs-information", missing=missing))
+        book.write(record(c, received=START + timedelta(days=n), determinations=determinations, jti=token()))
+        outcome = ("accepted", "overridden")[n % 2]
+        more = {"overrideReason": REASON} if n % 2 else {}
+        book.feedback("order-sign-advisor", "hospital", [feedback(c, outcome, f"2026-03-{n + 1:02}T00:00:00Z", **more)])
+
+
+def counts(url: str) -> list[Any]:
+    """Daily counts, shards summed, zeros left out."""
+    rows = execute(
+        url,
+        "SELECT measure, day, hook, service, client, payer, policy, version, rule, label, sum(count), sum(total)"
+        " FROM daily GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 HAVING sum(count) <> 0",
+    )
+    return sorted(tuple(str(v) for v in row[:-2]) + (int(row[-2]), float(row[-1])) for row in rows)
+
+
+# -- upgrade
+
+
+def test_the_tables_that_migrations_make_are_those_of_the_schema(book: Ledger) -> None:
+    with book.database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    assert ScriptDirectory.from_config(config).get_heads() == [schema.HEAD]
+
+
+def test_counts_kept_with_every_write_are_those_counted_anew(book: Ledger, url: str) -> None:
+    fill(book)
+    kept, findings = counts(url), sorted(execute(url, "SELECT * FROM finding"))
+    assert kept
+    with book.database.engine.begin() as connection:
+        recount(connection)
+    assert counts(url) == kept
+    assert sorted(execute(url, "SELECT * FROM finding")) == findings
+
+
+def test_a_ledger_of_the_first_revision_is_upgraded_with_its_data(url: str) -> None:
+    with Ledger.open(url, key=KEY) as book:
+        fill(book)
+        metrics, records = book.metrics(), sorted(d["id"] for d in book.records())
+    for step in (
+        "DROP TABLE daily",
+        "DROP TABLE finding",
+        "ALTER TABLE register DROP COLUMN counts",
+        "UPDATE alembic_version SET version_num = '0001'",
+    ):
+        execute(url, step)
+    with Ledger.open(url, key=KEY) as book:
+        assert current(book.database) == schema.HEAD
+        assert book.metrics() == metrics
+        assert sorted(d["id"] for d in book.records()) == records
+        assert book.verify().problems == ()
+        book.write(record(card()))
+        assert book.metrics()["answers"]["total"] == 13
+
+
+def test_each_revision_upgrades_from_the_one_before(url: str) -> None:
+    database = Database(url)
+    assert current(database) is None
+    assert upgrade(database, "0001") is True
+    assert current(database) == "0001"
+    assert upgrade(database) is True
+    assert upgrade(database) is False
+    database.close()
+
+
+def test_a_ledger_of_a_newer_release_is_refused(book: Ledger, url: str) -> None:
+    execute(url, "UPDATE alembic_version SET version_num = '9999'", expect=1)
+    with pytest.raises(LedgerError, match="written by a newer release"):
+        Ledger.open(url, key=KEY)
+
+
+def test_many_processes_may_make_the_ledger_at_once(url: str) -> None:
+    code = (
+        "import sys\nfrom cds_service.ledger.store import Ledger\n"
+        "from tests.functional.ledger_samples import KEY, record\n"
+        "with Ledger.open(sys.argv[1], key=KEY) as book: book.write(record())\n"
+    )
+    children = [subprocess.Popen([sys.executable, "-c", code, url]) for _ in range(5)]
+    assert [child.wait() for child in children] == [0] * 5
+    with Ledger.open(url, key=KEY) as book:
+        report = book.verify()
+    assert (report.records, report.chains, report.problems) == (5, 5, ())
+
+
+# -- backup
+
+
+def test_a_backup_taken_while_writing_restores_whole(tmp_path: Path) -> None:
+    url = new_url("sqlite", tmp_path)
+    target = tmp_path / "backup.db"
+    code = (
+        "import sys\nfrom cds_service.ledger.store import Ledger\n"
+        "from tests.functional.ledger_samples import KEY, card, record\n"
+        "book = Ledger.open(sys.argv[1], key=KEY, segment_rows=10)\n"
+        "print('ready', flush=True)\n"
+        "while True: book.write(record(card()))\n"
+    )
+    with Ledger.open(url, key=KEY) as book:
+        fill(book)
+        writer = subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        try:
+            result = run("backup", str(target), url=url)
+        finally:
+            writer.kill()
+            writer.wait()
+            writer.stdout.close()
+        assert result.exit_code == 0, result.output
+        known = {d["id"] for d in book.records()}
+    with Ledger.open(f"sqlite:///{target}", key=KEY) as restored:
+        report = restored.verify()
+        assert report.problems == ()
+        assert report.feedback == 10
+        assert {d["id"] for d in restored.records()} <= known
+        assert restored.metrics()["answers"]["total"] == report.records >= 12
+        restored.write(record(card()))
+        assert restored.verify().intact
+    assert run("backup", str(target), url=url).exit_code == 2, "an existing file is not overwritten"
+
+
+@pytest.mark.postgresql
+def test_a_postgresql_ledger_is_backed_up_with_pg_dump(tmp_path: Path) -> None:
+    server = postgres.server()
+    url = server.new_database()
+    with Ledger.open(url, key=KEY) as book:
+        fill(book)
+        metrics = book.metrics()
+    name = url.split("/")[3].split("?")[0]
+    dump = tmp_path / "dump.sql"
+    dump.write_bytes(server.tool("pg_dump", "--no-owner", name))
+    restored = server.new_database()
+    server.tool("psql", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump), restored.split("/")[3].split("?")[0])
+    with Ledger.open(restored, key=KEY) as book:
+        assert book.verify().problems == ()
+        assert book.metrics() == metrics
+    assert run("backup", str(tmp_path / "x"), url=url).exit_code == 2
+
+
+# -- SQLite's log
+
+
+def test_the_write_ahead_log_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance, "WAL_BYTES", 200_000)
+    url = new_url("sqlite", tmp_path)
+    wal = Path(url.removeprefix("sqlite:///") + "-wal")
+    with Ledger.open(url, key=KEY) as book:
+        for _ in range(400):
+            book.write(record(card(), response={"cards": [], "padding": "x" * 20_000}))
+        maintenance.checkpoint(book.database, book._quiet)
+        size = wal.stat().st_size
+        book.write(record())
+        assert wal.stat().st_size <= size, "the log began anew"
+        assert Path(url.removeprefix("sqlite:///")).stat().st_size > 8_000_000, "the log was copied into the file"
+        assert execute(url, "PRAGMA journal_mode") == [("wal",)]
+
+
+# -- commands
+
+
+def run(*arguments: str, url: str) -> Result:
+    environment = {"CDS_DATABASE_URL": url, "CDS_LEDGER_KEY": KEY.decode()}
+    return CliRunner().invoke(ledger, list(arguments), env=environment, catch_exceptions=False)
+
+
+def test_commands_show_export_verify_metrics_prune_upgrade(book: Ledger, url: str, tmp_path: Path) -> None:
+    fill(book)
+    wanted = list(book.records())[0]
+    assert json.loads(run("show", wanted["id"], url=url).output) == wanted
+    missing = run("show", "no-such-id", url=url)
+    assert (missing.exit_code, missing.output) == (1, "Error: There is no record no-such-id.\n")
+
+    out = tmp_path / "all.ndjson"
+    assert run("export", "--out", str(out), url=url).output == f"22 entries written to {out}.\n"
+    assert len([json.loads(line) for line in out.read_text().splitlines()]) == 22
+    assert run("export", "--out", str(out), url=url).exit_code == 2, "an existing file is not overwritten"
+
+    assert run("verify", url=url).output == "12 records, 10 feedback, 0 pruned, in 2 chains: intact.\n"
+    found = json.loads(run("metrics", "--json", "--rule", "rule-0", url=url).output)
+    assert [r["rule"] for r in found["rules"]] == ["rule-0"]
+    text = run("metrics", url=url).output
+    assert text.startswith("12 answers, 10 cards, latency p50 ")
+    assert "contraindicated" in text
+
+    assert run("prune", url=url).exit_code == 2
+    pruned = run("prune", "--before", "2026-01-06", "--hook", "order-sign", url=url)
+    assert pruned.output == "5 entries in 5 segments removed, 0 old explanations.\n"
+    assert run("upgrade", url=url).output == f"The ledger was at {schema.HEAD} and is at {schema.HEAD}.\n"
+    assert run("verify", url=url).output == "7 records, 10 feedback, 5 pruned, in 2 chains: intact.\n"
+
+    execute(url, f"DELETE FROM entry WHERE id = '{list(book.records())[-1]['id']}'", expect=1)
+    broken = run("verify", url=url)
+    assert broken.exit_code == LedgerError.exit_code
+    assert "was removed" in broken.output
+
+
+def test_commands_say_what_is_wrong_without_a_trace(tmp_path: Path) -> None:
+    result = run("verify", url="mysql://h/d")
+    assert (result.exit_code, "not on mysql" in result.output) == (2, True)
+    url = f"sqlite:///{tmp_path}/a.db"
+    Ledger.open(url, key=ledger_key(url, {})).close()
+    result = run("verify", url=url)
+    assert (result.exit_code, "key does not fit" in result.output) == (2, True)
+
+
+def test_postgresql_tests_do_not_pass_unnoticed_in_ci() -> None:
+    if os.environ.get("CI") == "true":
+        assert postgres.server().binaries.is_dir()
