@@ -17,10 +17,19 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cds_service.errors import ContentError
 from cds_service.policy.case import Code
-from cds_service.policy.compile import Audience, CompiledVersion, Rulebook, compile_version, index_versions
+from cds_service.policy.compile import (
+    Audience,
+    CompiledVersion,
+    Rulebook,
+    companion_sets,
+    compile_version,
+    index_versions,
+    observed_sets,
+    sources_read,
+)
 from cds_service.policy.content import Content, PolicyFolder
 from cds_service.policy.model import CardFile, Payer, Policy, ProcedureCode, ValueSet
-from cds_service.policy.vocabulary import Vocabulary, compile_set, compile_vocabulary
+from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_set, compile_vocabulary
 
 MAGIC = b"cds-cards 1 "
 T = TypeVar("T")
@@ -55,12 +64,14 @@ def dump(content: Content) -> bytes:
     """The compiled file of valid content. The same content gives the same bytes. Worked cases are left out."""
     blobs = _Blobs()
     pairs = [(f.policy, v) for _, f in sorted(content.policies.items()) for v in f.policy.versions]
-    audiences = index_versions(pairs, compile_vocabulary(content.value_sets, content.procedures))
+    vocabulary = compile_vocabulary(content.value_sets, content.procedures)
+    audiences = index_versions(pairs, vocabulary)
     index = {
         "revision": content.revision,
         "shape": shape(),
         "procedures": [p.model_dump(mode="json", exclude_unset=True) for p in content.procedures.values()],
         "payers": [p.model_dump(mode="json", exclude_unset=True) for p in content.payers.values()],
+        "members": _members(vocabulary),
         "sets": {i: blobs.add(_json(s)) for i, s in sorted(content.value_sets.items())},
         "policies": {
             i: [*blobs.add(_json(f.policy)), *blobs.add(_json(f.card))] for i, f in sorted(content.policies.items())
@@ -71,10 +82,44 @@ def dump(content: Content) -> bytes:
             for p in (f.policy,)
             for n, v in enumerate(p.versions)
         ],
+        "companions": sorted(companion_sets(v for _, v in pairs)),
+        "reads": sorted(sources_read(v for _, v in pairs)),
+        "observed": sorted(observed_sets(v for _, v in pairs)),
         "audiences": {p: [a.by_code, a.by_prefix, a.by_text] for p, a in sorted(audiences.items())},
     }
     rest = orjson.dumps(index) + b"\n" + b"".join(blobs.parts)
     return MAGIC + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+
+
+def _members(vocabulary: Vocabulary) -> list[dict[str, list[int]]]:
+    """Numbers of the sets (in order of their ids) that hold each code, and each prefix."""
+    codes: dict[str, list[int]] = {}
+    prefixes: dict[str, list[int]] = {}
+    for number, name in enumerate(sorted(vocabulary.sets)):
+        for code in vocabulary.sets[name].codes:
+            codes.setdefault(str(code), []).append(number)
+        for prefix in (p for group in vocabulary.sets[name].prefixes.values() for p in group):
+            prefixes.setdefault(f"{prefix.system} {prefix.prefix}", []).append(number)
+    return [codes, prefixes]
+
+
+class IndexedVocabulary(Vocabulary):
+    """A vocabulary that finds the sets of a code in the index of a compiled file, without building the sets."""
+
+    def __init__(
+        self, sets: Mapping[str, CodeSet], procedures: Mapping[Code, ProcedureCode], members: list[dict[str, list[int]]]
+    ) -> None:
+        super().__init__(sets, procedures)
+        object.__setattr__(self, "_names", list(sets))
+        object.__setattr__(self, "_members", members)
+
+    def sets_of(self, code: Code) -> frozenset[str]:
+        """Ids of all value sets that a code is in, by itself or by a prefix."""
+        names: list[str] = self._names  # type: ignore[attr-defined]
+        codes, prefixes = self._members  # type: ignore[attr-defined]
+        starts = (f"{code.system} {code.code[:end]}" for end in range(1, len(code.code) + 1))
+        numbers = {*codes.get(str(code), ()), *(n for start in starts for n in prefixes.get(start, ()))}
+        return frozenset(names[n] for n in numbers)
 
 
 class Lazy(Mapping[str, T], Generic[T]):
@@ -160,12 +205,16 @@ def _rulebook(index: dict[str, Any], blobs: memoryview, name: str) -> Rulebook:
     sets: Lazy[ValueSet] = Lazy(index["sets"], lambda i: part(ValueSet, index["sets"][i]))
     procedures = {Code(p.system, p.code): p for p in _PROCEDURES.validate_python(index["procedures"])}
     payers = {p.id: p for p in _PAYERS.validate_python(index["payers"])}
-    vocabulary = Vocabulary(Lazy(index["sets"], lambda i: compile_set(sets, i)), procedures)
+    compiled = Lazy(index["sets"], lambda i: compile_set(sets, i))
+    vocabulary = IndexedVocabulary(compiled, procedures, index["members"])
     return Rulebook(
-        Content(index["revision"], folders, sets, procedures, payers),
-        vocabulary,
-        LazyVersions(index["versions"], folders),
-        folders,
-        {payer: Audience(*parts) for payer, parts in index["audiences"].items()},
-        [(_day(row[2]), _day(row[3])) for row in index["versions"]],
+        content=Content(index["revision"], folders, sets, procedures, payers),
+        vocabulary=vocabulary,
+        versions=LazyVersions(index["versions"], folders),
+        folders=folders,
+        audiences={payer: Audience(*parts) for payer, parts in index["audiences"].items()},
+        companions=frozenset(index["companions"]),
+        reads=frozenset(index["reads"]),
+        observed=frozenset(index["observed"]),
+        periods=[(_day(row[2]), _day(row[3])) for row in index["versions"]],
     )

@@ -78,14 +78,12 @@ def _criteria(before: Verdict, after: Verdict) -> Iterator[str]:
 
 def _rules(before: Verdict, after: Verdict) -> Iterator[str]:
     was, now = _by_id(before), _by_id(after)
-    for name in dict.fromkeys((*was, *now)):
+    for name in dict.fromkeys((*_deciders(before), *_deciders(after))):
         old, new = was.get(name), now.get(name)
         if old is None and new is not None:
-            if name in (after.rule, _open_rule(after)):
-                yield f"rule '{name}' is new: {new.outcome}"
+            yield f"rule '{name}' is new: {new.outcome}"
         elif new is None and old is not None:
-            if name in (before.rule, _open_rule(before)):
-                yield f"rule '{name}' is gone: it gave {old.outcome}"
+            yield f"rule '{name}' is gone: it gave {old.outcome}"
         elif old is not None and new is not None:
             if old.outcome != new.outcome:
                 yield f"rule '{name}' gave {old.outcome}, now {new.outcome}"
@@ -100,6 +98,8 @@ def _by_id(verdict: Verdict) -> dict[str, Rule | Otherwise]:
     return {**{r.id: r for r in item.rules}, "otherwise": item.otherwise}
 
 
-def _open_rule(verdict: Verdict) -> str | None:
-    """The first rule that waits for information, where the outcome is not settled."""
-    return next((t.id for t in verdict.trace.children if t.op == "rule" and t.outcome == "unknown"), None)
+def _deciders(verdict: Verdict) -> tuple[str, ...]:
+    """The rules that an outcome rests on: those that wait for information, and the one that was reached."""
+    rules = [t.id for t in verdict.trace.children if t.op == "rule" and t.outcome in ("unknown", "met")]
+    reached = [t.id for t in verdict.trace.children if t.op == "otherwise"]
+    return (*rules, *reached)

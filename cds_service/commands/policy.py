@@ -1,0 +1,389 @@
+"""Commands for policy authors: `cds-service policy new | lint | test | explain | diff | build | ...`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from cds_service.commands import policy_attributes, policy_explain, policy_schema, policy_unmapped
+from cds_service.commands.policy_cases import PolicyReport, run_policy
+from cds_service.commands.policy_new import scaffold
+from cds_service.commands.policy_output import (
+    Remark,
+    console,
+    counted,
+    of_error,
+    of_notice,
+    reported,
+    say_json,
+    show_remarks,
+)
+from cds_service.commands.policy_requests import Requested, Worked, inputs, request_of
+from cds_service.commands.policy_summaries import check_wording
+from cds_service.content_files import bundled, load_content, load_rulebook
+from cds_service.determination.decide import OrderResult
+from cds_service.determination.worked import verdict_of
+from cds_service.errors import ContentError, InputFileError, NotFound
+from cds_service.policy.compile import Rulebook, compile_content
+from cds_service.policy.compiled import dump
+from cds_service.policy.content import Content, Faults
+from cds_service.policy.diff import Change, change
+from cds_service.policy.lint import lint as lint_content
+
+
+class _Day(click.ParamType[date]):
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """A day, as YYYY-MM-DD."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"'{value}' is not a date. Write it as YYYY-MM-DD.", param, ctx)
+
+
+DIR = click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+CARDS = click.option(
+    "--cards", type=click.Path(path_type=Path), help="Cards folder or compiled file. Default: bundled."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+FILE = click.Path(path_type=Path, exists=True)
+TODAY = click.option("--today", type=_Day(), help="The day to reckon from (YYYY-MM-DD). Default: today.")
+
+
+@click.group("policy")
+def policy_group() -> None:
+    """Write, check and compare policies."""
+
+
+@policy_group.command("lint")
+@DIR
+@click.option("--strict", is_flag=True, help="Exit 1 when there are warnings.")
+@TODAY
+@JSON
+@reported
+def lint(folder: Path | None, strict: bool, today: date | None, as_json: bool) -> None:
+    """Check all content below DIR: every fault and every doubt with its place and cure."""
+    remarks = lint_folder(folder or bundled("cards"), today or date.today())
+    errors = sum(r.severity == "error" for r in remarks)
+    warnings = len(remarks) - errors
+    if as_json:
+        say_json({"errors": errors, "warnings": warnings, "remarks": [r.to_json() for r in remarks]})
+    else:
+        show_remarks(remarks, console())
+        verdict = "No faults" if not remarks else f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
+        console().print(Text(f"{verdict}.", "green" if not remarks else "bold"))
+    sys.exit(ContentError.exit_code if errors else 1 if warnings and strict else 0)
+
+
+def lint_folder(folder: Path, today: date) -> list[Remark]:
+    """All errors of a folder; when there are none, all warnings, in file order."""
+    try:
+        content = load_content(folder)
+    except Faults as faults:
+        return [of_error(e) for e in faults.errors]
+    faulty, long = check_wording(content)
+    errors = [Remark("error", f.file, f.line, f.column, f.text, f.cure, f.kind) for f in faulty]
+    warnings = [of_notice(n) for n in sorted([*lint_content(content, today), *long])]
+    return [*errors, *warnings]
+
+
+@policy_group.command("test")
+@DIR
+@click.option("--policy", "only", help="Test this policy alone.")
+@JSON
+@reported
+def test(folder: Path | None, only: str | None, as_json: bool) -> None:
+    """Run the worked cases beside each policy; name rules and outcomes that no case reaches."""
+    content = load_content(folder)
+    rulebook = compile_content(content)
+    chosen = {i: f for i, f in sorted(content.policies.items()) if only in (None, i)}
+    if not chosen:
+        raise NotFound(f"there is no policy '{only}'." if only else "there is no policy in this folder.")
+    reports = [run_policy(f, rulebook) for f in chosen.values()]
+    if as_json:
+        say_json([_report_json(r) for r in reports])
+    else:
+        for report in reports:
+            _show_report(report)
+        cases, failed = sum(len(r.cases) for r in reports), sum(r.failed for r in reports)
+        ending = f"{counted(failed, 'policy').replace('policys', 'policies')} failed" if failed else "all pass"
+        console().print(Text(f"{counted(cases, 'case')}: {ending}.", "red" if failed else "green"))
+    sys.exit(1 if any(r.failed for r in reports) else 0)
+
+
+def _report_json(report: PolicyReport) -> dict[str, Any]:
+    return {
+        "policy": report.policy,
+        "passed": not report.failed,
+        "cases": [{"id": c.case.id, "failures": list(c.failures)} for c in report.cases],
+        "rules_never_met": report.unmet_rules,
+        "outcomes_never_seen": report.unseen,
+    }
+
+
+def _show_report(report: PolicyReport) -> None:
+    out = console()
+    colour = "red" if report.failed else "green"
+    out.print(
+        Text.assemble(
+            ("✗ " if report.failed else "✓ ", colour),
+            (report.policy, "bold"),
+            f"  {counted(len(report.cases), 'case')}",
+        )
+    )
+    if not report.cases:
+        out.print(Text("    no worked cases: add cases.yaml beside policy.yaml", "red"))
+    for case in report.cases:
+        for failure in case.failures:
+            out.print(Text.assemble((f"    case {case.case.id}: ", "red"), failure))
+    for rule in report.unmet_rules:
+        out.print(Text(f"    no case meets the rule {rule}", "red"))
+    for criterion, outcomes in report.unseen.items():
+        out.print(Text(f"    never seen: {criterion} {', '.join(outcomes)}", "dim"))
+
+
+@policy_group.command("schema")
+@DIR
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is out of date.")
+@reported
+def schema(folder: Path | None, check: bool) -> None:
+    """Write the JSON Schemas that editors use for completion into DIR/_schema."""
+    target = (folder or bundled("cards")) / "_schema"
+    stale = [n for n, t in policy_schema.schemas().items() if not _same(target / n, t)]
+    if not check:
+        target.mkdir(parents=True, exist_ok=True)
+        for name in stale:
+            (target / name).write_text(policy_schema.schemas()[name], encoding="utf-8")
+    for name in stale:
+        click.echo(f"{'out of date' if check else 'wrote'} {target / name}")
+    sys.exit(1 if check and stale else 0)
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text(encoding="utf-8") == text
+
+
+@policy_group.command("list")
+@DIR
+@JSON
+@reported
+def list_policies(folder: Path | None, as_json: bool) -> None:
+    """List every policy version: days in force, review status, what it speaks to."""
+    rulebook = load_rulebook(folder)
+    rows = [
+        {
+            "policy": v.policy.id,
+            "version": v.version.version,
+            "kind": v.policy.kind,
+            "from": str(v.version.effective.from_ or ""),
+            "to": str(v.version.effective.to or ""),
+            "review": v.version.review.status,
+            "title": v.policy.short_title,
+            "items": list(v.version.orders) or [f.id for f in v.version.findings],
+        }
+        for v in rulebook.versions
+    ]
+    if as_json:
+        say_json({"revision": rulebook.revision, "policies": rows})
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("policy", "version", "kind", "from", "to", "review", "title", "items"):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(str(len(v)) if isinstance(v, list) else str(v) for v in row.values()))
+    console().print(table)
+
+
+@policy_group.command("new")
+@click.argument("policy_id", metavar="PUBLISHER/NAME")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), default=Path("cards"), show_default=True)
+@click.option("--code", default="72148", show_default=True, help="CPT code of the order it speaks to.")
+@TODAY
+@reported
+def new(policy_id: str, folder: Path, code: str, today: date | None) -> None:
+    """Start a policy: files that lint and pass, to be rewritten line by line."""
+    for path in scaffold(folder, policy_id, code, today or date.today()):
+        click.echo(f"wrote {path.as_posix()}")
+
+
+@policy_group.command("explain")
+@click.argument("request_file", metavar="[REQUEST.json]", required=False, type=FILE)
+@click.option("--case", "case_name", metavar="PUBLISHER/NAME:CASE", help="A worked case instead of a request.")
+@click.option("--why-not", is_flag=True, help="Only what stands between the case and support.")
+@click.option("--service", help="Service id. Default: the advisor of the request's hook.")
+@click.option("--as-of", type=_Day(), help="Judge as of this day.")
+@CARDS
+@JSON
+@reported
+def explain(
+    request_file: Path | None,
+    case_name: str | None,
+    why_not: bool,
+    service: str | None,
+    as_of: date | None,
+    cards: Path | None,
+    as_json: bool,
+) -> None:
+    """Show, criterion by criterion, why each order of REQUEST.json (or of a worked case) got its outcome."""
+    if (request_file is None) == (case_name is None):
+        raise click.UsageError("Name one REQUEST.json, or one worked case with --case.")
+    rulebook = load_rulebook(cards)
+    source = _worked(case_name, rulebook) if case_name else request_of(request_file, service, as_of)  # type: ignore[arg-type]
+    results = source.results(rulebook)
+    if as_json:
+        say_json([_result_json(r, why_not) for r in results])
+        return
+    out = console()
+    for tree in policy_explain.explain(results, why_not):
+        out.print(tree)
+    out.print(Text("Decision support, not a coverage decision.", "dim"))
+
+
+def _worked(name: str, rulebook: Rulebook) -> Worked:
+    policy_id, _, case_id = name.partition(":")
+    folder = rulebook.folders.get(policy_id)
+    if folder is None:
+        raise NotFound(f"there is no policy '{policy_id}'. Run 'policy list'.")
+    found = next((c for c in (folder.cases.cases if folder.cases else ()) if c.id == case_id), None)
+    if found is None:
+        raise NotFound(f"'{policy_id}' has no worked case '{case_id}'.")
+    return Worked(name, folder, found)
+
+
+def _result_json(result: OrderResult, why_not: bool) -> dict[str, Any]:
+    return {
+        "order": result.order.ref,
+        "outcome": result.outcome,
+        "policies": [
+            {
+                "policy": d.verdict.version.policy.id,
+                "version": d.verdict.version.version.version,
+                "role": d.role,
+                "outcome": d.outcome,
+                "trace": [
+                    t.to_json() for t in (policy_explain.obstacles(d.verdict) if why_not else d.verdict.trace.children)
+                ],
+            }
+            for d in result.determinations
+            if d.verdict
+        ],
+    }
+
+
+@policy_group.command("diff")
+@click.argument("old", type=FILE)
+@click.argument("new", type=FILE)
+@click.option(
+    "--on", "files", multiple=True, required=True, type=FILE, help="Hook requests, cases.yaml, or folders of them."
+)
+@JSON
+@reported
+def diff(old: Path, new: Path, files: tuple[Path, ...], as_json: bool) -> None:
+    """Show which determinations change from the policies in OLD to those in NEW, and what changed them."""
+    before, after = load_rulebook(old), load_rulebook(new)
+    folders = {**before.folders, **after.folders}
+    items, passed = inputs(files, folders)
+    for name in passed:
+        click.echo(f"passed over {name}: no advisor answers its hook.", err=True)
+    if not items:
+        raise InputFileError("there is no cases.yaml and no request to compare on.")
+    changes = [c for item in items for c in changes_of(item, before, after)]
+    if as_json:
+        say_json([vars(c) for c in changes])
+    else:
+        _show_changes(changes, len(items))
+
+
+def changes_of(item: Worked | Requested, before: Rulebook, after: Rulebook) -> list[Change]:
+    """What one input gives under two rulebooks, where it differs."""
+    old = {r.order.ref: r for r in item.results(before)}
+    new = {r.order.ref: r for r in item.results(after)}
+    found = []
+    for ref in dict.fromkeys((*old, *new)):
+        results = [r for r in (old.get(ref), new.get(ref)) if r is not None]
+        policies = dict.fromkeys(d.verdict.version.policy.id for r in results for d in r.determinations if d.verdict)
+        code = next((c.code for r in results for c in r.order.codes), "")
+        for policy in policies:
+            pair = [verdict_of(policy, r[ref]) if ref in r else None for r in (old, new)]
+            found.append(change(item.name, code, *pair))
+    return [c for c in found if c is not None]
+
+
+def _show_changes(changes: list[Change], compared: int) -> None:
+    out = console()
+    for c in changes:
+        was, now = c.before or "not addressed", c.after or "not addressed"
+        colour = policy_explain.COLOURS.get(now, "dim")
+        out.print(Text.assemble((c.case, "bold"), f"  {c.code} ({c.order})  {c.policy}: {was} -> ", (now, colour)))
+        for reason in c.reasons:
+            out.print(Text(f"    {reason}"))
+    out.print(Text(f"{counted(len(changes), 'determination')} changed, in {counted(compared, 'case')} compared."))
+
+
+@policy_group.command("build")
+@DIR
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write.")
+@reported
+def build(folder: Path | None, out: Path) -> None:
+    """Compile DIR into one content-hashed file that loads fast; `--cards FILE` and CDS_CARDS accept it."""
+    content = load_content(folder)
+    faults, _ = check_wording(content)
+    if faults:
+        raise Faults([ContentError(f.file, f.line, f.column, f.text, f.cure) for f in faults])
+    data = dump(content)
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        raise InputFileError(f"{out} cannot be written: {type(error).__name__}.") from error
+    number = counted(len(content.policies), "policy").replace("policys", "policies")
+    click.echo(f"wrote {out}: {number}, {len(data)} bytes, revision {content.revision}")
+
+
+@policy_group.command("attributes")
+@DIR
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown instead of JSON.")
+@reported
+def attributes(folder: Path | None, as_markdown: bool) -> None:
+    """Print each policy's source attributes for certification: 45 CFR 170.315(b)(11)."""
+    entries = policy_attributes.attributes(_content(folder))
+    if as_markdown:
+        click.echo(policy_attributes.markdown(entries), nl=False)
+    else:
+        say_json(entries)
+
+
+def _content(folder: Path | None) -> Content:
+    return load_rulebook(folder).content
+
+
+@policy_group.command("unmapped")
+@click.argument("files", nargs=-1, required=True, type=FILE)
+@click.option("--client-table", type=FILE, help="The client's own code table (YAML), as code_map in the clients file.")
+@CARDS
+@JSON
+@reported
+def unmapped(files: tuple[Path, ...], client_table: Path | None, cards: Path | None, as_json: bool) -> None:
+    """Count the codes in hook requests (files or folders) that nothing maps, most frequent first."""
+    paths = [p for f in files for p in (sorted(f.rglob("*.json")) if f.is_dir() else [f])]
+    table = policy_unmapped.client_table(client_table)
+    found = policy_unmapped.unmapped(paths, load_rulebook(cards), table)
+    rows = sorted(found.items(), key=lambda r: (-r[1], str(r[0][0])))
+    if as_json:
+        say_json([{"system": c.system, "code": c.code, "resource": kind, "count": n} for (c, kind), n in rows])
+        return
+    for (code, kind), number in rows:
+        click.echo(f"{number:6}  {code}  ({kind})")
+    click.echo(f"{counted(len(rows), 'code')} unmapped, in {counted(len(paths), 'file')}.")
+
+
+if __name__ == "__main__":
+    policy_group()

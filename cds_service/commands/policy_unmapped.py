@@ -1,0 +1,72 @@
+"""Codes in hook requests that nothing maps: no procedure, no value set, no entry of the client's own table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cds_service.commands.policy_requests import read_bytes
+from cds_service.errors import InputFileError
+from cds_service.facts import codes
+from cds_service.facts.orders import ORDER_TYPES
+from cds_service.hooks.request import parse
+from cds_service.policy.case import Code
+from cds_service.policy.compile import Rulebook
+from cds_service.policy.source import Document
+
+_CONCEPTS = ("code", "codeCodeableConcept", "medicationCodeableConcept", "serviceType")
+
+
+def client_table(path: Path | None) -> dict[Code, Code]:
+    """A client's own table, as `code_map` in the clients file: system URI -> local code -> `cpt:20939`."""
+    if path is None:
+        return {}
+    document = Document(path.name, read_bytes(path).decode("utf-8", "replace"))
+    rows = document.data.get("code_map", document.data) if isinstance(document.data, dict) else None
+    table: dict[Code, Code] = {}
+    for system, entries in rows.items() if isinstance(rows, dict) else ():
+        for local, target in entries.items() if isinstance(entries, dict) else ():
+            parts = str(target).split(":")
+            if len(parts) != 2 or parts[0] not in (codes.CPT, codes.HCPCS):
+                raise document.error((system, local), f"'{target}' is not a target.", "Write cpt:20939 or hcpcs:E0748.")
+            table[codes.normalise(system, local)[0]] = Code(*parts)
+    if rows is not None and not table:
+        raise InputFileError(f"{path} holds no table. Write system URI, then local code, then cpt:20939.")
+    return table
+
+
+def unmapped(paths: list[Path], rulebook: Rulebook, table: Mapping[Code, Code]) -> Counter[tuple[Code, str]]:
+    """How often each code that nothing maps is ordered, with the resource type it was found in."""
+    found: Counter[tuple[Code, str]] = Counter()
+    for path in paths:
+        for resource in _orders(parse(read_bytes(path))):
+            concepts = [c for name in _CONCEPTS for c in _listed(resource.get(name))]
+            read = [code for concept in concepts for code in codes.read(concept, table)[0]]
+            if read and not any(known(code, rulebook) for code in read):
+                found.update({(code, str(resource["resourceType"])): 1 for code in dict.fromkeys(read)})
+    return found
+
+
+def known(code: Code, rulebook: Rulebook) -> bool:
+    """True when the catalogue or a value set has the code."""
+    if code in rulebook.vocabulary.procedures:
+        return True
+    return any(rulebook.vocabulary.sets[s].find(code) for s in rulebook.vocabulary.sets)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _orders(node: Any) -> Iterator[dict[str, Any]]:
+    """Request resources anywhere in a hook request or Bundle."""
+    if isinstance(node, dict):
+        if node.get("resourceType") in ORDER_TYPES:
+            yield node
+        for value in node.values():
+            yield from _orders(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _orders(value)
