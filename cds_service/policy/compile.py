@@ -50,6 +50,7 @@ class CompiledItem:
     rules: tuple[CompiledRule, ...]
     alternatives: tuple[tuple[Alternative, Check | None], ...]
     reads: frozenset[str] = frozenset()
+    companions: frozenset[str] = frozenset()
 
     @property
     def otherwise(self) -> Otherwise:
@@ -172,6 +173,7 @@ def compile_version(policy: Policy, version: Version) -> CompiledVersion:
             tuple(CompiledRule(r, compile_expression(r.when, checks)) for r in item.rules),
             tuple((a, compile_expression(a.when, checks) if a.when else None) for a in item.alternatives),
             frozenset(s for c in item_criteria(item) for s in sources_of(version.criteria[c])),
+            companion_sets(version, item),
         )
         for item_id, item in version.orders.items()
     )
@@ -227,6 +229,8 @@ class Rulebook:
     versions: Sequence[CompiledVersion]
     folders: Mapping[str, PolicyFolder] = field(repr=False)
     audiences: Mapping[str, Audience] = field(repr=False)
+    reads: frozenset[str] = field(repr=False)
+    observed: frozenset[str] = field(repr=False)
     periods: Sequence[tuple[date | None, date | None]] = field(repr=False)
 
     @property
@@ -279,8 +283,21 @@ def compile_content(content: Content) -> Rulebook:
         tuple(compile_version(p, v) for p, v in pairs),
         content.policies,
         index_versions(pairs, vocabulary),
+        sources_read(v for _, v in pairs),
+        observed_sets(v for _, v in pairs),
         [(v.effective.from_, v.effective.to) for _, v in pairs],
     )
+
+
+def companion_sets(version: Version, item: Item) -> frozenset[str]:
+    """Value sets in which an item's criteria look for orders beside the judged one.
+
+    Where a criterion asks for another order's outcome, that order's own companions count as well: all of the version's.
+    """
+    tests = [c.companion for i in item_criteria(item) if (c := version.criteria[i]).companion is not None]
+    if any(t.outcome for t in tests):
+        tests = [c.companion for c in version.criteria.values() if c.companion is not None]
+    return frozenset(t.value_set for t in tests)
 
 
 def item_criteria(item: Item) -> set[str]:
