@@ -306,6 +306,17 @@ def item_criteria(item: Item) -> set[str]:
     return {c for e in expressions for c in criterion_ids(e)}
 
 
+def sources_read(versions: Iterable[Version]) -> frozenset[str]:
+    """Names of the sources that any criterion reads."""
+    return frozenset(s for v in versions for c in v.criteria.values() for s in sources_of(c))
+
+
+def observed_sets(versions: Iterable[Version]) -> frozenset[str]:
+    """Value sets of the results that any criterion asks for."""
+    criteria = (c for v in versions for c in v.criteria.values())
+    return frozenset(c.observation.value_set for c in criteria if c.observation is not None)
+
+
 def used_criteria(version: Version) -> set[str]:
     """Ids of the criteria that some rule, alternative or finding reads."""
     found = {c for f in version.findings for c in criterion_ids(f.when)}
