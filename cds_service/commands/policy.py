@@ -29,7 +29,7 @@ from cds_service.commands.policy_summaries import check_wording
 from cds_service.content_files import bundled, load_content, load_rulebook
 from cds_service.determination.decide import OrderResult
 from cds_service.determination.worked import verdict_of
-from cds_service.errors import ContentError, InputFileError, NotFound
+from cds_service.errors import ContentError, InputFileError, NotFound, RequestError
 from cds_service.policy.compile import Rulebook, compile_content
 from cds_service.policy.compiled import dump
 from cds_service.policy.content import Content, Faults
@@ -296,7 +296,12 @@ def diff(old: Path, new: Path, files: tuple[Path, ...], as_json: bool) -> None:
         click.echo(f"passed over {name}: no advisor answers its hook.", err=True)
     if not items:
         raise InputFileError("there is no cases.yaml and no request to compare on.")
-    changes = [c for item in items for c in changes_of(item, before, after)]
+    changes = []
+    for item in items:
+        try:
+            changes += changes_of(item, before, after)
+        except RequestError as error:
+            click.echo(f"passed over {item.name}: {error}", err=True)
     if as_json:
         say_json([vars(c) for c in changes])
     else:

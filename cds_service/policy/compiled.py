@@ -21,7 +21,6 @@ from cds_service.policy.compile import (
     Audience,
     CompiledVersion,
     Rulebook,
-    companion_sets,
     compile_version,
     index_versions,
     observed_sets,
@@ -82,7 +81,6 @@ def dump(content: Content) -> bytes:
             for p in (f.policy,)
             for n, v in enumerate(p.versions)
         ],
-        "companions": sorted(companion_sets(v for _, v in pairs)),
         "reads": sorted(sources_read(v for _, v in pairs)),
         "observed": sorted(observed_sets(v for _, v in pairs)),
         "audiences": {p: [a.by_code, a.by_prefix, a.by_text] for p, a in sorted(audiences.items())},
@@ -213,7 +211,6 @@ def _rulebook(index: dict[str, Any], blobs: memoryview, name: str) -> Rulebook:
         versions=LazyVersions(index["versions"], folders),
         folders=folders,
         audiences={payer: Audience(*parts) for payer, parts in index["audiences"].items()},
-        companions=frozenset(index["companions"]),
         reads=frozenset(index["reads"]),
         observed=frozenset(index["observed"]),
         periods=[(_day(row[2]), _day(row[3])) for row in index["versions"]],
