@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 
 from cds_service.determination.routing import PayerDirectory, Role, Route, routes
@@ -129,10 +130,14 @@ class Decider:
     def __init__(self, case: Case, rulebook: Rulebook, directory: PayerDirectory, terms: Terms) -> None:
         self.case, self.rulebook, self.directory, self.terms = case, rulebook, directory, terms
         self.evaluator = Evaluator(Facts(case, rulebook.vocabulary))
+        self._routes: dict[tuple[date, tuple[str, ...]], tuple[Route, ...]] = {}
 
     def routes(self, order: Order) -> tuple[Route, ...]:
-        """Payers that decide or are shown for an order."""
-        return routes(self.case, order, self.directory, self.terms.default_payer)
+        """Payers that decide or are shown for an order; the same for orders of one day and insurance."""
+        key = (self.case.day(order), order.insurance)
+        if key not in self._routes:
+            self._routes[key] = routes(self.case, order, self.directory, self.terms.default_payer)
+        return self._routes[key]
 
     def result(self, order: Order) -> OrderResult:
         """All determinations and findings for one order."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from cds_service.determination.decide import Decider, OrderResult
 from cds_service.policy.case import Case, Code, Order
+from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.logic import MET
 from cds_service.policy.model import Alternative
+
+# Orders of these roles shape nothing else: no region, approach or level count follows from them, and no other
+# code is added to them.
+APART_ROLES = frozenset({"graft", "interbody-device", "instrumentation", "hardware-removal", "stimulator"})
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,9 @@ def flagged_groups(decider: Decider, results: tuple[OrderResult, ...]) -> Iterat
     for group in groups.values():
         twins = tuple(r.order for r in group)
         ordered, offered = _options(decider, group[0], twins, by_ref)
-        removable = not _dependents(decider, twins)
+        removable = not _dependents(decider, twins) and _no_new_warning(decider, results, twins, None)
         safe = tuple(o for o in offered if removable and _no_new_warning(decider, results, twins, o))
-        yield Flagged(group[0], twins, ordered, safe, removable and _no_new_warning(decider, results, twins, None))
+        yield Flagged(group[0], twins, ordered, safe, removable)
 
 
 def _options(
@@ -108,14 +113,35 @@ def _supported(decider: Decider, result: OrderResult, twins: tuple[Order, ...], 
     """The same policy, on the case with the option in place, finds it supported, and nothing else objects."""
     assert result.governing is not None
     assert result.governing.verdict is not None
-    after = _applied(decider.case, twins, option)
-    again = Decider(after, decider.rulebook, decider.directory, decider.terms)
-    order = after.orders[-1]
-    verdict = again.evaluator.verdict(result.governing.verdict.version, order)
+    order = replacement(twins[0], option)
+    version = result.governing.verdict.version
+    if _shapes_nothing(decider, order) and _shapes_nothing(decider, twins[0]):
+        # The operation is the same with either: judge the option where the flagged order stands.
+        decider.evaluator.facts.operations.place_like(order, twins[0], decider.rulebook.vocabulary)
+        judged = decider.result(order)
+        if not _read_by(decider, twins, (judged,)):
+            return _stands(decider, version, order, judged)
+    again = Decider(_applied(decider.case, twins, option), decider.rulebook, decider.directory, decider.terms)
+    return _stands(again, version, order, again.result(order))
+
+
+def _stands(decider: Decider, version: CompiledVersion, order: Order, judged: OrderResult) -> bool:
+    verdict = decider.evaluator.verdict(version, order)
     if verdict is None or verdict.outcome != "supported":
         return False
-    other = again.result(order)
-    return other.flag is None and (not other.covered_by_policy or other.outcome == "supported")
+    return judged.flag is None and (not judged.covered_by_policy or judged.outcome == "supported")
+
+
+def _shapes_nothing(decider: Decider, order: Order) -> bool:
+    """True when no derived fact of the operation follows from the order."""
+    entry = decider.rulebook.vocabulary.procedure(order.codes)
+    return not order.texts and entry is not None and entry.role in APART_ROLES
+
+
+def _read_by(decider: Decider, orders: tuple[Order, ...], results: Iterable[OrderResult]) -> bool:
+    """True when a criterion that decided one of the results looks for one of the orders beside its own."""
+    sets = frozenset().union(*(decider.rulebook.vocabulary.sets_of(c) for o in orders for c in o.codes))
+    return any(sets & d.verdict.item.companions for r in results for d in r.determinations if d.verdict)
 
 
 def _dependents(decider: Decider, twins: tuple[Order, ...]) -> bool:
@@ -139,15 +165,15 @@ def _no_new_warning(
     decider: Decider, before: tuple[OrderResult, ...], twins: tuple[Order, ...], option: Option | None
 ) -> bool:
     """Fixed point: with the suggestion applied, no order that was quiet is flagged or less than supported."""
-    after = _applied(decider.case, twins, option)
-    again = Decider(after, decider.rulebook, decider.directory, decider.terms)
     gone = {o.ref for o in twins}
-    for result in before:
-        if result.order.ref in gone:
-            continue
-        now = again.result(result.order)
-        if (now.flag == "warning" and result.flag != "warning") or (
-            result.outcome == "supported" and now.outcome != "supported"
-        ):
-            return False
-    return True
+    others = [r for r in before if r.order.ref not in gone]
+    changed = (*twins, replacement(twins[0], option)) if option else twins
+    if all(_shapes_nothing(decider, o) for o in changed) and not _read_by(decider, changed, others):
+        return True
+    again = Decider(_applied(decider.case, twins, option), decider.rulebook, decider.directory, decider.terms)
+    return not any(_worse(again.result(r.order), r) for r in others)
+
+
+def _worse(now: OrderResult, before: OrderResult) -> bool:
+    flagged = now.flag == "warning" and before.flag != "warning"
+    return flagged or (before.outcome == "supported" and now.outcome != "supported")

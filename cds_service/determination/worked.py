@@ -153,7 +153,7 @@ def verdict_of(policy: str, result: OrderResult) -> Verdict | None:
 
 
 def _compare(policy: str, name: str, want: str | ExpectedOrder, results: tuple[OrderResult, ...]) -> list[str]:
-    expected = ExpectedOrder(outcome=want) if isinstance(want, str) else want  # type: ignore[arg-type]
+    expected = ExpectedOrder(outcome=want) if isinstance(want, str) else want
     found = _named(results, name)
     if not found:
         return [f"{name}: no such draft order in the case"]
@@ -174,9 +174,7 @@ def _compare(policy: str, name: str, want: str | ExpectedOrder, results: tuple[O
     return failures
 
 
-def _compare_findings(
-    policy: str, wanted: Mapping[str, list[str]], results: tuple[OrderResult, ...]
-) -> list[str]:
+def _compare_findings(policy: str, wanted: Mapping[str, list[str]], results: tuple[OrderResult, ...]) -> list[str]:
     failures = []
     names = {c.code for r in results for c in r.order.codes} | set(wanted)
     for name in sorted(names):

@@ -120,6 +120,10 @@ class CaseBuilder:
 
     # --- building -----------------------------------------------------------------------------------
 
+    def draft(self) -> tuple[Order, ...]:
+        """The draft orders of the event as far as they can be read before the chart is."""
+        return tuple(self._order(ref, reading, True) for ref, reading in self.drafts)
+
     def orders(self) -> tuple[Order, ...]:
         """The draft orders of the event, and the active orders of the chart."""
         drafts = {ref: self._order(ref, reading, True) for ref, reading in self.drafts}

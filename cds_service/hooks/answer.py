@@ -96,7 +96,7 @@ def answer(
 def _judged(request: HookRequest, builder: CaseBuilder) -> list[Order]:
     """Draft orders to judge, before the chart is read: enough to see which policies speak."""
     selected = _selected(request, builder)
-    drafts = [o for o in builder.orders() if o.draft]
+    drafts = list(builder.draft())
     return drafts if selected is None else [o for o in drafts if o.ref in selected]
 
 

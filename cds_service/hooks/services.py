@@ -8,7 +8,6 @@ from typing import Any
 from cds_service.facts.codes import URI
 from cds_service.facts.sources import BY_NAME, SPECS
 from cds_service.policy.compile import Rulebook
-from cds_service.policy.model import Criterion
 
 ADVISOR_USAGE = (
     "Answers with cards only. Prefetch may be left out where fhirServer and fhirAuthorization are sent; "
@@ -48,14 +47,12 @@ ADVISORS = (
 
 def sources_read(rulebook: Rulebook) -> frozenset[str]:
     """Names of the sources that any policy reads, with those every call needs."""
-    read = {s for version in rulebook.versions for s in version.reads()}
-    return frozenset(read | {"patient", "active-orders", "coverage", "authorizations"}) & frozenset(BY_NAME)
+    every_call = {"patient", "active-orders", "coverage", "authorizations"}
+    return frozenset(rulebook.reads | every_call) & frozenset(BY_NAME)
 
 
 def _observation_codes(rulebook: Rulebook) -> list[str]:
-    criteria: list[Criterion] = [c for v in rulebook.versions for c in v.version.criteria.values()]
-    sets = {c.observation.value_set for c in criteria if c.observation is not None}
-    codes = {c for s in sets for c in rulebook.vocabulary.sets[s].codes}
+    codes = {c for s in rulebook.observed for c in rulebook.vocabulary.sets[s].codes}
     return sorted(f"{URI.get(c.system, c.system)}|{c.code}" for c in codes)
 
 

@@ -192,6 +192,11 @@ class Operations:
             return tuple(self.groups[i] for i in home)
         return (Operation((), (self.placed[order.ref],)),)
 
+    def place_like(self, order: Order, other: Order, vocabulary: Vocabulary) -> None:
+        """Let an order that is only thought of stand where another stands; members of operations stay as they are."""
+        self.placed[order.ref] = Placed(order, vocabulary.procedure(order.codes))
+        self._home[order.ref] = self._home.get(other.ref, ())
+
 
 def _candidates(item: Placed, groups: list[list[Placed]]) -> tuple[int, ...]:
     links = [[_linked(item.order, p.order) for p in group] for group in groups]

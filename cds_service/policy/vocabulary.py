@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cds_service.policy.case import Code, Order
 from cds_service.policy.model import ProcedureCode, SetCode, SetPrefix, ValueSet
@@ -19,6 +19,8 @@ _DENIED_AFTER = re.compile(
     r"^\W*(?:(?:is|was|are|were|will be|to be)\W+)?(?:not|never|contraindicated|declined|refused|avoided|omitted)\b",
     re.IGNORECASE,
 )
+_REMEMBERED = 4096
+
 # Where a denial ends: it reaches neither over a comma nor into the next sentence.
 _BOUNDARY = re.compile(r"[;:\n]|[.,](?!\d)|\b(?:but|however|and use)\b", re.IGNORECASE)
 
@@ -74,6 +76,20 @@ class Vocabulary:
 
     sets: Mapping[str, CodeSet]
     procedures: Mapping[Code, ProcedureCode]
+    _homes: dict[Code, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
+
+    def sets_of(self, code: Code) -> frozenset[str]:
+        """Ids of all value sets that a code is in; remembered, because the same codes come again and again.
+
+        Nothing of a patient is kept: codes and set ids only, and no more than a few thousand of them.
+        """
+        found = self._homes.get(code)
+        if found is None:
+            if len(self._homes) >= _REMEMBERED:
+                self._homes.clear()
+            found = frozenset(name for name, members in self.sets.items() if members.find(code) is not None)
+            self._homes[code] = found
+        return found
 
     def procedure(self, codes: tuple[Code, ...]) -> ProcedureCode | None:
         """The catalogue entry of the first known code."""
@@ -85,11 +101,12 @@ class Vocabulary:
 
     def matches(self, order: Order, value_set: str) -> str | None:
         """How an order belongs to a set: its code, or the term its own text uses; None when it does not."""
-        members = self.sets[value_set]
-        hit = members.first(order.codes)
-        if hit is not None:
-            return str(hit[0])
-        return f"text: {term}" if (term := members.named_in(order.texts)) else None
+        for code in order.codes:
+            if value_set in self.sets_of(code):
+                return str(code)
+        if not order.texts:
+            return None
+        return f"text: {term}" if (term := self.sets[value_set].named_in(order.texts)) else None
 
     def label(self, code: Code) -> str:
         """Our own label of a procedure code, empty when the catalogue does not have it."""
