@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from cds_service.errors import ContentError
-from cds_service.policy.check_files import card, cases, payers, unknown
+from cds_service.policy.check_files import card, cases, has_payer, has_set, payers, unknown
 from cds_service.policy.content import Content
 from cds_service.policy.model import (
     OPERATORS,
@@ -55,7 +55,7 @@ def _value_set(value_set: ValueSet, stem: str, content: Content, document: Docum
     if not (value_set.codes or value_set.prefixes or value_set.terms or value_set.patterns or value_set.includes):
         yield document.error((), f"the value set '{value_set.id}' is empty.", "Add codes, prefixes, terms or includes.")
     for index, included in enumerate(value_set.includes):
-        if included not in content.value_sets:
+        if not has_set(content, included):
             yield document.error(("includes", index), *unknown("value set", included, content.value_sets))
     for index, pattern in enumerate(value_set.patterns):
         try:
@@ -111,7 +111,7 @@ class _PolicyCheck:
         if policy.kind != "coverage" and policy.payers:
             self.add(("payers",), f"a {policy.kind} policy has no payers.", "Remove 'payers'.")
         for index, payer in enumerate(policy.payers):
-            if payer not in self.content.payers:
+            if not has_payer(self.content, payer):
                 self.add(("payers", index), *unknown("payer", payer, self.content.payers))
         self.versions()
         for index, version in enumerate(policy.versions):
@@ -256,7 +256,7 @@ class _PolicyCheck:
             self.expression((*path, index), part, version)
 
     def value_set(self, path: Path, name: str) -> None:
-        if name not in self.content.value_sets:
+        if not has_set(self.content, name):
             self.add(path, *unknown("value set", name, self.content.value_sets))
 
     def cites(self, path: Path, cites: list[str], version: Version) -> None:

@@ -21,6 +21,16 @@ def unknown(what: str, name: str, known: Collection[str]) -> tuple[str, str]:
     return f"there is no {what} '{name}'.", cure
 
 
+def has_set(content: Content, name: str) -> bool:
+    """True when the value set exists, also where its own file is faulty: that is said once, there."""
+    return name in content.value_sets or f"value_sets/{name}.yaml" in content.names
+
+
+def has_payer(content: Content, name: str) -> bool:
+    """True when the payer exists, or when the registry itself could not be read."""
+    return name in content.payers or ("payers.yaml" in content.names and not content.payers)
+
+
 def _document(folder: PolicyFolder, name: str) -> Document | None:
     return next((d for n, d in folder.documents.items() if n.endswith(f"/{name}")), None)
 
@@ -85,7 +95,7 @@ def _case(
 ) -> Iterator[ContentError]:
     if not worked.expect and worked.findings is None:
         yield document.error(at, f"the case '{worked.id}' expects nothing.", "Add 'expect' (or 'findings').")
-    if worked.payer and worked.payer not in content.payers:
+    if worked.payer and not has_payer(content, worked.payer):
         yield document.error((*at, "payer"), *unknown("payer", worked.payer, content.payers))
     for number, source in enumerate(worked.unavailable):
         if source not in SOURCES:

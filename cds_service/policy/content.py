@@ -7,7 +7,7 @@ is `cds_service/content_files.py`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -51,6 +51,7 @@ class Content:
     procedures: Mapping[Code, model.ProcedureCode]
     payers: Mapping[str, model.Payer]
     documents: Mapping[str, Document] = field(repr=False, default_factory=dict)
+    names: frozenset[str] = field(repr=False, default=frozenset())
 
 
 class Faults(Exception):
@@ -109,9 +110,11 @@ class _Reader:
         self.errors: list[ContentError] = []
         self.parsed: dict[str, BaseModel] = {}
         self.documents: dict[str, Document] = {}
+        self.names: set[str] = set()
 
     def file(self, name: str, text: str) -> None:
         kind = kind_of(name)
+        self.names.add(name)
         if kind is None:
             if name.endswith((".yaml", ".yml")) and not name.startswith("_"):
                 self.errors.append(_misplaced(name))
@@ -126,6 +129,14 @@ class _Reader:
         self.errors += errors
         if parsed is not None:
             self.parsed[name] = parsed
+
+    def _orphans(self) -> Iterator[ContentError]:
+        for name, document in self.documents.items():
+            folder, _, file = name.rpartition("/")
+            if file in ("card.yaml", "cases.yaml") and f"{folder}/policy.yaml" not in self.names:
+                yield document.error(
+                    (), "there is no policy.yaml beside it.", "Add it, or move this file to its policy."
+                )
 
     def content(self, revision: str) -> Content:
         folders: dict[str, PolicyFolder] = {}
@@ -146,6 +157,7 @@ class _Reader:
                             ("id",), f"the id '{policy.id}' is not the folder '{folder}'.", "Make them equal."
                         )
                     )
+        self.errors += self._orphans()
         procedures = self.parsed.get("procedures.yaml")
         payers = self.parsed.get("payers.yaml")
         return Content(
@@ -155,6 +167,7 @@ class _Reader:
             {Code(p.system, p.code): p for p in getattr(procedures, "procedures", ())},
             {p.id: p for p in getattr(payers, "payers", ())},
             self.documents,
+            frozenset(self.names),
         )
 
 

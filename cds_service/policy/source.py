@@ -47,9 +47,9 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> tuple[str, str
     """What libyaml says, in words an author knows, and the cure."""
     problem = error.problem or error.context or ""
     lines = text.splitlines()
+    if "tab character" in problem or ("cannot start" in problem and "\t" in "".join(lines[line - 1 : line])):
+        return "a tab in the indentation.", "Use spaces."
     if "cannot start any token" in problem:
-        if line <= len(lines) and "\t" in lines[line - 1]:
-            return "a tab in the indentation.", "Use spaces."
         return "a character that must be quoted to start a text.", "Quote the text."
     for start, words, cure in _SYNTAX:
         if start in problem:
@@ -79,7 +79,7 @@ class Document:
         finally:
             loader.dispose()
         if node is None:
-            raise ContentError(file, 1, 1, "the file is empty.")
+            raise ContentError(file, 1, 1, "the file is empty.", "Fill it in or remove it.")
 
     def _build(self, node: Any, path: Path, loader: Any) -> Any:
         self._marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)

@@ -155,7 +155,7 @@ def words_for(name: str, detail: Any) -> tuple[str, str]:
     if kind == "missing":
         return f"'{name}' is missing.", "Add it."
     if kind == "extra_forbidden":
-        near = get_close_matches(name, KEYS, 1)
+        near = get_close_matches(name, KEYS, 1, 0.75)
         cure = f"Did you mean '{near[0]}'?" if near else "Remove it; docs/policy-language.md lists the keys."
         return f"'{name}' is not a key here.", cure
     if kind == "literal_error":
@@ -181,7 +181,7 @@ def _literal(name: str, value: Any, expected: str) -> tuple[str, str]:
 
 def _typed(name: str, kind: str, value: Any, message: str) -> tuple[str, str]:
     if value is None or value in ("", [], {}) or kind in ("too_short", "string_too_short"):
-        return f"'{name}' is empty.", "Fill it in or remove it."
+        return f"'{name}' is empty.", "Fill it in."
     if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
         return f"'{name}' is the number {value}.", f'Quote it: "{value}".'
     if kind == "string_type":
