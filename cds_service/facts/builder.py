@@ -21,6 +21,10 @@ _SUBJECT = {
 }  # fmt: skip
 
 
+# Elements of an order whose meaning may come from another resource of the chart.
+_BY_REFERENCE = ("insurance", "codeReference", "medicationReference")
+
+
 class CaseBuilder:
     """Collects resources, remembering what cannot be used; `build` makes the case."""
 
@@ -34,6 +38,8 @@ class CaseBuilder:
         self._unusable: dict[str, list[str]] = {}
         self._sources: dict[str, Source] = {}
         self._read: dict[str, list[tuple[str, Reading]]] = {}
+        self._drafted: dict[str, Order] = {}
+        self._aliases = 0
 
     # --- collecting ---------------------------------------------------------------------------------
 
@@ -122,11 +128,21 @@ class CaseBuilder:
 
     def draft(self) -> tuple[Order, ...]:
         """The draft orders of the event as far as they can be read before the chart is."""
-        return tuple(self._order(ref, reading, True) for ref, reading in self.drafts)
+        self._aliases = self.index.aliases
+        self._drafted = {ref: self._order(ref, reading, True) for ref, reading in self.drafts}
+        return tuple(self._drafted.values())
+
+    def _final(self, ref: str, reading: Reading) -> Order:
+        """The draft as it was first read, unless the chart may have given one of its references a meaning."""
+        early = self._drafted.get(ref)
+        resource = reading.resource or {}
+        if early is None or self.index.aliases != self._aliases or any(name in resource for name in _BY_REFERENCE):
+            return self._order(ref, reading, True)
+        return early
 
     def orders(self) -> tuple[Order, ...]:
         """The draft orders of the event, and the active orders of the chart."""
-        drafts = {ref: self._order(ref, reading, True) for ref, reading in self.drafts}
+        drafts = {ref: self._final(ref, reading) for ref, reading in self.drafts}
         active = {
             ref: self._order(ref, reading, False)
             for ref, reading in self._read.get("active-orders", ())

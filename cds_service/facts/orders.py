@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -109,9 +110,10 @@ def _units(resource: Json, faulty: frozenset[str]) -> int | None:
     quantity = resource.get("quantityQuantity")
     if quantity is None:
         return None if "quantityRatio" in resource or "quantityRange" in resource else 1
-    value = quantity.get("value") if isinstance(quantity, dict) else None
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value) and value >= 1
-    return int(value) if whole and not quantity.get("comparator") else None  # type: ignore[arg-type, union-attr]
+    value = quantity.get("value") if isinstance(quantity, dict) and not quantity.get("comparator") else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(value) if value == int(value) and value >= 1 else None
 
 
 def _keys(resource: Json, name: str, index: Index) -> tuple[str, ...]:

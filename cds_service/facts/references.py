@@ -35,6 +35,11 @@ class Index:
         if isinstance(full_url, str) and key_of(full_url) != key:
             self._alias.setdefault(full_url, key)
 
+    @property
+    def aliases(self) -> int:
+        """How many resources are known under another URL than their own id: more may change what a reference means."""
+        return len(self._alias)
+
     def key(self, reference: object) -> str | None:
         """Normal form of a Reference element (or its text); None when it has no literal reference."""
         text = reference.get("reference") if isinstance(reference, dict) else reference

@@ -352,8 +352,9 @@ def _remove(clean: Json, path: Path) -> None:
         if isinstance(node, dict) and part not in node:
             return
         node = node[part]
-    if isinstance(node, list) or path[-1] in node:
-        del node[path[-1]]
+    last: Any = path[-1]
+    if isinstance(node, list) or last in node:
+        del node[last]
 
 
 def _pruned(value: Any) -> Any:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A normalised code: `Code("cpt", "20939")`."""
+class Code(NamedTuple):
+    """A normalised code: `Code("cpt", "20939")`. A tuple, because codes are hashed and compared all the time."""
 
     system: str
     code: str

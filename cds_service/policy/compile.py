@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from cds_service.policy import logic, operators
-from cds_service.policy.case import Order
+from cds_service.policy.case import Code, Order
 from cds_service.policy.content import Content, PolicyFolder
 from cds_service.policy.logic import UNKNOWN, Outcome
 from cds_service.policy.model import (
@@ -28,7 +28,7 @@ from cds_service.policy.model import (
 )
 from cds_service.policy.trace import Evidence, Trace
 from cds_service.policy.view import View
-from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_vocabulary
+from cds_service.policy.vocabulary import REMEMBERED, CodeSet, Vocabulary, compile_vocabulary
 
 Check = Callable[[View], Trace]
 
@@ -75,11 +75,10 @@ class CompiledVersion:
     items: tuple[CompiledItem, ...]
     findings: tuple[CompiledFinding, ...]
     checks: Mapping[str, Check]
+    key: str = field(default="", compare=False)
 
-    @property
-    def key(self) -> str:
-        """`aetna/bone-graft-adjuncts@2025-12`."""
-        return f"{self.policy.id}@{self.version.version}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", f"{self.policy.id}@{self.version.version}")
 
     def in_force(self, day: date) -> bool:
         """True on days within the effective dates, both inclusive."""
@@ -87,7 +86,12 @@ class CompiledVersion:
 
     def item_for(self, order: Order, vocabulary: Vocabulary) -> CompiledItem | None:
         """The first item that the order matches, by code or by its own text."""
-        return next((i for i in self.items if vocabulary.matches(order, i.item.value_set)), None)
+        homes = vocabulary.homes(order.codes)
+        for item in self.items:
+            value_set = item.item.value_set
+            if value_set in homes or (order.texts and vocabulary.sets[value_set].named_in(order.texts)):
+                return item
+        return None
 
     def reads(self) -> frozenset[str]:
         """Names of the sources its criteria read."""
@@ -232,6 +236,7 @@ class Rulebook:
     reads: frozenset[str] = field(repr=False)
     observed: frozenset[str] = field(repr=False)
     periods: Sequence[tuple[date | None, date | None]] = field(repr=False)
+    _known: dict[tuple[str, tuple[Code, ...]], tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def revision(self) -> str:
@@ -240,11 +245,22 @@ class Rulebook:
 
     def speaking(self, order: Order, payer: str, day: date) -> Iterator[CompiledVersion]:
         """Versions in force that may speak to an order: of one payer, or (ALL_PAYERS) of everyone."""
-        audience = self.audiences.get(payer)
-        if audience is not None:
-            for number in audience.numbers(order, self.vocabulary):
-                if within(self.periods[number], day):
-                    yield self.versions[number]
+        for number in self._numbers(order, payer):
+            if within(self.periods[number], day):
+                yield self.versions[number]
+
+    def _numbers(self, order: Order, payer: str) -> tuple[int, ...]:
+        """Version numbers by code; remembered for orders without text, whose codes say nothing of a patient."""
+        key = (payer, order.codes)
+        known = None if order.texts else self._known.get(key)
+        if known is None:
+            audience = self.audiences.get(payer)
+            known = tuple(audience.numbers(order, self.vocabulary)) if audience else ()
+            if not order.texts:
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                self._known[key] = known
+        return known
 
 
 def within(period: tuple[date | None, date | None], day: date) -> bool:

@@ -19,7 +19,7 @@ _DENIED_AFTER = re.compile(
     r"^\W*(?:(?:is|was|are|were|will be|to be)\W+)?(?:not|never|contraindicated|declined|refused|avoided|omitted)\b",
     re.IGNORECASE,
 )
-_REMEMBERED = 4096
+REMEMBERED = 4096
 
 # Where a denial ends: it reaches neither over a comma nor into the next sentence.
 _BOUNDARY = re.compile(r"[;:\n]|[.,](?!\d)|\b(?:but|however|and use)\b", re.IGNORECASE)
@@ -85,11 +85,17 @@ class Vocabulary:
         """
         found = self._homes.get(code)
         if found is None:
-            if len(self._homes) >= _REMEMBERED:
+            if len(self._homes) >= REMEMBERED:
                 self._homes.clear()
             found = frozenset(name for name, members in self.sets.items() if members.find(code) is not None)
             self._homes[code] = found
         return found
+
+    def homes(self, codes: tuple[Code, ...]) -> frozenset[str]:
+        """Ids of all value sets that one of the codes is in."""
+        if len(codes) == 1:
+            return self.sets_of(codes[0])
+        return frozenset().union(*(self.sets_of(code) for code in codes))
 
     def procedure(self, codes: tuple[Code, ...]) -> ProcedureCode | None:
         """The catalogue entry of the first known code."""
