@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from hostile_fhir import Behaviour, HostileFhir, Request, Wire, bundle, client_threads, condition, wait_for
+from hostile_fhir import Behaviour, HostileFhir, Request, Wire, bundle, client_threads, condition, head, wait_for
 
 from cds_service.facts.client import Allowed, Fetched, FhirClient, Limits, Query
 from cds_service.facts.fetch_types import FetchError
@@ -446,6 +446,25 @@ def test_tls_is_verified_against_the_host_name_at_the_pinned_address(
     assert (result.state, result.detail) == (state, detail)
     assert names == ["ehr.example.org"]
     assert hosts == ([f"ehr.example.org:{server.port}"] if state is READ else [])
+
+
+def test_a_slow_body_over_tls_is_cut_at_the_deadline(tmp_path: Path) -> None:
+    def drip(wire: Wire, _: Request) -> None:
+        wire.send(head("200 OK", "application/fhir+json", {"Content-Length": "100"}))
+        wire.drip(b" " * 100, 0.05)
+
+    pem = certificate(tmp_path, "ehr.example.org")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    client = FhirClient(Limits(deadline_s=0.4), resolver=to_loopback, ca_file=str(pem))
+    with HostileFhir(drip, tls=context) as server:
+        base = f"https://ehr.example.org:{server.port}/fhir"
+        result = client.fetch(base, TOKEN, [SEARCH], allowed=Allowed.of([(base, True)]))["conditions"]
+        wait_for(lambda: server.open_connections() == 0)  # long before the 5 s that the body would take
+    client.close()
+    assert (result.state, result.status) == (UNAVAILABLE, 200)
+    assert result.detail == "the FHIR server did not answer within the deadline"
+    assert result.milliseconds < 600
 
 
 # --- speed ----------------------------------------------------------------------------------------------------
