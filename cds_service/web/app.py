@@ -6,7 +6,7 @@ from flask import Flask, Response
 
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
-from cds_service.web import explanations, health, hooks_api, problems
+from cds_service.web import demo_fhir, explanations, health, hooks_api, problems
 from cds_service.web.callers import Gate
 from cds_service.web.cors import Cors
 
@@ -21,6 +21,8 @@ def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
     problems.register(app)
     for blueprint in (hooks_api.api, explanations.pages, health.checks):
         app.register_blueprint(blueprint)
+    if runtime.settings.demo:
+        app.register_blueprint(demo_fhir.fhir)
     cors = Cors(runtime.settings)
 
     @app.after_request
