@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -174,24 +174,30 @@ class CaseBuilder:
         return self._facts("coverage", "Coverage", lambda r, ref, faulty: chart.coverage(r, ref, faulty, self.index))
 
     def build(self) -> Case:
-        """The case, with every source's state."""
+        """The case, with every source's state. Its facts are in an order of their own, whatever the request's."""
         patients = self._facts("patient", "Patient", lambda r, ref, _: chart.patient(r, ref))
         answers = self._facts(
             "answers", "QuestionnaireResponse", lambda r, ref, _: list(chart.answers(r, ref, self.index))
         )
         return Case(
-            orders=self.orders(),
-            conditions=self._facts("conditions", "Condition", chart.condition),
-            procedures=self._facts("procedures", "Procedure", chart.procedure),
-            observations=self._facts("observations", "Observation", lambda r, ref, _: chart.observation(r, ref)),
+            orders=tuple(sorted(self.orders(), key=lambda o: ([str(c) for c in o.codes], o.ref))),
+            conditions=_by_ref(self._facts("conditions", "Condition", chart.condition)),
+            procedures=_by_ref(self._facts("procedures", "Procedure", chart.procedure)),
+            observations=_by_ref(
+                self._facts("observations", "Observation", lambda r, ref, _: chart.observation(r, ref))
+            ),
             answers=tuple(a for group in answers for a in group),
             patient=patients[0] if patients else None,
-            coverages=self.coverages(),
+            coverages=_by_ref(self.coverages()),
             sources=dict(self._sources),
             faults=tuple(self.faults),
             received=self.received,
             as_of=self.as_of,
         )
+
+
+def _by_ref(facts: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(sorted(facts, key=lambda fact: str(fact.ref)))
 
 
 def without(case: Case, refs: set[str]) -> Case:
