@@ -56,6 +56,12 @@ class CaseBuilder:
             self._draft(resource, f"{path}.entry[{number}].resource", seen)
         self._sources["orders"] = self._state("orders", SourceState.READ if entries else SourceState.EMPTY)
 
+    def chart_orders(self, supplied: Supplied) -> None:
+        """Orders of the chart that are judged as drafts are: unsigned, or signed and not yet performed."""
+        bundle = {"entry": [{"resource": r, "fullUrl": url} for r, url in supplied.resources]}
+        self.draft_orders(bundle, "plannedOrders")
+        self._sources["active-orders"] = Source(supplied.source.state, supplied.source.detail, supplied.source.unusable)
+
     def _draft(self, resource: Any, where: str, seen: set[str]) -> None:
         if not isinstance(resource, dict):
             self._fault("orders", where, "is not a resource")

@@ -28,6 +28,9 @@ SPECS = (
     SourceSpec("conditions", "conditions", "Condition", f"Condition?patient={PATIENT}"),
     SourceSpec("procedures", "procedures", "Procedure", f"Procedure?patient={PATIENT}"),
     SourceSpec("active-orders", "activeOrders", "ServiceRequest", f"ServiceRequest?patient={PATIENT}&status=active"),
+    SourceSpec(
+        "planned-orders", "plannedOrders", "ServiceRequest", f"ServiceRequest?patient={PATIENT}&status=draft,active"
+    ),
     SourceSpec("coverage", "coverage", "Coverage", f"Coverage?patient={PATIENT}&_include=Coverage:payor"),
     SourceSpec(
         "authorizations", "authorizations", "ClaimResponse", f"ClaimResponse?patient={PATIENT}&use=preauthorization"
@@ -39,7 +42,8 @@ SPECS = (
 )
 BY_NAME = {spec.name: spec for spec in SPECS}
 _BY_KEY = {spec.key.lower(): spec for spec in SPECS}
-_BY_KIND = {spec.kind: spec for spec in SPECS}
+# Where two sources hold the same type, only the key can tell them apart: the first is taken otherwise.
+_BY_KIND = {spec.kind: spec for spec in reversed(SPECS)}
 
 
 @dataclass

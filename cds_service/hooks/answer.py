@@ -71,16 +71,23 @@ def answer(
     clock = timing or Timing()
     book, now = runtime.book, runtime.now()
     builder = CaseBuilder(request.patient_id, now.date(), as_of, caller.local_codes)
+    fetched: list[Json] = []
+    if service.orders_in_chart:
+        with clock.stage("gather"):
+            fetched += gather.planned_orders(request, builder, runtime, caller)
     with clock.stage("extract"):
-        builder.draft_orders(request.context["draftOrders"], "context.draftOrders")
+        if not service.orders_in_chart:
+            builder.draft_orders(request.context["draftOrders"], "context.draftOrders")
         judged = _judged(request, builder)
         pairs = gather.speaking(book.rulebook, judged, builder, runtime)
     _refuse_if_unreadable(builder)
     if not pairs and not builder.orders_unusable:
-        return Answer({"cards": []}, request, service, builder.build(), timing=clock, revision=book.rulebook.revision)
+        silent = Answer({"cards": []}, request, service, builder.build(), timing=clock, revision=book.rulebook.revision)
+        silent.fetched = fetched
+        return silent
     needed = gather.sources_needed(pairs, book.rulebook, judged)
     with clock.stage("gather"):
-        fetched = gather.gather(request, needed, builder, runtime, caller)
+        fetched += gather.gather(request, needed, builder, runtime, caller)
         case = builder.build()
     with clock.stage("evaluate"):
         decider, results = decide(case, book.rulebook, book.directory, runtime.terms(), _selected(request, builder))
@@ -151,6 +158,7 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime) -> None:
     context = render_cards.Context(
         patient_ref=builder.patient_ref,
         drafts={ref: reading.resource for ref, reading in builder.drafts if reading.resource is not None},
+        changeable=not done.service.orders_in_chart,
         uri_of=lambda code: URI.get(code.system, code.system),
         new_id=runtime.new_id,
         link=lambda uuid: f"{base}/explanations/{uuid}",

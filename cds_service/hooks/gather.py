@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from cds_service.errors import MissingData
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.client import Fetched, Query
 from cds_service.facts.sources import BY_NAME, PATIENT, Supplied, merge, read_prefetch
@@ -62,6 +63,24 @@ def gather(
         log = [_log(f) for f in fetched.values()]
     for name, value in supplied.items():
         builder.supply(name, value)
+    return log
+
+
+def planned_orders(
+    request: HookRequest, builder: CaseBuilder, runtime: Runtime, caller: Caller
+) -> list[dict[str, Any]]:
+    """The patient's unsigned and not yet performed orders, for hooks that carry none. Raises MissingData (412)."""
+    supplied = read_prefetch(request.prefetch)
+    name, log = "planned-orders", []
+    found = supplied.get(name) or supplied.get("active-orders")
+    if found is None:
+        query = Query(name, BY_NAME[name].template.replace(PATIENT, request.patient_id))
+        fetched = _fetch(request, [query], runtime, caller)
+        found = _supplied(fetched.get(name))
+        log = [_log(f) for f in fetched.values()]
+    if found.source.state is SourceState.UNAVAILABLE:
+        raise MissingData(f"is needed and could not be obtained: {found.source.detail}", path="prefetch.plannedOrders")
+    builder.chart_orders(found)
     return log
 
 

@@ -25,6 +25,12 @@ class Service:
     description: str
     context_schema: str
     group: str = "advisor"
+    sources: tuple[str, ...] = ()
+
+    @property
+    def orders_in_chart(self) -> bool:
+        """True where the orders to judge are not in the context but in the chart."""
+        return "planned-orders" in self.sources
 
 
 ADVISORS = (
@@ -42,6 +48,14 @@ ADVISORS = (
         "Checks the orders just selected against coverage and guideline policies.",
         "OrderSelectContext",
     ),
+    Service(
+        "patient-view-advisor",
+        "patient-view",
+        "Order advisor (chart)",
+        "Checks the patient's unsigned and not yet performed orders against coverage and guideline policies.",
+        "PatientViewContext",
+        sources=("planned-orders",),
+    ),
 )
 
 
@@ -56,9 +70,11 @@ def _observation_codes(rulebook: Rulebook) -> list[str]:
     return sorted(f"{URI.get(c.system, c.system)}|{c.code}" for c in codes)
 
 
-def prefetch(rulebook: Rulebook) -> dict[str, str]:
+def prefetch(service: Service, rulebook: Rulebook) -> dict[str, str]:
     """Prefetch templates from the policies' criteria: only `{{context.patientId}}`, which any client can fill."""
-    needed = sources_read(rulebook)
+    needed = sources_read(rulebook) | frozenset(service.sources)
+    if service.orders_in_chart:
+        needed -= {"active-orders"}  # the planned orders hold them
     templates = {spec.key: spec.template for spec in SPECS if spec.name in needed}
     codes = _observation_codes(rulebook)
     if "observations" in templates and codes:
@@ -68,7 +84,6 @@ def prefetch(rulebook: Rulebook) -> dict[str, str]:
 
 def discovery(services: tuple[Service, ...], rulebook: Rulebook) -> dict[str, Any]:
     """The discovery document."""
-    templates = prefetch(rulebook)
     return {
         "services": [
             {
@@ -77,7 +92,7 @@ def discovery(services: tuple[Service, ...], rulebook: Rulebook) -> dict[str, An
                 "title": s.title,
                 "description": s.description,
                 "usageRequirements": ADVISOR_USAGE,
-                "prefetch": templates,
+                "prefetch": prefetch(s, rulebook),
             }
             for s in services
         ]

@@ -44,6 +44,7 @@ class Context:
     link: Callable[[str], str]
     shown: Callable[[CompiledVersion], str] = lambda _version: ""
     payer_label: Callable[[str], str] = str
+    changeable: bool = True  # False: the orders are not drafts of this event, so nothing may be suggested
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def policy_line(verdict: Verdict, context: Context) -> str:
 
 
 def _suggestions(group: Flagged, code: str, label: str, context: Context) -> list[Json]:
-    if not group.removable:
+    if not (group.removable and context.changeable):
         return []
     name = named(lower_first(label), code)
     deletes = [actions.delete(o.ref, f"Remove {name}") for o in group.twins]

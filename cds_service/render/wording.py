@@ -15,7 +15,8 @@ SUMMARY_LIMIT = 140  # CDS Hooks: "<140-character summary"
 
 DEFAULTS: dict[str, tuple[str, ...]] = {
     "not-supported": (
-        "{{ name }} is not supported in this {{ operation }}{% if ordered %}; {{ ordered }} is already ordered{% endif %}",
+        "{{ name }} is not supported in this {{ operation }}"
+        "{% if ordered %}; {{ ordered }} is already ordered{% endif %}",
         "{{ name }} is not supported in this {{ operation }}",
         "{{ name }} is not supported by this policy",
         "An order is not supported by this policy",
