@@ -1,0 +1,154 @@
+"""From a determination to what coverage-information says: one table, from which docs/crd-outcomes.md is made.
+
+Source: Da Vinci CRD, coverage-information (tags 2.0.1, 2.1.0, 2.2.1). `indeterminate` came with 2.2; before it,
+the same is said as `conditional` with info-needed OTH and a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Literal
+
+from cds_service.determination.decide import OrderResult
+from cds_service.determination.routing import in_force
+from cds_service.policy.case import Case, Coverage, Order, SourceState
+from cds_service.policy.evaluate import Verdict
+
+Version = Literal["2.0", "2.1", "2.2"]
+VERSIONS: tuple[Version, ...] = ("2.0", "2.1", "2.2")
+BY_RULE = "by the rule"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One situation and what is asserted in it. `BY_RULE`: as the rule's prior authorisation says."""
+
+    id: str
+    when: str
+    covered: str
+    pa_needed: str | None = None
+    info_needed: tuple[str, ...] = ()
+    documentation: bool = False
+    reason_code: str | None = None
+    reason: str | None = None
+
+
+_ROWS = (
+    Row("member-not-found", "The payer's directory of members does not know the member.", "not-covered",
+        reason_code="no-member-found", reason="Coverage: the payer found no member with these details."),
+    Row("coverage-not-found", "The directory finds several coverages for the member.", "not-covered",
+        reason_code="coverage-not-found", reason="Coverage: the payer could not settle on one coverage of the member."),
+    Row("no-active-coverage", "The patient's own coverage is not active on the day of the order.", "not-covered",
+        reason_code="no-active-coverage", reason="Coverage: the coverage is not in force on the day of the order."),
+    Row("contract-window", "Coverage is active today and ends before the day of the order.",
+        "conditional", "conditional", ("contract-window",),
+        reason="Coverage: the order is for a day after the end of the current coverage."),
+    Row("member-unavailable", "The directory of members could not be asked.", "indeterminate", "indeterminate",
+        reason_code="technical", reason="Coverage: the payer's directory of members could not be reached."),
+    Row("authorised", "The order carries an authorization with its number.", "covered", "satisfied"),
+    Row("unreadable", "The order has a modifier that this service does not understand.",
+        "indeterminate", "indeterminate",
+        reason="Coverage: the order carries a modifier extension that this service does not understand."),
+    Row("technical", "Data that the policy needs could not be read for a technical reason.",
+        "indeterminate", "indeterminate", reason_code="technical"),
+    Row("not-declared", "The payer is not one whose coverage this deployment may assert (`CDS_PAYERS`).",
+        "indeterminate", "indeterminate",
+        reason="Coverage: this service does not assert coverage for this payer; its policy is read for guidance only."),
+    Row("not-approved", "The policy behind the outcome is not approved yet.", "indeterminate", "indeterminate",
+        reason="Coverage: the encoding of the policy is still under review; nothing is asserted from it."),
+    Row("supported", "The policy supports the order; prior authorization is as the rule says.", "covered", BY_RULE),
+    Row("not-supported", "The policy does not support the order.", "not-covered"),
+    Row("needs-information", "The policy needs information that the chart does not hold.",
+        "conditional", BY_RULE, ("OTH",), documentation=True),
+    Row("not-addressed", "No policy of the payer speaks to the order.", "indeterminate", "indeterminate",
+        reason="Coverage: no policy known to this service speaks to this order."),
+)  # fmt: skip
+TABLE = {row.id: row for row in _ROWS}
+
+_AUTHORIZATION = {"required": "auth-needed", "not-required": "no-auth"}
+UNKNOWN_AUTHORIZATION = "Prior authorization: the policy does not say whether it is needed."
+
+
+def prior_authorization(row: Row, rule: str) -> Row:
+    """The row with `BY_RULE` replaced by what the rule says: required, not-required or unknown."""
+    if row.pa_needed != BY_RULE:
+        return row
+    open_ = "conditional" if row.covered == "conditional" else "indeterminate"
+    return replace(row, pa_needed=_AUTHORIZATION.get(rule, open_))
+
+
+def in_version(row: Row, version: Version) -> Row:
+    """The row in the codes of one version of the guide."""
+    if version == "2.2" or "indeterminate" not in (row.covered, row.pa_needed):
+        return row
+    return replace(
+        row,
+        covered=_older(row.covered),
+        pa_needed=_older(row.pa_needed) if row.pa_needed else None,
+        info_needed=row.info_needed or ("OTH",),
+    )
+
+
+def _older(code: str) -> str:
+    return "conditional" if code == "indeterminate" else code
+
+
+# --- which situation an order is in -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Whether this deployment may assert a payer's coverage, and from which policies (design: Trust)."""
+
+    payer_declared: bool
+    binding: Callable[[Verdict], bool]
+
+    def withheld(self, verdict: Verdict | None) -> str | None:
+        """The row that stands in for `covered` or `not-covered` when it may not be asserted."""
+        if not self.payer_declared:
+            return "not-declared"
+        return "not-approved" if verdict is not None and not self.binding(verdict) else None
+
+
+def standing(coverage: Coverage, order: Order, case: Case, member: str) -> str | None:
+    """Row for a coverage that gives no benefit for this order; None where it does. `member`: look-up's state."""
+    by_member = {
+        "not-found": "member-not-found",
+        "several": "coverage-not-found",
+        "not-active": "no-active-coverage",
+        "unavailable": "member-unavailable",
+    }
+    if member in by_member:
+        return by_member[member]
+    day = case.day(order)
+    if in_force(coverage, day):
+        return None
+    return "contract-window" if _ends_before(coverage, day, case.received) else "no-active-coverage"
+
+
+def _ends_before(coverage: Coverage, day: date, today: date) -> bool:
+    end = coverage.period.end if coverage.period else None
+    return end is not None and end < day and in_force(coverage, today)
+
+
+def situation(result: OrderResult, case: Case, authority: Authority) -> str:
+    """Row id for an order under a coverage in force."""
+    governing = result.governing if result.covered_by_policy else None
+    verdict = governing.verdict if governing else None
+    if result.authorization is not None and result.authorization.number:
+        return authority.withheld(None) or "authorised"
+    if verdict is None:
+        return "not-addressed"
+    if result.outcome in ("supported", "not-supported"):
+        return authority.withheld(verdict) or result.outcome
+    if result.outcome == "needs-information" and _technical(result, case):
+        return "technical"
+    return result.outcome
+
+
+def _technical(result: OrderResult, case: Case) -> bool:
+    """True when unavailable sources alone keep the order open; what only a person can answer is asked for instead."""
+    sources = {m.source for d in result.primary for m in d.missing}
+    return bool(sources) and "answers" not in sources and all(case.source(s).state is SourceState.UNAVAILABLE for s in sources)

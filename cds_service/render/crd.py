@@ -1,0 +1,192 @@
+"""The coverage-information extension, per version of the guide, and orders annotated with it.
+
+Source: Da Vinci CRD, ext-coverage-information at tags 2.0.1, 2.1.0 and 2.2.1. An assertion is neutral; `extension`
+leaves out, or words otherwise, what a version does not have.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from cds_service.determination.crd_outcome import Version
+
+Json = dict[str, Any]
+URL = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
+TEMP = "http://hl7.org/fhir/us/davinci-crd/CodeSystem/temp"
+DETAIL = "http://terminology.hl7.org/CodeSystem/crd-coverage-detail"
+# Reason codes of the guide's value set, with their displays; before 2.2 there are none that fit, so text says it.
+REASONS = {
+    "no-member-found": "Member not found",
+    "no-active-coverage": "Coverage not active",
+    "coverage-not-found": "Coverage not found",
+    "technical": "Technical issues",
+}
+_DEPENDENCIES = frozenset(
+    {"Appointment", "CommunicationRequest", "DeviceRequest", "MedicationRequest", "NutritionOrder", "ServiceRequest"}
+)
+# What may differ from call to call without anything new being said.
+_METADATA = frozenset({"date", "coverage-assertion-id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why: a text that says which aspect it is about, with a code of the guide where one fits."""
+
+    text: str
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLink:
+    """Where the policy can be read, and which version of it spoke."""
+
+    url: str
+    qualification: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """What is said of one order, for one group of billing codes. Codes are those of the version spoken."""
+
+    id: str
+    coverage: str
+    covered: str
+    date: date
+    pa_needed: str | None = None
+    doc_needed: tuple[str, ...] = ()
+    doc_purpose: tuple[str, ...] = ()
+    info_needed: tuple[str, ...] = ()
+    billing_codes: tuple[tuple[str, str], ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    link: PolicyLink | None = None
+    dependencies: tuple[str, ...] = ()
+    questionnaires: tuple[str, ...] = ()
+    satisfied_pa_id: str | None = None
+    expires: date | None = None
+
+
+def extension(a: Assertion, version: Version) -> Json:
+    """The assertion as an extension in one version of the guide."""
+    return {"url": URL, "extension": list(_parts(a, version))}
+
+
+def _parts(a: Assertion, version: Version) -> Iterator[Json]:
+    yield {"url": "coverage", "valueReference": {"reference": a.coverage}}
+    yield _code("covered", a.covered)
+    if a.pa_needed:
+        yield _code("pa-needed", a.pa_needed)
+    yield from (_code("doc-needed", c) for c in a.doc_needed)
+    yield from (_code("doc-purpose", c) for c in a.doc_purpose)
+    yield from (_code("info-needed", c) for c in a.info_needed)
+    for system, code in a.billing_codes:
+        yield {"url": "billingCode", "valueCoding": {"system": system, "code": code}}
+    yield from (_reason(r, version) for r in a.reasons)
+    if a.link:
+        yield _detail(a.link, version)
+    yield from _references(a, version)
+    yield {"url": "date", "valueDate": a.date.isoformat()}
+    yield {"url": "coverage-assertion-id", "valueString": a.id}
+    if a.satisfied_pa_id:
+        yield {"url": "satisfied-pa-id", "valueString": a.satisfied_pa_id}
+    if a.expires and version != "2.0":
+        yield {"url": "expiry-date", "valueDate": a.expires.isoformat()}
+
+
+def _references(a: Assertion, version: Version) -> Iterator[Json]:
+    allowed = _DEPENDENCIES | ({"VisionPrescription"} if version == "2.2" else set())
+    for ref in a.dependencies:
+        if ref.split("/", 1)[0] in allowed:
+            yield {"url": "dependency", "valueReference": {"reference": ref}}
+    for canonical in a.questionnaires:
+        yield {"url": "questionnaire", "valueCanonical": canonical}
+
+
+def _code(url: str, code: str) -> Json:
+    return {"url": url, "valueCode": code}
+
+
+def _reason(reason: Reason, version: Version) -> Json:
+    concept: Json = {"text": reason.text}
+    if reason.code and version == "2.2":
+        coding = {"system": TEMP, "code": reason.code, "display": REASONS[reason.code]}
+        concept = {"coding": [coding], **concept}
+    return {"url": "reason", "valueCodeableConcept": concept}
+
+
+def _detail(link: PolicyLink, version: Version) -> Json:
+    """A policy-link: 2.0 has neither the code nor URLs, 2.1 has no category."""
+    temp = {"system": TEMP, "code": "policy-link", "display": "Policy Link"}
+    official = {"system": DETAIL, "code": "policy-link", "display": "Policy Link"}
+    codings = {"2.0": [], "2.1": [temp], "2.2": [official, temp]}[version]
+    concept: Json = {"coding": codings, "text": "Policy link"} if codings else {"text": "Policy link"}
+    parts: list[Json] = [{"url": "category", "valueCode": "cat-other"}] if version == "2.2" else []
+    parts += [
+        {"url": "code", "valueCodeableConcept": concept},
+        {"url": "value", "valueString" if version == "2.0" else "valueUrl": link.url},
+        {"url": "qualification", "valueString": link.qualification},
+    ]
+    return {"url": "detail", "extension": parts}
+
+
+# --- annotating an order ----------------------------------------------------------------------------
+
+
+def is_coverage_information(value: object) -> bool:
+    """True for an extension with the guide's URL, with or without a version suffix."""
+    return isinstance(value, dict) and str(value.get("url", "")).split("|", 1)[0] == URL
+
+
+def part(value: Mapping[str, Any], url: str) -> Any:
+    """The value[x] of the first nested extension of a name, or None."""
+    nested = value.get("extension")
+    for inner in nested if isinstance(nested, list) else ():
+        if isinstance(inner, dict) and inner.get("url") == url:
+            return next((v for k, v in inner.items() if k.startswith("value")), None)
+    return None
+
+
+def about(value: Mapping[str, Any], coverage: str) -> bool:
+    """True when a coverage-information extension is about this coverage."""
+    reference = part(value, "coverage")
+    text = reference.get("reference") if isinstance(reference, dict) else None
+    return isinstance(text, str) and (text == coverage or text.split("/_history/")[0].endswith(f"/{coverage}"))
+
+
+def own(resource: Mapping[str, Any], coverage: str) -> list[Json]:
+    """The coverage-information that a resource carries about this coverage."""
+    given = resource.get("extension")
+    return [e for e in (given if isinstance(given, list) else ()) if is_coverage_information(e) and about(e, coverage)]
+
+
+def _substance(value: Mapping[str, Any]) -> str:
+    nested = value.get("extension")
+    kept = [e for e in (nested if isinstance(nested, list) else ()) if e.get("url") not in _METADATA]
+    return json.dumps(sorted((_plain(e) for e in kept), key=json.dumps), sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    """References compared by type and id, so that an absolute one says the same as a relative one."""
+    if isinstance(value, dict):
+        return {k: _tail(v) if k == "reference" and isinstance(v, str) else _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list) else value
+
+
+def _tail(reference: str) -> str:
+    return "/".join(reference.split("/_history/")[0].rstrip("/").split("/")[-2:])
+
+
+def says_the_same(before: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str, Any]]) -> bool:
+    """True when nothing is new but date and id: then nothing is sent (CRD 2.2, resp-35)."""
+    return sorted(map(_substance, before)) == sorted(map(_substance, now))
+
+
+def annotated(resource: Mapping[str, Any], coverage: str, extensions: list[Json]) -> Json:
+    """The whole resource with these extensions about one coverage; all else as it was, other extensions in order."""
+    given = resource.get("extension")
+    replaced = own(resource, coverage)
+    kept = [e for e in (given if isinstance(given, list) else []) if not any(e is r for r in replaced)]
+    return {**resource, "extension": [*kept, *extensions]}
