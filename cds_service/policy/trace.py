@@ -1,16 +1,17 @@
-"""The trace: why a criterion, a rule or a policy came out as it did, with evidence and citations."""
+"""The trace: why a criterion, a rule or a policy came out as it did, with evidence and citations.
+
+Tuples, because a call makes some hundred of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cds_service.policy.logic import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """A fact that was used: the FHIR reference, what was read there in our own words, its code."""
 
     ref: str
@@ -18,8 +19,7 @@ class Evidence:
     code: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """Information that would settle an unknown: which, where it was looked for, what was found there."""
 
     text: str
@@ -27,8 +27,7 @@ class Missing:
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """One node: a criterion (`op` is its operator), a combinator (`all`, `any`, `not`, `at_least`) or a rule."""
 
     id: str
