@@ -81,17 +81,15 @@ def answer(
         judged = _judged(request, builder)
         pairs = gather.speaking(book.rulebook, judged, builder, runtime)
     _refuse_if_unreadable(builder)
-    if not pairs and not builder.orders_unusable:
-        silent = Answer({"cards": []}, request, service, builder.build(), timing=clock, revision=book.rulebook.revision)
-        silent.fetched = fetched
-        return silent
-    needed = gather.sources_needed(pairs, book.rulebook, judged)
-    with clock.stage("gather"):
-        fetched += gather.gather(request, needed, builder, runtime, caller)
-        case = builder.build()
+    if pairs or builder.orders_unusable:
+        needed = gather.sources_needed(pairs, book.rulebook, judged)
+        with clock.stage("gather"):
+            fetched += gather.gather(request, needed, builder, runtime, caller)
+    case = builder.build()
     with clock.stage("evaluate"):
         decider, results = decide(case, book.rulebook, book.directory, runtime.terms(), _selected(request, builder))
-    _refuse_if_unobtainable(results, case)
+    if pairs:
+        _refuse_if_unobtainable(results, case)
     done = Answer(
         {}, request, service, case, results, decider, fetched=fetched, timing=clock, revision=book.rulebook.revision
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -14,10 +17,14 @@ from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.hooks.services import Service, discovery
 from cds_service.ledger.store import Ledger
+from cds_service.policy.case import Fault
 from cds_service.web.body import read_json_body
 from cds_service.web.callers import Gate
 
 api = Blueprint("hooks", __name__)
+log = logging.getLogger("cds_service.web")
+_NAMEABLE = re.compile(r"(?!Patient/)[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.\-]{1,64}")
+_PLACE = re.compile(r"[A-Za-z]{1,64}(?:\[\d+\])?(?:\.[A-Za-z]{1,64}(?:\[\d+\])?)*")
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -74,6 +81,7 @@ def invoke(id: str) -> Response:
     with clock.stage("validate"):
         hook_request = validate(body, service)
     done = answer(hook_request, service, here, caller, timing=clock)
+    _log_unusable(done.case.faults)
     silenced = _silenced(done.response["cards"], done, caller)
     with clock.stage("ledger"):
         store = ledger()
@@ -85,3 +93,17 @@ def invoke(id: str) -> Response:
 def _silenced(cards: list[Any], done: Any, caller: Caller) -> frozenset[str]:
     quiet = {r.card["uuid"] for r in done.rendered if r.policy and caller.silent(r.policy)}
     return frozenset(c["uuid"] for c in cards if c["uuid"] in quiet)
+
+
+def _log_unusable(faults: Iterable[Fault]) -> None:
+    """Resources that were not used, by reference. What a client wrote where an id belongs is not repeated."""
+    refs = dict.fromkeys(_loggable(f.ref) for f in faults if f.fatal)
+    if refs:
+        log.warning("not used: %s", ", ".join(refs))
+
+
+def _loggable(ref: str) -> str:
+    if _NAMEABLE.fullmatch(ref) or _PLACE.fullmatch(ref):
+        return ref
+    kind = ref.partition("/")[0]
+    return f"{kind} (id withheld)" if kind.isalpha() and kind.isascii() else "a resource (id withheld)"
