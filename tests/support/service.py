@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+
 from support.contract import check
 from support.paths import ROOT
 

@@ -172,11 +172,12 @@ def refresh() -> None:
     from cds_service.hooks.services import prefetch
 
     runtime = Runtime.build(from_environment({}, demo=True))
-    templates = prefetch(runtime.book.rulebook)
     for each in stories():
         request, expected = each.request, each.expected
-        request["prefetch"] = prefetch_of(request["context"]["patientId"], templates)
-        _write(each.folder / "request.json", request)
+        if each.service in runtime.services:
+            templates = prefetch(runtime.services[each.service], runtime.book.rulebook)
+            request["prefetch"] = prefetch_of(request["context"]["patientId"], templates)
+            _write(each.folder / "request.json", request)
         if each.awaited(set(runtime.services)):
             continue
         done = answer_file(each.folder / "request.json", each.service, None, None)

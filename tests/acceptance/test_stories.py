@@ -1,0 +1,205 @@
+"""Every story of `fhir_fixtures/`: sound FHIR, prefetch as our templates fill it, the expected answer, fixed point."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner
+from fhir.resources.R4B import get_fhir_model_class
+from support.paths import ROOT, STORIES
+from support.service import Service
+from support.stories import EHR, SEED, Story, applied, determined, outline, stories, story, without_ids
+
+from cds_service.cli import cli
+
+Json = dict[str, Any]
+ALL = stories()
+WANTED = {
+    "cervical-fusion-authorised", "cervical-fusion", "lumbar-fusion-hydroxyapatite", "lumbar-fusion-aetna",
+    "laminotomy-no-fusion", "ungoverned", "marrow-only-graft", "conditions-entered-in-error", "no-coverage",
+    "unsigned-orders", "low-back-imaging",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def offered(service: Service) -> dict[str, Json]:
+    return {s["id"]: s for s in service.get("/cds-services").json()["services"]}
+
+
+@pytest.fixture(params=ALL, ids=lambda s: s.name)
+def told(request: pytest.FixtureRequest, offered: dict[str, Json]) -> Story:
+    found: Story = request.param
+    waits = found.awaited(set(offered))
+    if waits:
+        pytest.xfail(f"waits for {waits}")
+    return found
+
+
+def test_all_stories_are_there_and_told_in_the_readme() -> None:
+    readme = (STORIES / "README.md").read_text(encoding="utf-8")
+    assert {s.name for s in ALL} >= WANTED
+    for each in ALL:
+        assert f"`{each.name}`" in readme
+        assert {"service"} <= each.expected.keys()
+    assert len({s.request["hookInstance"] for s in ALL}) == len(ALL)
+
+
+def _drafts(request: Json) -> list[Json]:
+    return [e["resource"] for e in request["context"].get("draftOrders", {}).get("entry", ())]
+
+
+@pytest.mark.parametrize("each", ALL, ids=lambda s: s.name)
+def test_every_resource_is_valid_r4(each: Story) -> None:
+    request = each.request
+    for resource in [*each.chart(), *_drafts(request), *request["prefetch"].values()]:
+        get_fhir_model_class(resource["resourceType"]).model_validate(resource)
+    if "draftOrders" in request["context"]:
+        get_fhir_model_class("Bundle").model_validate(request["context"]["draftOrders"])
+
+
+@pytest.mark.parametrize("each", ALL, ids=lambda s: s.name)
+def test_every_reference_leads_somewhere(each: Story) -> None:
+    known = {f"{r['resourceType']}/{r['id']}" for r in [*each.chart(), *_drafts(each.request)]}
+    used = set(re.findall(r'"reference": "([^"]+)"', json.dumps([*each.chart(), each.request])))
+    assert used <= known
+
+
+def test_ids_are_not_used_twice_across_stories() -> None:
+    """The demo FHIR server shows all charts at once. Only what is the same everywhere may be repeated."""
+    seen: dict[str, Json] = {}
+    owners: dict[str, str] = {}
+    for each in ALL:
+        for resource in [*each.chart(), *_drafts(each.request)]:
+            ref = f"{resource['resourceType']}/{resource['id']}"
+            if resource["resourceType"] in ("Practitioner", "Organization"):
+                assert seen.setdefault(ref, resource) == resource
+            else:
+                assert owners.setdefault(ref, each.name) == each.name, ref
+    patients = [r for r in owners if r.startswith("Patient/")]
+    assert len(patients) == len(ALL)
+
+
+# --- prefetch -------------------------------------------------------------------------------------------
+
+
+def test_prefetch_is_what_the_templates_give_on_the_demo_fhir_server(
+    service: Service, told: Story, offered: dict[str, Json]
+) -> None:
+    request = told.request
+    templates = offered[told.service]["prefetch"]
+    assert request["prefetch"].keys() == templates.keys()
+    for key, template in templates.items():
+        query = template.replace("{{context.patientId}}", request["context"]["patientId"])
+        answer = service.get(f"/fhir/{query}", headers={"Accept": "application/json+fhir"})
+        assert answer.status_code == 200
+        got = json.loads(answer.text.replace(f"{service.base}/fhir", EHR))
+        got.pop("link", None)
+        assert got == request["prefetch"][key], f"{key}: refresh with `python -m support.stories`"
+
+
+def test_without_prefetch_the_service_reads_the_same_chart(service: Service, told: Story) -> None:
+    request = told.request
+    expected = without_ids(service.answer(request, told.service))
+    del request["prefetch"]
+    request["fhirServer"] = f"{service.base}/fhir"
+    assert without_ids(service.answer(request, told.service)) == expected
+
+
+# --- answers --------------------------------------------------------------------------------------------
+
+
+def test_cards_are_as_expected(service: Service, told: Story) -> None:
+    assert [outline(c) for c in service.cards(told.request, told.service)] == told.expected["cards"]
+
+
+@cache
+def _evaluated(told: Story) -> Json:
+    result = CliRunner().invoke(
+        cli, ["evaluate", str(told.folder / "request.json"), "--service", told.service, "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    parsed: Json = json.loads(result.output)
+    return parsed
+
+
+def test_evaluate_gives_the_same_answer_and_the_expected_determinations(service: Service, told: Story) -> None:
+    evaluated = _evaluated(told)
+    assert evaluated.keys() == {"response", "determinations", "findings"}
+    assert without_ids(evaluated["response"]) == without_ids(service.answer(told.request, told.service))
+    assert [determined(d) for d in evaluated["determinations"]] == told.expected["determinations"]
+    assert evaluated["findings"] == told.expected["findings"]
+
+
+def test_every_draft_has_a_primary_determination(told: Story) -> None:
+    """Also where no policy speaks: then it says so."""
+    evaluated = _evaluated(told)
+    drafts = {f"{r['resourceType']}/{r['id']}" for r in _drafts(told.request)}
+    for entry in evaluated["determinations"]:
+        assert entry.keys() == {
+            "order", "code", "policy", "version", "role", "outcome", "prior_authorization", "missing", "trace",
+        }  # fmt: skip
+        assert (entry["policy"] is None) == (entry["version"] is None)
+        if entry["policy"] is None:
+            assert (entry["role"], entry["outcome"]) == ("primary", "not-addressed")
+    primary = {d["order"] for d in evaluated["determinations"] if d["role"] == "primary"}
+    assert primary >= drafts
+
+
+def test_evaluate_is_a_command(service: Service) -> None:
+    """Once as a real process, in its words for people."""
+    path = STORIES / SEED / "request.json"
+    command = [sys.executable, "-m", "cds_service.cli", "evaluate", str(path), "--explain"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    [card] = service.cards(story(SEED).request)
+    told = " ".join(done.stdout.split())
+    assert f"WARNING {card['summary']}" in told
+    assert "9. Recommendation, references and review status" in told
+
+
+# --- fixed point ----------------------------------------------------------------------------------------
+
+
+def warned_codes(cards: list[Json]) -> set[str]:
+    """Codes that warnings are about: each names its procedure by code, first in the summary."""
+    warnings = [c["summary"] for c in cards if c["indicator"] != "info"]
+    return {found[1] if (found := re.search(r"\(([0-9A-Z]{5})\)", w)) else w for w in warnings}
+
+
+def test_applying_a_suggestion_brings_no_new_warning(service: Service, told: Story) -> None:
+    if "draftOrders" not in told.request["context"]:
+        pytest.skip("patient-view has no draft orders to apply a suggestion to")
+    cards = service.cards(told.request, told.service)
+    before = warned_codes(cards)
+    for card in cards:
+        for suggestion in card.get("suggestions", ()):
+            after = service.cards(applied(told.request, suggestion), told.service)
+            assert warned_codes(after) <= before, suggestion["label"]
+            if card["indicator"] == "warning":
+                assert warned_codes(after) < before, suggestion["label"]
+
+
+def test_suggestions_only_delete_drafts_and_never_create_what_is_ordered_or_bmp(service: Service, told: Story) -> None:
+    drafts = {f"{r['resourceType']}/{r['id']}": r for r in _drafts(told.request)}
+    ordered = {c["code"] for r in drafts.values() for c in r["code"]["coding"]}
+    for card in service.cards(told.request, told.service):
+        for action in (a for s in card.get("suggestions", ()) for a in s["actions"]):
+            if action["type"] == "delete":
+                assert action["resourceId"] in drafts or told.request["hook"] == "patient-view"
+            else:
+                code = action["resource"]["code"]["coding"][0]["code"]
+                assert code not in ordered
+                assert "morphogenetic" not in json.dumps(action).lower()
+
+
+def test_a_card_has_a_uuid_of_its_own_each_time(service: Service) -> None:
+    request = story(SEED).request
+    first, second = ([c["uuid"] for c in service.cards(request | {"hookInstance": str(uuid4())})] for _ in range(2))
+    assert not set(first) & set(second)
