@@ -32,14 +32,26 @@ class Verdict:
     asks: str | None = None
 
 
+Key = tuple[str, str]
+_DEEPEST = 8
+
+
 class Evaluator:
-    """Evaluates orders of one case; each (version, order) pair once."""
+    """Evaluates orders of one case; each (version, order) pair once.
+
+    A criterion may ask for another order's outcome, and orders may ask for each other. Such a circle starts from
+    "unknown" and is judged again until no outcome changes. Kleene's logic is monotone, so each round only settles
+    what was open: the rounds end, and where they end does not depend on the order of the orders.
+    """
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        self._views: dict[tuple[str, str], View] = {}
-        self._verdicts: dict[tuple[str, str], Verdict | None] = {}
-        self._open: set[tuple[str, str]] = set()
+        self._views: dict[Key, View] = {}
+        self._verdicts: dict[Key, Verdict | None] = {}
+        self._round: dict[Key, Verdict | None] | None = None
+        self._guesses: dict[Key, str | None] = {}
+        self._open: set[Key] = set()
+        self._leaned: dict[Key, tuple[CompiledVersion, Order]] = {}
 
     def view(self, version: CompiledVersion, order: Order) -> View:
         """The case as one version sees it from one order."""
@@ -49,24 +61,61 @@ class Evaluator:
             self._views[key] = View(self.facts, order, day, lambda o: self._outcome(version, o), version.policy.id)
         return self._views[key]
 
-    def _outcome(self, version: CompiledVersion, order: Order) -> str | None:
-        """Outcome of a companion under the same version; None in a circle, which leaves it open."""
-        if (version.key, order.ref) in self._open:
-            return None
-        verdict = self.verdict(version, order)
-        return verdict.outcome if verdict else None
-
     def verdict(self, version: CompiledVersion, order: Order) -> Verdict | None:
         """The verdict of a version on an order; None when it has no item for it."""
         key = (version.key, order.ref)
         if key not in self._verdicts:
-            item = version.item_for(order, self.facts.vocabulary)
-            self._open.add(key)
-            try:
-                self._verdicts[key] = None if item is None else judge(item, self.view(version, order), version)
-            finally:
-                self._open.discard(key)
+            self._verdicts.update(self._settled(version, order))
         return self._verdicts[key]
+
+    def _settled(self, version: CompiledVersion, order: Order) -> dict[Key, Verdict | None]:
+        """Verdicts of an order and of those it asks for, judged until nothing changes."""
+        self._guesses = {}
+        while True:
+            judged = self._judged(version, order)
+            outcomes = {key: verdict.outcome if verdict else None for key, verdict in judged.items()}
+            if not self._leaned or outcomes == self._guesses:
+                return judged
+            self._guesses = outcomes
+            for key in judged:
+                self._views.pop(key, None)
+
+    def _judged(self, version: CompiledVersion, order: Order) -> dict[Key, Verdict | None]:
+        """One round: the order, what it asks for, and what was only guessed at."""
+        judged: dict[Key, Verdict | None] = {}
+        self._round, self._leaned = judged, {}
+        try:
+            self._judge(version, order, judged)
+            while waiting := [pair for key, pair in self._leaned.items() if key not in judged]:
+                for pair in waiting:
+                    self._judge(*pair, judged)
+        finally:
+            self._round = None
+        return judged
+
+    def _judge(self, version: CompiledVersion, order: Order, judged: dict[Key, Verdict | None]) -> None:
+        key = (version.key, order.ref)
+        if key in judged:
+            return
+        item = version.item_for(order, self.facts.vocabulary)
+        self._open.add(key)
+        try:
+            judged[key] = None if item is None else judge(item, self.view(version, order), version)
+        finally:
+            self._open.discard(key)
+
+    def _outcome(self, version: CompiledVersion, order: Order) -> str | None:
+        """Outcome of a companion under the same version; in a circle (or a long chain), that of the round before."""
+        key = (version.key, order.ref)
+        if key not in self._verdicts and self._round is not None:
+            if key not in self._round and (key in self._open or len(self._open) >= _DEEPEST):
+                self._leaned[key] = (version, order)
+                return self._guesses.get(key)
+            self._judge(version, order, self._round)
+            verdict = self._round[key]
+        else:
+            verdict = self.verdict(version, order)
+        return verdict.outcome if verdict else None
 
 
 def judge(item: CompiledItem, view: View, version: CompiledVersion) -> Verdict:

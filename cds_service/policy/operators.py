@@ -58,7 +58,7 @@ def companion(criterion: Criterion, test: CompanionTest, view: View) -> Result:
     outcomes, evidence = [], []
     for sure, maybe in _neighbours(test, view):
         found = [(o, how) for o in sure if (how := view.facts.matches(o, test.value_set))]
-        possible = any(view.facts.matches(o, test.value_set) for o in maybe)
+        possible = sum(view.facts.matches(o, test.value_set) is not None for o in maybe)
         tests = [_companion_outcome(test, o, view) for o, _ in found] + [UNKNOWN] * possible
         evidence += [_order_evidence(o, how) for o, how in found]
         outcomes.append(logic.at_least(test.at_least, tests))
@@ -259,8 +259,9 @@ def indication(criterion: Criterion, test: ConditionTest, view: View) -> Result:
     refs = tuple(r for o, _ in reasons for r in o.reason_refs)
     coded = [(c, o, where) for o, where in reasons for c in o.reason_codes]
     result = _conditions(criterion, test, view, coded, refs)
-    if result.outcome is NOT_MET and view.order.reasons_faulty:
-        return Result(UNKNOWN, (), (unavailable(criterion, "orders", f"reason of {view.order.ref} could not be read"),))
+    unread = next((o.ref for o, _ in reasons if o.reasons_faulty), None)
+    if result.outcome is NOT_MET and unread:
+        return Result(UNKNOWN, (), (unavailable(criterion, "orders", f"reason of {unread} could not be read"),))
     return result
 
 
@@ -359,16 +360,17 @@ def age(criterion: Criterion, test: AgeTest, view: View) -> Result:
 
 
 def observation(criterion: Criterion, test: ObservationTest, view: View) -> Result:
-    """The latest final result, compared in the unit the criterion names."""
+    """The latest final result, compared in the unit the criterion names.
+
+    Where dates leave open which result is the latest, all that may be it must agree.
+    """
     members = view.facts.vocabulary.sets[test.value_set]
-    found = [o for o in view.case.observations if members.first(o.codes) and _recent(test, o.effective, view)]
+    found = [o for o in view.case.observations if members.first(o.codes) and _recent(test, o, view) is not False]
     if not found:
         return absent(view, criterion, "observations")
-    latest = max(found, key=lambda o: ((o.effective.end if o.effective else None) or date.min, o.ref))
-    evidence = (Evidence(latest.ref, "result", str(latest.codes[0])),)
-    outcome = _observed(test, latest, view)
-    if latest.effective is None and (test.within or len(found) > 1):
-        outcome = UNKNOWN
+    latest = _latest(found)
+    evidence = tuple(Evidence(o.ref, "result", str(o.codes[0])) for o in latest)
+    outcome = _agree(_observed(test, o, view) if _recent(test, o, view) else UNKNOWN for o in latest)
     if outcome is UNKNOWN:
         return Result(
             UNKNOWN, evidence, (Missing(criterion.text, "observations", "recorded, but value or date is not clear"),)
@@ -376,9 +378,18 @@ def observation(criterion: Criterion, test: ObservationTest, view: View) -> Resu
     return Result(outcome, evidence)
 
 
-def _recent(test: ObservationTest, effective: Period | None, view: View) -> bool:
-    start = dates.back(view.day, test.within) if test.within else date.min
-    return dates.since(effective, start, view.day) is not False
+def _recent(test: ObservationTest, found: Observation, view: View) -> bool | None:
+    """Within the window, as far as its date tells; without a window, unless it is surely after the day of the order."""
+    if test.within is None:
+        return dates.since(found.effective, date.min, view.day) is not False
+    return dates.since(found.effective, dates.back(view.day, test.within), view.day)
+
+
+def _latest(found: list[Observation]) -> list[Observation]:
+    """The results that may be the latest: none is surely later than they are."""
+    spans = [(o.effective or Period(), o) for o in found]
+    newest = max(span.start or date.min for span, _ in spans)
+    return sorted((o for span, o in spans if (span.end or date.max) >= newest), key=lambda o: o.ref)
 
 
 def _observed(test: ObservationTest, found: Observation, view: View) -> Outcome:

@@ -16,7 +16,8 @@ _DENIED_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
-    r"^\W*(?:(?:is|was|are|were|will be|to be)\W+)?(?:not|never|contraindicated|declined|refused|avoided|omitted)\b",
+    r"^\W*(?:(?:is|was|are|were|will be|to be|will|shall|should|must)\W+)?"
+    r"(?:not|never|contraindicated|declined|refused|avoided|omitted)\b",
     re.IGNORECASE,
 )
 REMEMBERED = 4096
