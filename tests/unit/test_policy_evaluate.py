@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import pytest
 
@@ -103,7 +103,7 @@ def test_a_circle_that_nothing_settles_stays_open(asked: tuple[str, ...]) -> Non
 def test_a_long_chain_is_followed_to_its_end(first: str) -> None:
     names = "abcdefghijklmnopqrst"
     body = "    criteria:\n" + "".join(asks(n) for n in names[1:]) + "    orders:\n"
-    for name, following in zip(names, names[1:], strict=False):
+    for name, following in pairwise(names):
         body += item(name, rule(f"{following}-supported", "supported"), "not-supported")
     body += item("t", "[]", "supported")
     found, orders = evaluator(body, names)

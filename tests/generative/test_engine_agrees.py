@@ -1,0 +1,146 @@
+"""The engine agrees with a naive second evaluator on generated expressions, rule lists and facts."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import naive
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cds_service.policy.case import Answer, Case, Code, Order
+from cds_service.policy.compile import CompiledVersion, compile_version
+from cds_service.policy.evaluate import Evaluator, Verdict
+from cds_service.policy.model import Policy, SetCode
+from cds_service.policy.propositions import table
+from cds_service.policy.view import Facts
+from cds_service.policy.vocabulary import CodeSet, Vocabulary
+
+NAMES = ("a", "b", "c", "d", "e")
+OUTCOMES = ("supported", "not-supported", "needs-information", "not-addressed")
+FACTS = st.fixed_dictionaries({n: st.sampled_from(["met", "not-met", "unknown"]) for n in NAMES})
+
+
+def _grown(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    several = st.lists(parts, min_size=1, max_size=4)
+    return st.one_of(
+        several.map(lambda p: {"all": p}),
+        several.map(lambda p: {"any": p}),
+        parts.map(lambda p: {"not": p}),
+        several.flatmap(lambda p: st.integers(1, len(p)).map(lambda n: {"at_least": n, "of": p})),
+    )
+
+
+TREES = st.recursive(st.sampled_from([*NAMES, "always"]), _grown, max_leaves=12)
+RULES = st.lists(st.tuples(TREES, st.sampled_from(OUTCOMES)), max_size=5)
+EXAMPLES = settings(max_examples=400, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+ORDER = Order("ServiceRequest/o", (Code("cpt", "1"),))
+VOCABULARY = Vocabulary(
+    {"it": CodeSet("it", "It", {Code("cpt", "1"): SetCode(system="cpt", code="1", label="It")}, {})}, {}
+)
+
+
+def compiled(rules: list[tuple[Any, str]], otherwise: str) -> CompiledVersion:
+    """A policy whose criteria are questions, so that facts are answers."""
+    asked = {n: {"text": n, "asked": {}, "ask": {"question": f"{n}?"}} for n in NAMES}
+    rows = [
+        {"id": f"r{i}", "when": when, "outcome": result, "because": "b", "cite": ["s"]}
+        for i, (when, result) in enumerate(rules)
+    ]
+    item = {"label": "It", "value_set": "it", "rules": rows, "otherwise": {"outcome": otherwise, "because": "b"}}
+    version = {
+        "version": "1",
+        "effective": {"from": None, "to": None},
+        "last_confirmed_on": "2026-01-01",
+        "review": {"status": "submitted"},
+        "sources": {"s": {"title": "S", "confidence": "recalled"}},
+        "criteria": asked,
+        "orders": {"it": item},
+    }
+    policy = Policy.model_validate(
+        {"format": 1, "id": "t/t", "kind": "guideline", "title": "T", "publisher": "T", "short_title": "T",
+         "notice": "unofficial encoding", "versions": [version]}
+    )  # fmt: skip
+    return compile_version(policy, policy.versions[0])
+
+
+def verdict(version: CompiledVersion, facts: dict[str, str]) -> Verdict:
+    answers = tuple(
+        Answer(f"QuestionnaireResponse/{n}", "/t/t/", n, value == "met")
+        for n, value in facts.items()
+        if value != "unknown"
+    )
+    case = Case(orders=(ORDER,), answers=answers, received=date(2026, 1, 1))
+    found = Evaluator(Facts(case, VOCABULARY)).verdict(version, ORDER)
+    assert found is not None
+    return found
+
+
+@EXAMPLES
+@given(TREES, FACTS)
+def test_expressions_agree(tree: Any, facts: dict[str, str]) -> None:
+    found = verdict(compiled([(tree, "supported")], "not-supported"), facts)
+    assert found.trace.children[0].outcome.value == naive.kleene(tree, facts)
+
+
+@EXAMPLES
+@given(TREES, FACTS)
+def test_a_settled_expression_is_the_same_in_every_world(tree: Any, facts: dict[str, str]) -> None:
+    outcome = verdict(compiled([(tree, "supported")], "not-supported"), facts).trace.children[0].outcome.value
+    if outcome != "unknown":
+        assert {naive.holds(tree, world) for world in naive.worlds(facts)} == {outcome == "met"}
+
+
+@EXAMPLES
+@given(RULES, st.sampled_from(OUTCOMES), FACTS)
+def test_rule_lists_agree(rules: list[tuple[Any, str]], otherwise: str, facts: dict[str, str]) -> None:
+    assert verdict(compiled(rules, otherwise), facts).outcome == naive.decide(rules, otherwise, facts)
+
+
+@EXAMPLES
+@given(RULES, st.sampled_from(OUTCOMES), FACTS)
+def test_a_settled_outcome_is_that_of_every_world(
+    rules: list[tuple[Any, str]], otherwise: str, facts: dict[str, str]
+) -> None:
+    outcome = verdict(compiled(rules, otherwise), facts).outcome
+    if outcome != "needs-information":
+        assert {naive.first_met(rules, otherwise, world) for world in naive.worlds(facts)} == {outcome}
+
+
+@EXAMPLES
+@given(RULES, st.sampled_from(OUTCOMES), FACTS, st.sampled_from(NAMES))
+def test_an_answer_never_unsettles(
+    rules: list[tuple[Any, str]], otherwise: str, facts: dict[str, str], name: str
+) -> None:
+    version = compiled(rules, otherwise)
+    before = verdict(version, {**facts, name: "unknown"})
+    if before.outcome != "needs-information":
+        for answer in ("met", "not-met"):
+            assert verdict(version, {**facts, name: answer}).outcome == before.outcome
+
+
+@EXAMPLES
+@given(RULES, st.sampled_from(OUTCOMES), FACTS)
+def test_what_is_missing_are_open_questions_and_only_those(
+    rules: list[tuple[Any, str]], otherwise: str, facts: dict[str, str]
+) -> None:
+    found = verdict(compiled(rules, otherwise), facts)
+    asked = {m.text.removesuffix("?") for m in found.missing}
+    assert asked <= {n for n, value in facts.items() if value == "unknown"}
+    if found.rule is None and found.trace.outcome == "unknown":
+        assert asked
+
+
+@EXAMPLES
+@given(TREES, TREES)
+def test_truth_tables_of_lint_agree(first: Any, second: Any) -> None:
+    """What lint proves by bit masks (never met, met whenever another is) is what trying every world shows."""
+    version = compiled([(first, "supported"), (second, "supported")], "supported").version
+    one, two = (r.when for r in version.orders["it"].rules)
+    proved = table([one, two], version.criteria)
+    assert proved is not None
+    worlds = naive.worlds(dict.fromkeys(NAMES, "unknown"))
+    assert (proved.mask(one) == 0) == (not any(naive.holds(first, w) for w in worlds))
+    implied = all(naive.holds(second, w) for w in worlds if naive.holds(first, w))
+    assert (proved.mask(one) & ~proved.mask(two) == 0) == implied
