@@ -109,7 +109,7 @@ def metrics(url: str, as_json: bool, since: datetime | None, until: datetime | N
 @click.option("--before", type=DAY, help="Remove what was received before this day (UTC).")
 @click.option("--older-than", type=click.IntRange(min=0), help="Remove what is older than this many days.")
 @click.option("--hook", help="Only this hook, or `feedback`.")
-@click.option("--statistics", is_flag=True, help="Remove the de-identified rows too; daily counts stay.")
+@click.option("--statistics", is_flag=True, help="Remove the de-identified rows too; counts stay.")
 @database_option
 def prune(url: str, before: datetime | None, older_than: int | None, hook: str | None, statistics: bool) -> None:
     """Remove old records, leaving their seals: `ledger verify` still passes."""

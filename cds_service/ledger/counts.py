@@ -1,4 +1,4 @@
-"""Counts kept with every write, so that pages need not scan: per day, and once per finding.
+"""Counts kept with every write, so that pages need not scan: per day, per month, and once per finding.
 
 A finding counts on the day it was first shown. Its newest feedback (by the client's time) decides whether
 it was accepted or overridden; without feedback it was ignored.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -16,15 +16,21 @@ from typing import NamedTuple
 from cds_service.ledger.document import dumps, loads
 from cds_service.ledger.projection import Projection, Row
 
+FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2148, 12, 31)
+_HASH_BITS = 42
 SHARDS = 8
 """Writers add to rows of their own, so that they seldom wait for each other; reading sums the shards."""
+
+
+MEASURES = ("answer", "latency", "outcome", "determination", "missing", "card", "finding", "reason")
+"""`outcome` is `determination` without policy and rule: few rows, for charts by day."""
 
 
 class Dimensions(NamedTuple):
     """What one count is of; an empty text where a dimension does not apply."""
 
     measure: str
-    day: str
+    period: str
     hook: str
     service: str
     client: str
@@ -48,10 +54,53 @@ def _integer(*parts: str) -> int:
     return int.from_bytes(blake2b("\x1f".join(parts).encode(), digest_size=8).digest(), "big") >> 1
 
 
-@lru_cache(maxsize=8192)
-def daily_key(dimensions: Dimensions, shard: int) -> int:
-    """Primary key of the row of `daily` for these dimensions."""
-    return _integer(*dimensions, str(shard))
+def first_key(measure: str, period: str) -> int:
+    """The smallest key of a measure in a period (`2026-02-03`, or `2026-02` for the whole month).
+
+    From the top: 4 bits of measure, 1 of grain, 16 of day or month since 1970, 42 of hash. So a measure's
+    days are one run of keys, and its months another.
+    """
+    year, month = int(period[:4]), int(period[5:7])
+    whole = len(period) == len("2026-02")
+    place = (year - 1970) * 12 + month - 1 if whole else (date.fromisoformat(period) - FIRST_DAY).days
+    return ((MEASURES.index(measure) << 1 | whole) << 16 | max(place, 0)) << _HASH_BITS
+
+
+def last_key(measure: str, period: str) -> int:
+    """The largest key of a measure in a period."""
+    return first_key(measure, period) | ((1 << _HASH_BITS) - 1)
+
+
+@lru_cache(maxsize=16384)
+def _places(day: Dimensions, shard: int) -> tuple[tuple[int, Dimensions], ...]:
+    """Keys and dimensions of the rows of `tally` for a day's count: the day's and its month's."""
+    both = (day, day._replace(period=day.period[: len("2026-02")]))
+    return tuple((tally_key(d, shard), d) for d in both)
+
+
+def tally_key(dimensions: Dimensions, shard: int) -> int:
+    """Primary key of the row of `tally` for these dimensions."""
+    hashed = _integer(*dimensions, str(shard)) & ((1 << _HASH_BITS) - 1)
+    return first_key(dimensions.measure, dimensions.period) | hashed
+
+
+def tally_rows(tally: Tally, shard: int) -> list[Row]:
+    """Rows of `tally` to add up, per day and per month, in key order (a fixed order prevents deadlocks)."""
+    rows: dict[int, Row] = {}
+    for day, (n, total) in tally.items():
+        for key, d in _places(day, shard):
+            row = rows.get(key)
+            if row is None:
+                rows[key] = {"key": key, "dimensions": d, "shard": shard, "count": int(n), "total": total}
+            else:
+                row["count"] += int(n)
+                row["total"] += total
+    return [rows[key] for key in sorted(rows)]
+
+
+def tally_row(row: Row) -> Row:
+    """A row of `tally` with all its columns."""
+    return {**row.pop("dimensions")._asdict(), **row}
 
 
 def finding_key(row: Row) -> int:
@@ -79,12 +128,15 @@ def add_answer(tally: Tally, p: Projection) -> None:
     a = p.answer
     place = (day_of(a["received"]), a["hook"], a["service"], a["client"] or "")
     payer = a["payer"] or ""
-    slot = tally[Dimensions("answer", *place, payer, label=f"{a['status']} {bucket(a['latency'])}")]
+    slot = tally[Dimensions("answer", *place, payer, label=str(a["status"]))]
     slot[0] += 1
     slot[1] += a["latency"]
+    tally[Dimensions("latency", *place, payer, label=str(bucket(a["latency"])))][0] += 1
     for d in p.determinations:
-        rule = (d["payer"] or "", d["policy"] or "", d["version"] or "", d["rule"] or "")
-        tally[Dimensions("determination", *place, *rule, f"{d['role'] or ''} {d['outcome'] or ''}")][0] += 1
+        payer_, label = d["payer"] or "", f"{d['role'] or ''} {d['outcome'] or ''}"
+        rule = (payer_, d["policy"] or "", d["version"] or "", d["rule"] or "")
+        tally[Dimensions("outcome", *place, payer_, label=label)][0] += 1
+        tally[Dimensions("determination", *place, *rule, label)][0] += 1
         if d["missing"] != "[]":
             for missing in loads(d["missing"]):
                 tally[Dimensions("missing", *place, *rule, dumps(missing).decode())][0] += 1

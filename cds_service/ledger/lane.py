@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from cds_service.errors import LedgerError
 from cds_service.ledger.chain import DAY, Head, Sealer, link, next_register, sealed
-from cds_service.ledger.counts import SHARDS, daily_key, new_tally
+from cds_service.ledger.counts import SHARDS, new_tally, tally_row, tally_rows
 from cds_service.ledger.database import Database, Statement, error_text, is_busy
 from cds_service.ledger.schema import SEQUENCE_BITS
 from cds_service.ledger.statements import Statements
@@ -84,14 +84,16 @@ class Transaction:
             move_head(self, start, head)
 
     def _count(self) -> None:
-        """Add to `daily`: by key alone where the row is known to exist, which is much the most frequent."""
-        rows = daily_rows(self.tally, self.lane.shard)
-        new = [row for row in rows if row["key"] not in self.lane.counted]
+        """Add to `tally`: by key alone where the row is known to exist, which is much the most frequent."""
+        known = self.lane.counted
+        rows = tally_rows(self.tally, self.lane.shard)
+        self.counted = {row["key"] for row in rows if row["key"] not in known}
+        new = [tally_row(row) for row in rows if row["key"] in self.counted]
+        old = [{"at": r["key"], "n": r["count"], "ms": r["total"]} for r in rows if r["key"] not in self.counted]
         if new:
-            self.many(self.sql.daily, rows)
-            self.counted = {row["key"] for row in new}
-        elif rows:
-            self.many(self.sql.add_daily, [{"at": r["key"], "n": r["count"], "ms": r["total"]} for r in rows])
+            self.many(self.sql.tally, new)
+        if old:
+            self.many(self.sql.add_tally, old)
 
     def _head(self, kind: str) -> Head:
         known = None if self.fresh else self.lane.heads.get(kind)
@@ -225,12 +227,3 @@ def segment_row(s: Any, sealer: Sealer) -> dict[str, Any]:
     """A row of `segment` with its HMAC."""
     names = ("chain", "first", "last", "count", "previous", "hash", "received_first", "received_last", "pruned")
     return {**{n: getattr(s, n) for n in names}, "mac": sealer.segment(s)}
-
-
-def daily_rows(tally: Mapping[Any, list[float]], shard: int) -> list[dict[str, Any]]:
-    """Rows of `daily` to add up, in key order (a fixed order prevents deadlocks)."""
-    rows = [
-        {"key": daily_key(d, shard), **d._asdict(), "shard": shard, "count": int(n), "total": total}
-        for d, (n, total) in tally.items()
-    ]
-    return sorted(rows, key=lambda r: int(r["key"]))

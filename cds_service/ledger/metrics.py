@@ -1,17 +1,18 @@
-"""Metrics from the daily counts: answers, latency, determinations, what was missing, and rules' acceptance."""
+"""Metrics from the counts: answers, latency, determinations, what was missing, and rules' acceptance."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, fields
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
+from cds_service.ledger.counts import FIRST_DAY, LAST_DAY, first_key, last_key
 from cds_service.ledger.document import loads
 from cds_service.ledger.record import Json
-from cds_service.ledger.schema import daily
+from cds_service.ledger.schema import tally
 
 Counts = defaultdict[Any, int]
 _RULE = ("policy", "version", "rule")
@@ -34,17 +35,34 @@ class Filters:
     version: str | None = None
     rule: str | None = None
 
-    def where(self, measure: str) -> list[Any]:
-        """Conditions on `daily` for one measure."""
-        conditions = [daily.c.measure == measure]
-        if self.since is not None:
-            conditions.append(daily.c.day >= self.since.isoformat())
-        if self.until is not None:
-            conditions.append(daily.c.day <= self.until.isoformat())
-        names = ("hook", "service", "client", "payer") if measure == "answer" else _DIMENSIONS
-        return conditions + [daily.c[n] == getattr(self, n) for n in names if getattr(self, n) is not None]
+    def where(self, measure: str, by_day: bool) -> Any:
+        """Condition on `tally` for one measure: whole months where they fit, days at the edges."""
+        names = ("hook", "service", "client", "payer") if measure in _NO_RULE else _DIMENSIONS
+        wanted = [tally.c[n] == getattr(self, n) for n in names if getattr(self, n) is not None]
+        return and_(or_(*(_between(measure, *run) for run in self._runs(by_day))), *wanted)
+
+    def _runs(self, by_day: bool) -> list[tuple[str, str]]:
+        """First and last period of each run of days or months that make up the time asked for."""
+        first, last = max(self.since or FIRST_DAY, FIRST_DAY), min(self.until or LAST_DAY, LAST_DAY)
+        start, end = _month_from(first), (last + timedelta(days=1)).replace(day=1)
+        if by_day or start >= end:
+            return [(first.isoformat(), last.isoformat())]
+        day = timedelta(days=1)
+        edges = [(a.isoformat(), b.isoformat()) for a, b in ((first, start - day), (end, last)) if a <= b]
+        return [(start.isoformat()[:7], (end - day).isoformat()[:7]), *edges]
 
 
+def _month_from(day: date) -> date:
+    """The first day of a month that is not before `day`."""
+    return day if day.day == 1 else (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def _between(measure: str, first: str, last: str) -> Any:
+    """The keys of a measure from the first to the last period."""
+    return tally.c.key.between(first_key(measure, first), last_key(measure, last))
+
+
+_NO_RULE = frozenset({"answer", "latency", "outcome"})
 _DIMENSIONS = tuple(f.name for f in fields(Filters) if f.name not in {"since", "until"})
 
 
@@ -55,13 +73,15 @@ def metrics(connection: Connection, filters: Filters) -> Json:
     `mean` and within 10% for the percentiles; `rules` counts each finding once, however often it fired.
     """
     read = _Reader(connection, filters)
-    answers, cards = read("answer", "day", "hook", "label"), read("card", *_RULE, "label")
+    cards = read("card", *_RULE, "label")
+    answers = read("answer", "period", "hook", "label")
+    by_day = "outcome" if filters.policy is filters.version is filters.rule is None else "determination"
     return {
         "answers": _answers(answers),
-        "latency_ms": _latency(answers),
+        "latency_ms": _latency(read("latency", "label"), answers),
         "cards": _cards(cards),
         "determinations": _determinations(read("determination", *_RULE, "label")),
-        "determinations_by_day": _by_day(read("determination", "day", "label")),
+        "determinations_by_day": _by_day(read(by_day, "period", "label")),
         "missing": _missing(read("missing", "label")),
         "rules": _rules(read("finding", *_RULE, "label"), read("reason", *_RULE, "label"), cards),
     }
@@ -73,10 +93,11 @@ class _Reader:
 
     def __call__(self, measure: str, *by: str) -> list[Any]:
         """Rows of the named dimensions with `count` and `total`, summed over the rest."""
-        columns = [daily.c[n] for n in by]
+        columns = [tally.c[n] for n in by]
         # PostgreSQL sums bigint as numeric, which would come back as Decimal.
-        sums = (func.sum(daily.c.count).label("n"), func.sum(daily.c.total).label("total"))
-        query = select(*columns, *sums).where(*self._filters.where(measure)).group_by(*columns).order_by(*columns)
+        sums = (func.sum(tally.c.count).label("n"), func.sum(tally.c.total).label("total"))
+        where = self._filters.where(measure, by_day="period" in by)
+        query = select(*columns, *sums).where(where).group_by(*columns).order_by(*columns)
         return [(*row[:-2], int(row[-2]), float(row[-1])) for row in self._connection.execute(query) if row[-2]]
 
 
@@ -86,7 +107,7 @@ def _answers(rows: list[Any]) -> Json:
     by_day: Counts = defaultdict(int)
     for day, hook, label, n, _ in rows:
         by_hook[hook] += n
-        by_status[label.split()[0]] += n
+        by_status[label] += n
         by_day[day] += n
     return {
         "total": sum(by_hook.values()),
@@ -96,18 +117,14 @@ def _answers(rows: list[Any]) -> Json:
     }
 
 
-def _latency(rows: list[Any]) -> Json:
-    buckets: Counts = defaultdict(int)
-    total = 0.0
-    for _, _, label, n, ms in rows:
-        buckets[int(label.split()[1])] += n
-        total += ms
-    count = sum(buckets.values())
+def _latency(rows: list[Any], answers: list[Any]) -> Json:
+    buckets = {int(label): n for label, n, _ in rows}
+    count, total = sum(n for *_, n, _ms in answers), sum(ms for *_, ms in answers)
     quantiles = {f"p{q}": _quantile(buckets, count * q / 100) for q in (50, 95, 99)}
     return {"mean": round(total / count, 3) if count else None, **quantiles}
 
 
-def _quantile(buckets: Counts, rank: float) -> float | None:
+def _quantile(buckets: dict[int, int], rank: float) -> float | None:
     """The value at a rank, interpolated within its latency class (2 ** ((n-1)/4) to 2 ** (n/4) ms)."""
     seen = 0
     for n, count in sorted(buckets.items()):

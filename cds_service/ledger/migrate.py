@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service.errors import LedgerError
-from cds_service.ledger.database import BUSY_SECONDS, Database, is_busy
+from cds_service.ledger.database import BUSY_SECONDS, Database, error_text, is_busy
 from cds_service.ledger.schema import HEAD
 
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -63,6 +64,8 @@ def _run(connection: Connection, revision: str) -> None:
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, revision)
+    except SQLAlchemyError as error:
+        raise LedgerError(f"The ledger's tables could not be upgraded: {error_text(error)}") from error
     except CommandError as error:
         raise LedgerError(
             "The ledger was written by a newer release of this service. Install that release or restore a backup."

@@ -1,4 +1,4 @@
-"""Count `finding` and `daily` anew from the projections: after an upgrade that changes the counting rules."""
+"""Count `finding` and `tally` anew from the projections: after an upgrade that changes the counting rules."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from cds_service.ledger.counts import (
     finding_key,
     finding_rows,
     new_tally,
+    tally_row,
+    tally_rows,
 )
-from cds_service.ledger.lane import daily_rows
 from cds_service.ledger.projection import Projection, Row
 from cds_service.ledger.reading import Follower, stream
 
@@ -33,7 +34,8 @@ def recount(connection: Connection) -> None:
     tally = new_tally()
     findings = _answers(connection, tally)
     _feedback(connection, tally, findings)
-    for table, rows in ((schema.finding, list(findings.values())), (schema.daily, daily_rows(tally, 0))):
+    counts = [tally_row(row) for row in tally_rows(tally, 0)]
+    for table, rows in ((schema.finding, list(findings.values())), (schema.tally, counts)):
         connection.execute(delete(table))
         for start in range(0, len(rows), _BATCH):
             connection.execute(table.insert(), rows[start : start + _BATCH])

@@ -1,7 +1,7 @@
 """The ledger's tables (SQLAlchemy Core). Times are milliseconds since 1970, UTC; days are ISO dates.
 
 `entry` holds the documents and is chained; `answer`, `determination`, `card` and `feedback` are
-de-identified projections of it; `finding` and `daily` are counts kept in the same transaction.
+de-identified projections of it; `finding` and `tally` are counts kept in the same transaction.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     Float,
-    Index,
     Integer,
     MetaData,
     SmallInteger,
@@ -23,7 +22,7 @@ HEAD = "0002"
 """Newest revision in migrations/versions."""
 
 COUNTS = 1
-"""Version of the counting rules; when it changes, `finding` and `daily` are counted anew at start."""
+"""Version of the counting rules; when it changes, `finding` and `tally` are counted anew at start."""
 
 SEQUENCE_BITS = 40
 """entry.number = chain << 40 | sequence: one integer key that sorts by chain and place."""
@@ -205,12 +204,13 @@ finding = Table(
     Column("at", BigInteger, nullable=False),
 )
 
-daily = Table(
-    "daily",
+# The key (see counts.py) puts what is read together side by side: no other index is needed.
+tally = Table(
+    "tally",
     metadata,
     Column("key", _Number, primary_key=True, autoincrement=False),
     Column("measure", Text, nullable=False),
-    Column("day", Text, nullable=False),
+    Column("period", Text, nullable=False),
     Column("hook", Text, nullable=False),
     Column("service", Text, nullable=False),
     Column("client", Text, nullable=False),
@@ -222,5 +222,4 @@ daily = Table(
     Column("shard", SmallInteger, nullable=False),
     Column("count", BigInteger, nullable=False),
     Column("total", Float, nullable=False),
-    Index("ix_daily_measure_day", "measure", "day"),
 )

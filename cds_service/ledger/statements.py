@@ -29,8 +29,8 @@ class Statements:
         self.chain = self._plain(schema.chain)
         self.token = self._if_new(schema.token)
         self.finding = self._if_new(schema.finding)
-        self.daily = self._daily()
-        self.add_daily = self._add_daily()
+        self.tally = self._tally()
+        self.add_tally = self._add_tally()
         self._heads()
         self._look_ups()
 
@@ -68,13 +68,13 @@ class Statements:
     def _if_new(self, table: Table) -> Statement:
         return self._database.compile(self._insert(table).on_conflict_do_nothing(), *table.c.keys())
 
-    def _add_daily(self) -> Statement:
-        t = schema.daily
+    def _add_tally(self) -> Statement:
+        t = schema.tally
         added = {"count": t.c.count + bindparam("n"), "total": t.c.total + bindparam("ms")}
         return self._database.compile(update(t).where(t.c.key == bindparam("at")).values(added))
 
-    def _daily(self) -> Statement:
-        table = schema.daily
+    def _tally(self) -> Statement:
+        table = schema.tally
         insert = self._insert(table)
         added = {n: table.c[n] + insert.excluded[n] for n in ("count", "total")}
         return self._database.compile(

@@ -214,7 +214,7 @@ class Ledger:
     def prune(self, before: datetime, hook: str | None = None, *, statistics: bool = False) -> PruneReport:
         """Remove whole segments received before a time (of one hook, or `feedback`), leaving their seals.
 
-        The de-identified projections stay unless `statistics`; daily counts always stay.
+        The de-identified projections stay unless `statistics`; counts always stay.
         """
         return retention.prune(self._run, self.database, milliseconds(before), hook, statistics)
 

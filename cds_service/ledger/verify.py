@@ -1,6 +1,6 @@
 """Find a changed, removed or inserted row: chains, seals, heads, records, feedback, explanations, projections.
 
-Not covered: `finding` and `daily` (counts that can be made anew), `token`, and the projections of
+Not covered: `finding` and `tally` (counts that can be made anew), `token`, and the projections of
 records that were pruned.
 """
 

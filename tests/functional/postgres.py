@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -34,7 +35,7 @@ class PostgreSQL:
         self._run("pg_ctl", "-D", str(self.root / "data"), "-l", str(self.root / "log"), "-w", "-o", options, "start")
 
     def _run(self, program: str, *arguments: str) -> None:
-        as_user = {} if self._user is None else {"user": self._user.pw_uid, "group": self._user.pw_gid}
+        as_user: dict[str, Any] = {} if self._user is None else {"user": self._user.pw_uid, "group": self._user.pw_gid}
         # pg_ctl's server keeps what it inherits: a pipe would never end.
         with (self.root / "setup").open("w+") as output:
             done = subprocess.run(
@@ -60,7 +61,7 @@ class PostgreSQL:
 
     def tool(self, program: str, *arguments: str) -> bytes:
         """Run a client program on the server; what it prints."""
-        command = [self.binaries / program, "-h", str(self.root), "-U", "test", *arguments]
+        command: list[Path | str] = [self.binaries / program, "-h", str(self.root), "-U", "test", *arguments]
         return subprocess.run(command, check=True, capture_output=True).stdout
 
     def restart(self, mode: str) -> None:

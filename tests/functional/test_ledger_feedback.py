@@ -32,7 +32,7 @@ def send(book: Ledger, *items: Any, service: str = "order-sign-advisor", client:
 
 def rule(book: Ledger, **filters: Any) -> dict[str, Any]:
     (only,) = book.metrics(**filters)["rules"]
-    return only
+    return dict(only)
 
 
 def test_each_item_of_a_batch_has_its_own_fate(book: Ledger, shown: CardRecord) -> None:
@@ -132,7 +132,7 @@ def test_rates_and_reasons_are_per_rule_and_version_and_filtered(book: Ledger) -
             book.write(record(c, client=version))
             if outcome != "-":
                 name = {"a": "accepted", "o": "overridden"}[outcome]
-                more = {"overrideReason": REASON} if outcome == "o" else {}
+                more: dict[str, Any] = {"overrideReason": REASON} if outcome == "o" else {}
                 assert send(book, feedback(c, name, **more), client=version)[0].status == "accepted"
     old, new = book.metrics()["rules"]
     assert (old["version"], old["shown"], old["accepted"], old["overridden"], old["ignored"]) == ("2025-12", 4, 1, 2, 1)

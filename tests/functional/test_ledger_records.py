@@ -23,7 +23,7 @@ from cds_service.ledger.store import Ledger
 from tests.functional.ledger_samples import KEY, POLICY, TOKEN, book, card, determination, execute, record, token, url
 
 __all__ = ["book", "url"]
-TABLES = ("entry", "answer", "determination", "card", "feedback", "explanation", "finding", "daily", "chain", "token")
+TABLES = ("entry", "answer", "determination", "card", "feedback", "explanation", "finding", "tally", "chain", "token")
 
 
 def all_text(url: str) -> str:
@@ -207,6 +207,11 @@ def test_an_explanation_without_its_card_is_refused(book: Ledger) -> None:
         book.write(record(explanations={card().uuid: {}}))
 
 
+def write_many(book: Ledger, times: int) -> None:
+    for _ in range(times):
+        book.write(record(card(finding="shared")))
+
+
 def test_many_threads_and_processes_write_at_once(url: str) -> None:
     code = (
         "import sys\nfrom cds_service.ledger.store import Ledger\n"
@@ -216,10 +221,7 @@ def test_many_threads_and_processes_write_at_once(url: str) -> None:
     )
     children = [subprocess.Popen([sys.executable, "-c", code, url]) for _ in range(2)]
     with Ledger.open(url, key=KEY) as book:
-        threads = [
-            threading.Thread(target=lambda: [book.write(record(card(finding="shared"))) for _ in range(20)])
-            for _ in range(4)
-        ]
+        threads = [threading.Thread(target=write_many, args=(book, 20)) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -299,6 +301,25 @@ def test_metrics_count_answers_cards_and_what_is_missing(book: Ledger) -> None:
     assert book.metrics(until=day.date(), hook="order-sign")["answers"]["total"] == 4
     assert book.metrics(policy="other")["rules"] == []
     assert book.metrics(client="nobody")["answers"]["total"] == 0
+
+
+def test_metrics_of_any_period_are_those_of_its_days(book: Ledger) -> None:
+    days = [datetime(2026, 1, 30, 12, tzinfo=UTC) + timedelta(days=n) for n in range(64)]  # to the 3rd of April
+    for n, day in enumerate(days):
+        book.write(record(card(rule=f"rule-{n % 2}"), received=day))
+    for first, last in ((0, 63), (1, 62), (2, 29), (2, 60), (0, 0), (2, 2), (29, 30), (30, 60), (5, 20), (61, 63)):
+        m = book.metrics(since=days[first].date(), until=days[last].date())
+        wanted = last - first + 1
+        assert m["answers"]["total"] == wanted, (days[first], days[last])
+        assert sum(r["shown"] for r in m["rules"]) == wanted, (days[first], days[last])
+        assert sum(d["count"] for d in m["determinations"]) == wanted
+        assert [d["day"] for d in m["determinations_by_day"]] == [str(d.date()) for d in days[first : last + 1]]
+    one = book.metrics(since=days[1].date(), rule="rule-1")
+    assert [(r["rule"], r["shown"]) for r in one["rules"]] == [("rule-1", 32)]
+    everything = book.metrics(since=datetime.min.date(), until=datetime.max.date())
+    assert everything == book.metrics()
+    assert everything["answers"]["total"] == 64
+    assert book.metrics(since=days[5].date(), until=days[4].date())["answers"]["total"] == 0
 
 
 def test_ready_fails_when_the_database_is_gone(tmp_path: Path) -> None:

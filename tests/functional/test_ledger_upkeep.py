@@ -57,13 +57,13 @@ def fill(book: Ledger) -> None:
 
 
 def counts(url: str) -> list[Any]:
-    """Daily counts, shards summed, zeros left out."""
+    """Counts, shards summed, zeros left out."""
     rows = execute(
         url,
-        "SELECT measure, day, hook, service, client, payer, policy, version, rule, label, sum(count), sum(total)"
-        " FROM daily GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 HAVING sum(count) <> 0",
+        "SELECT measure, period, hook, service, client, payer, policy, version, rule, label, sum(count), sum(total)"
+        " FROM tally GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 HAVING sum(count) <> 0",
     )
-    return sorted(tuple(str(v) for v in row[:-2]) + (int(row[-2]), float(row[-1])) for row in rows)
+    return sorted((*map(str, row[:-2]), int(row[-2]), float(row[-1])) for row in rows)
 
 
 # -- upgrade
@@ -93,7 +93,7 @@ def test_a_ledger_of_the_first_revision_is_upgraded_with_its_data(url: str) -> N
         fill(book)
         metrics, records = book.metrics(), sorted(d["id"] for d in book.records())
     for step in (
-        "DROP TABLE daily",
+        "DROP TABLE tally",
         "DROP TABLE finding",
         "ALTER TABLE register DROP COLUMN counts",
         "UPDATE alembic_version SET version_num = '0001'",
@@ -220,7 +220,7 @@ def run(*arguments: str, url: str) -> Result:
 
 def test_commands_show_export_verify_metrics_prune_upgrade(book: Ledger, url: str, tmp_path: Path) -> None:
     fill(book)
-    wanted = list(book.records())[0]
+    wanted = next(iter([*book.records()]))
     assert json.loads(run("show", wanted["id"], url=url).output) == wanted
     missing = run("show", "no-such-id", url=url)
     assert (missing.exit_code, missing.output) == (1, "Error: There is no record no-such-id.\n")
@@ -239,9 +239,10 @@ def test_commands_show_export_verify_metrics_prune_upgrade(book: Ledger, url: st
 
     assert run("prune", url=url).exit_code == 2
     pruned = run("prune", "--before", "2026-01-06", "--hook", "order-sign", url=url)
-    assert pruned.output == "5 entries in 5 segments removed, 0 old explanations.\n"
+    # The sixth shares a segment with the fifth: whole segments go, and a segment spans at most a day.
+    assert pruned.output == "4 entries in 2 segments removed, 8 old explanations.\n"
     assert run("upgrade", url=url).output == f"The ledger was at {schema.HEAD} and is at {schema.HEAD}.\n"
-    assert run("verify", url=url).output == "7 records, 10 feedback, 5 pruned, in 2 chains: intact.\n"
+    assert run("verify", url=url).output == "8 records, 10 feedback, 4 pruned, in 2 chains: intact.\n"
 
     execute(url, f"DELETE FROM entry WHERE id = '{list(book.records())[-1]['id']}'", expect=1)
     broken = run("verify", url=url)

@@ -1,4 +1,4 @@
-"""Counts per day and per finding; `store` fills them from the projections after the upgrade."""
+"""Counts per day, month and finding; `store` fills them from the projections after the upgrade."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ def upgrade() -> None:
         sa.Column("at", sa.BigInteger, nullable=False),
     )
     op.create_table(
-        "daily",
+        "tally",
         sa.Column("key", NUMBER, primary_key=True, autoincrement=False),
-        *(sa.Column(name, sa.Text, nullable=False) for name in ("measure", "day", "hook", "service", "client")),
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("measure", "period", "hook", "service", "client")),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("payer", "policy", "version", "rule", "label")),
         sa.Column("shard", sa.SmallInteger, nullable=False),
         sa.Column("count", sa.BigInteger, nullable=False),
         sa.Column("total", sa.Float, nullable=False),
     )
-    op.create_index("ix_daily_measure_day", "daily", ["measure", "day"])
