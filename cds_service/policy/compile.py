@@ -110,14 +110,20 @@ def compile_criterion(criterion_id: str, criterion: Criterion) -> Check:
     operator = operators.BY_NAME[name]
     cites = tuple(criterion.cite)
 
+    def find(view: View) -> Trace:
+        outcome, evidence, missing = operator(criterion, arguments, view)
+        if outcome is UNKNOWN and criterion.ask and (answer := _answer(criterion_id, view)) is not None:
+            outcome, evidence, missing = answer[0], (*evidence, answer[1]), ()
+        return Trace(criterion_id, name, outcome, criterion.text, evidence, missing, cites)
+
     def check(view: View) -> Trace:
         known = view.done.get(criterion_id)
         if known is None:
-            found = operator(criterion, arguments, view)
-            outcome, evidence, missing = found
-            if outcome is UNKNOWN and criterion.ask and (answer := _answer(criterion_id, view)) is not None:
-                outcome, evidence, missing = answer[0], (*evidence, answer[1]), ()
-            known = Trace(criterion_id, name, outcome, criterion.text, evidence, missing, cites)
+            # What does not depend on the judged order is found once for all orders of the operation.
+            common = view.common if name in operators.ORDER_FREE and not view.case.answers else None
+            known = (common.get(criterion_id) if common is not None else None) or find(view)
+            if common is not None:
+                common[criterion_id] = known
             view.done[criterion_id] = known
         return known
 

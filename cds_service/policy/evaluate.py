@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from cds_service.policy.case import Order
 from cds_service.policy.compile import CompiledItem, CompiledVersion
@@ -47,6 +48,7 @@ class Evaluator:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self._views: dict[Key, View] = {}
+        self._common: dict[tuple[str, object, date], dict[str, Trace]] = {}
         self._verdicts: dict[Key, Verdict | None] = {}
         self._round: dict[Key, Verdict | None] | None = None
         self._guesses: dict[Key, str | None] = {}
@@ -58,7 +60,9 @@ class Evaluator:
         key = (version.key, order.ref)
         if key not in self._views:
             day = self.facts.case.day(order)
-            self._views[key] = View(self.facts, order, day, lambda o: self._outcome(version, o), version.policy.id)
+            view = View(self.facts, order, day, lambda o: self._outcome(version, o), version.policy.id)
+            view.common = self._common.setdefault((version.key, self.facts.operations.home(order), day), {})
+            self._views[key] = view
         return self._views[key]
 
     def verdict(self, version: CompiledVersion, order: Order) -> Verdict | None:

@@ -192,6 +192,10 @@ class Operations:
             return tuple(self.groups[i] for i in home)
         return (Operation((), (self.placed[order.ref],)),)
 
+    def home(self, order: Order) -> object:
+        """The same for orders that may belong to the same operations."""
+        return self._home.get(order.ref) or order.ref
+
     def place_like(self, order: Order, other: Order, vocabulary: Vocabulary) -> None:
         """Let an order that is only thought of stand where another stands; members of operations stay as they are."""
         self.placed[order.ref] = Placed(order, vocabulary.procedure(order.codes))

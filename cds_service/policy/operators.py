@@ -436,6 +436,11 @@ BY_NAME: dict[str, Operator] = {
     "asked": asked,
 }
 
+# Operators whose answer is the same for every order of an operation.
+ORDER_FREE = frozenset(
+    {"operation", "interspaces", "vertebrae", "condition", "procedure", "age", "observation", "asked"}
+)
+
 READS: dict[str, tuple[str, ...]] = {
     "order": ("orders",),
     "companion": ("orders", "active-orders"),

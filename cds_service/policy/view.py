@@ -60,6 +60,7 @@ class View:
     judge: Callable[[Order], str | None]
     policy: str = ""
     done: dict[str, Trace] = field(default_factory=dict)
+    common: dict[str, Trace] = field(default_factory=dict)
 
     @property
     def case(self) -> Case:
