@@ -476,6 +476,12 @@ PRODUCTS = {
     ),
     "structural-donor-spacer": (["structural allograft, 7 mm", "fibular strut", "machined allograft"],
     ["allograft chips", "PEEK cage"]),
+    "bmp-7": (["rhBMP-7", "BMP 7", "OP-1 putty", "osteogenic protein-1"], ["rhBMP-2", "post-OP-1", "BMP at 6 am"]),
+    "semi-invasive-stimulator": (["semi-invasive stimulator", "semi invasive device"], ["noninvasive device"]),
+    "unapproved-injectant": (
+        ["vitamin B12 injection", "injected vitamin", "PRP injection", "placental matrix injection"],
+        ["vitamin D 1000 units by mouth", "bone marrow aspirate"],
+    ),
     "unidentified-graft-product": (
         ["OsteoStrand Plus", "AcmeGraft®", "Zeptobone(TM) 5 cc", "5 cc of Zeptobone", "Zeptobone 10cc",
          "putty", "synthetic graft",
@@ -516,7 +522,17 @@ def test_ordinary_notes_name_no_product(text: str) -> None:
 
 def test_every_set_with_words_is_tried() -> None:
     worded = {s.id for s in sets().values() if s.terms or s.patterns}
-    assert worded == set(PRODUCTS)
+    assert worded == set(PRODUCTS) | {"spine-in-text"}
+
+
+@pytest.mark.parametrize("text", ["lumbar spine", "C4-C6", "L4-5 fusion", "vertebral body", "for the spine"])
+def test_a_text_that_names_the_spine(text: str) -> None:
+    assert named("spine-in-text", text)
+
+
+@pytest.mark.parametrize("text", ["noninvasive, other than spinal applications", "non-spinal", "tibia", ""])
+def test_a_text_that_does_not_name_the_spine(text: str) -> None:
+    assert not named("spine-in-text", text)
 
 
 def test_a_known_product_under_a_trade_mark_is_identified() -> None:
