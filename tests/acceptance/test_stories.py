@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from fhir.resources.R4B import get_fhir_model_class
 from support.paths import ROOT, STORIES
 from support.service import Service
-from support.stories import EHR, SEED, Story, applied, determined, outline, stories, story, without_ids
+from support.stories import EHR, SEED, Story, applied, determined, outline, stories, story, warned_codes, without_ids
 
 from cds_service.cli import cli
 
@@ -165,12 +165,6 @@ def test_evaluate_is_a_command(service: Service) -> None:
 
 
 # --- fixed point ----------------------------------------------------------------------------------------
-
-
-def warned_codes(cards: list[Json]) -> set[str]:
-    """Codes that warnings are about: each names its procedure by code, first in the summary."""
-    warnings = [c["summary"] for c in cards if c["indicator"] != "info"]
-    return {found[1] if (found := re.search(r"\(([0-9A-Z]{5})\)", w)) else w for w in warnings}
 
 
 def test_applying_a_suggestion_brings_no_new_warning(service: Service, told: Story) -> None:

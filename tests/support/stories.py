@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,12 @@ def applied(request: Json, suggestion: Json) -> Json:
 
 def _ref(resource: Json) -> str:
     return f"{resource['resourceType']}/{resource['id']}"
+
+
+def warned_codes(cards: list[Json]) -> set[str]:
+    """Codes that warnings are about: each names its procedure by code, first in the summary."""
+    warnings = [c["summary"] for c in cards if c["indicator"] != "info"]
+    return {found[1] if (found := re.search(r"\(([0-9A-Z]{5})\)", w)) else w for w in warnings}
 
 
 # --- refreshing -----------------------------------------------------------------------------------------
