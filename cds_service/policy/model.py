@@ -449,7 +449,8 @@ class ItemWording(Model):
     """Wording for one item: card lines and passages of the explanation."""
 
     summary: list[Text] = Field(default=[], description="Jinja2, longest first; the first under 140 characters is used")
-    detail: str | None = None
+    summary_none: list[Text] = Field(default=[], description="the same, where a guideline makes no recommendation")
+    summary_against: list[Text] = Field(default=[], description="the same, where a guideline advises against")
     rationale: list[Passage] = []
     distinction: list[Passage] = []
     single_studies: list[Passage] = []

@@ -65,7 +65,9 @@ class RenderedCard:
 
 
 def operation_phrase(operations: tuple[Operation, ...]) -> str:
-    """How a card names the operation: `cervical fusion`, `lumbar operation`, `operation`."""
+    """How a card names the operation: `cervical fusion`, `lumbar operation`; `case` where nothing is operated on."""
+    if not any(o.primaries for o in operations):
+        return "case"
     regions = {r for o in operations for r in o.regions}
     kind = "fusion" if all("fusion" in o.roles for o in operations) else "operation"
     return f"{regions.pop()} {kind}" if len(regions) == 1 else kind

@@ -49,22 +49,32 @@ class PolicyLink:
 
 
 @dataclass(frozen=True, slots=True)
+class Documents:
+    """Documentation that is asked for, what it is for, and the questionnaires to complete."""
+
+    needed: tuple[str, ...] = ()
+    purpose: tuple[str, ...] = ()
+    questionnaires: tuple[str, ...] = ()
+
+
+NO_DOCUMENTS = Documents()
+
+
+@dataclass(frozen=True, slots=True)
 class Assertion:
     """What is said of one order, for one group of billing codes. Codes are those of the version spoken."""
 
     id: str
     coverage: str
     covered: str
-    date: date
+    made_on: date
     pa_needed: str | None = None
-    doc_needed: tuple[str, ...] = ()
-    doc_purpose: tuple[str, ...] = ()
+    documents: Documents = NO_DOCUMENTS
     info_needed: tuple[str, ...] = ()
     billing_codes: tuple[tuple[str, str], ...] = ()
     reasons: tuple[Reason, ...] = ()
     link: PolicyLink | None = None
     dependencies: tuple[str, ...] = ()
-    questionnaires: tuple[str, ...] = ()
     satisfied_pa_id: str | None = None
     expires: date | None = None
 
@@ -79,8 +89,8 @@ def _parts(a: Assertion, version: Version) -> Iterator[Json]:
     yield _code("covered", a.covered)
     if a.pa_needed:
         yield _code("pa-needed", a.pa_needed)
-    yield from (_code("doc-needed", c) for c in a.doc_needed)
-    yield from (_code("doc-purpose", c) for c in a.doc_purpose)
+    yield from (_code("doc-needed", c) for c in a.documents.needed)
+    yield from (_code("doc-purpose", c) for c in a.documents.purpose)
     yield from (_code("info-needed", c) for c in a.info_needed)
     for system, code in a.billing_codes:
         yield {"url": "billingCode", "valueCoding": {"system": system, "code": code}}
@@ -88,7 +98,7 @@ def _parts(a: Assertion, version: Version) -> Iterator[Json]:
     if a.link:
         yield _detail(a.link, version)
     yield from _references(a, version)
-    yield {"url": "date", "valueDate": a.date.isoformat()}
+    yield {"url": "date", "valueDate": a.made_on.isoformat()}
     yield {"url": "coverage-assertion-id", "valueString": a.id}
     if a.satisfied_pa_id:
         yield {"url": "satisfied-pa-id", "valueString": a.satisfied_pa_id}
@@ -101,7 +111,7 @@ def _references(a: Assertion, version: Version) -> Iterator[Json]:
     for ref in a.dependencies:
         if ref.split("/", 1)[0] in allowed:
             yield {"url": "dependency", "valueReference": {"reference": ref}}
-    for canonical in a.questionnaires:
+    for canonical in a.documents.questionnaires:
         yield {"url": "questionnaire", "valueCanonical": canonical}
 
 
@@ -176,7 +186,7 @@ def _plain(value: Any) -> Any:
 
 
 def _tail(reference: str) -> str:
-    return "/".join(reference.split("/_history/")[0].rstrip("/").split("/")[-2:])
+    return "/".join(reference.split("/_history/", maxsplit=1)[0].rstrip("/").split("/")[-2:])
 
 
 def says_the_same(before: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str, Any]]) -> bool:

@@ -61,6 +61,7 @@ def first_fitting(templates: Iterable[str], values: Mapping[str, Any]) -> str:
 
 
 def summary_templates(folder: PolicyFolder | None, item: str, kind: str) -> tuple[str, ...]:
-    """An item's own lines first (for a finding that it is not supported), then the defaults."""
-    own = folder.card.orders.get(item) if folder and kind == "not-supported" else None
-    return (*(own.summary if own else ()), *DEFAULTS[kind])
+    """An item's own lines for this kind of finding first, then the defaults."""
+    own = folder.card.orders.get(item) if folder else None
+    lines = {"not-supported": own.summary, "none": own.summary_none, "against": own.summary_against} if own else {}
+    return (*lines.get(kind, ()), *DEFAULTS[kind])
