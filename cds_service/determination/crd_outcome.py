@@ -105,11 +105,11 @@ class Authority:
     payer_declared: bool
     binding: Callable[[Verdict], bool]
 
-    def withheld(self, verdict: Verdict | None) -> str | None:
+    def withheld(self, *verdicts: Verdict) -> str | None:
         """The row that stands in for `covered` or `not-covered` when it may not be asserted."""
         if not self.payer_declared:
             return "not-declared"
-        return "not-approved" if verdict is not None and not self.binding(verdict) else None
+        return None if all(map(self.binding, verdicts)) else "not-approved"
 
 
 def standing(coverage: Coverage, order: Order, case: Case, member: str) -> str | None:
@@ -135,14 +135,13 @@ def _ends_before(coverage: Coverage, day: date, today: date) -> bool:
 
 def situation(result: OrderResult, case: Case, authority: Authority) -> str:
     """Row id for an order under a coverage in force."""
-    governing = result.governing if result.covered_by_policy else None
-    verdict = governing.verdict if governing else None
+    verdicts = [d.verdict for d in result.primary if d.verdict and d.outcome == result.outcome]
     if result.authorization is not None and result.authorization.number:
-        return authority.withheld(None) or "authorised"
-    if verdict is None:
+        return authority.withheld() or "authorised"
+    if not result.covered_by_policy:
         return "not-addressed"
     if result.outcome in ("supported", "not-supported"):
-        return authority.withheld(verdict) or result.outcome
+        return authority.withheld(*verdicts) or result.outcome
     if result.outcome == "needs-information" and _technical(result, case):
         return "technical"
     return result.outcome
@@ -151,4 +150,6 @@ def situation(result: OrderResult, case: Case, authority: Authority) -> str:
 def _technical(result: OrderResult, case: Case) -> bool:
     """True when unavailable sources alone keep the order open; what only a person can answer is asked for instead."""
     sources = {m.source for d in result.primary for m in d.missing}
-    return bool(sources) and "answers" not in sources and all(case.source(s).state is SourceState.UNAVAILABLE for s in sources)
+    if not sources or "answers" in sources:
+        return False
+    return all(case.source(s).state is SourceState.UNAVAILABLE for s in sources)

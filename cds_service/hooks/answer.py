@@ -56,6 +56,8 @@ class Answer:
     fetched: list[Json] = field(default_factory=list)
     timing: Timing = field(default_factory=Timing)
     revision: str = ""
+    record_id: str = ""
+    assertions: dict[str, list[Json]] = field(default_factory=dict)
 
 
 def answer(
@@ -69,6 +71,10 @@ def answer(
 ) -> Answer:
     """Answer a validated hook request. Raises RequestError (bad orders) or MissingData (412)."""
     clock = timing or Timing()
+    if service.group == "crd":
+        from cds_service.hooks.crd import answer_crd  # crd builds on this module: imported late to break the circle
+
+        return answer_crd(request, service, runtime, caller, as_of=as_of, timing=clock)
     book, now = runtime.book, runtime.now()
     builder = CaseBuilder(request.patient_id, now.date(), as_of, caller.local_codes)
     fetched: list[Json] = []
@@ -178,10 +184,10 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime) -> None:
 def determinations(done: Answer) -> list[Json]:
     """One entry per order and policy that speaks to it; a `primary` one without policy where none does."""
     notes = [_fault(f) for f in done.case.faults]
-    return [entry for result in done.results for entry in _entries(result, notes)]
+    return [entry for result in done.results for entry in _entries(done, result, notes)]
 
 
-def _entries(result: OrderResult, notes: list[Json]) -> Iterator[Json]:
+def _entries(done: Answer, result: OrderResult, notes: list[Json]) -> Iterator[Json]:
     for d in result.determinations:
         verdict = d.verdict
         trace: Json = verdict.trace.to_json() if verdict else {}
@@ -195,6 +201,7 @@ def _entries(result: OrderResult, notes: list[Json]) -> Iterator[Json]:
             trace["authorization"] = {"number": result.authorization.number, "ref": result.authorization.ref}
         if notes:
             trace["not_used"] = notes
+        asserted = done.assertions.get(result.order.ref) if d.role == "primary" else None
         yield {
             "order": result.order.ref,
             "code": _code(result.order),
@@ -205,6 +212,7 @@ def _entries(result: OrderResult, notes: list[Json]) -> Iterator[Json]:
             "prior_authorization": verdict.prior_authorization if verdict else "unknown",
             "missing": [{"text": m.text, "source": m.source, "state": m.state} for m in d.missing],
             "trace": trace,
+            **({"coverage_information": asserted} if asserted else {}),
         }
 
 

@@ -45,7 +45,12 @@ def sources_needed(pairs: list[tuple[Order, CompiledVersion]], rulebook: Ruleboo
 
 
 def gather(
-    request: HookRequest, needed: set[str], builder: CaseBuilder, runtime: Runtime, caller: Caller
+    request: HookRequest,
+    needed: set[str],
+    builder: CaseBuilder,
+    runtime: Runtime,
+    caller: Caller,
+    deadline: float | None = None,
 ) -> list[dict[str, Any]]:
     """Fill the builder from prefetch and, for what is missing, from the FHIR server; returns what was fetched."""
     supplied = read_prefetch(request.prefetch)
@@ -55,12 +60,12 @@ def gather(
     queries = [Query(n, BY_NAME[n].template.replace(PATIENT, request.patient_id)) for n in missing]
     queries += [Query(f"{n}+", page) for n, page in pages.items()]
     if queries:
-        fetched = _fetch(request, queries, runtime, caller)
+        fetched = fetch(request, queries, runtime, caller, deadline)
         for name in missing:
             supplied[name] = _supplied(fetched.get(name))
         for name in pages:
             supplied[name] = _continued(supplied[name], fetched.get(f"{name}+"))
-        log = [_log(f) for f in fetched.values()]
+        log = [log_of(f) for f in fetched.values()]
     for name, value in supplied.items():
         builder.supply(name, value)
     return log
@@ -75,19 +80,23 @@ def planned_orders(
     found = supplied.get(name) or supplied.get("active-orders")
     if found is None:
         query = Query(name, BY_NAME[name].template.replace(PATIENT, request.patient_id))
-        fetched = _fetch(request, [query], runtime, caller)
+        fetched = fetch(request, [query], runtime, caller)
         found = _supplied(fetched.get(name))
-        log = [_log(f) for f in fetched.values()]
+        log = [log_of(f) for f in fetched.values()]
     if found.source.state is SourceState.UNAVAILABLE:
         raise MissingData(f"is needed and could not be obtained: {found.source.detail}", path="prefetch.plannedOrders")
     builder.chart_orders(found)
     return log
 
 
-def _fetch(request: HookRequest, queries: list[Query], runtime: Runtime, caller: Caller) -> dict[str, Fetched]:
+def fetch(
+    request: HookRequest, queries: list[Query], runtime: Runtime, caller: Caller, deadline: float | None = None
+) -> dict[str, Fetched]:
+    """Ask the caller's FHIR server; nothing where there is none. `deadline` is a time.monotonic() value."""
     if request.fhir is None or runtime.fhir is None or caller.allowed is None:
         return {}
-    return runtime.fhir.fetch(request.fhir.base, request.fhir.token, queries, allowed=caller.allowed)
+    base, token = request.fhir.base, request.fhir.token
+    return runtime.fhir.fetch(base, token, queries, allowed=caller.allowed, deadline=deadline)
 
 
 def _supplied(fetched: Fetched | None) -> Supplied:
@@ -104,7 +113,8 @@ def _continued(first: Supplied, rest: Fetched | None) -> Supplied:
     return merge(whole, _supplied(rest))
 
 
-def _log(fetched: Fetched) -> dict[str, Any]:
+def log_of(fetched: Fetched) -> dict[str, Any]:
+    """One query, as the ledger tells of it."""
     return {
         "name": fetched.name,
         "state": fetched.state.value,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -37,6 +37,7 @@ class HookRequest:
     fhir: FhirAccess | None
     extension: dict[str, Any]
     body: dict[str, Any]
+    raw: bytes = field(default=b"", repr=False)  # as it came: CRD returns resources with their numbers as written
 
     @property
     def patient_id(self) -> str:
@@ -104,7 +105,7 @@ def _depth(body: bytes) -> int:
     return deepest
 
 
-def validate(body: dict[str, Any], service: Service) -> HookRequest:
+def validate(body: dict[str, Any], service: Service, raw: bytes = b"") -> HookRequest:
     """Check the envelope and the context of the service's hook. Raises RequestError naming every faulty field."""
     found = contract.faults("HookRequest", body)
     if found:
@@ -116,9 +117,7 @@ def validate(body: dict[str, Any], service: Service) -> HookRequest:
     found = contract.faults(service.context_schema, body["context"], "context")
     if found:
         raise RequestError(*found)
-    orders = body["context"].get("draftOrders")
-    if orders is not None and len(orders.get("entry", ())) > MAX_ORDERS:
-        raise TooLarge(f"has more than {MAX_ORDERS} orders", path="context.draftOrders.entry")
+    _refuse_too_many(body["context"])
     return HookRequest(
         hook=body["hook"],
         hook_instance=body["hookInstance"],
@@ -127,7 +126,16 @@ def validate(body: dict[str, Any], service: Service) -> HookRequest:
         fhir=_access(body),
         extension=body.get("extension") or {},
         body=body,
+        raw=raw,
     )
+
+
+def _refuse_too_many(context: dict[str, Any]) -> None:
+    for name in ("draftOrders", "appointments"):
+        if len((context.get(name) or {}).get("entry", ())) > MAX_ORDERS:
+            raise TooLarge(f"has more than {MAX_ORDERS} orders", path=f"context.{name}.entry")
+    if len(context.get("dispatchedOrders") or ()) > MAX_ORDERS:
+        raise TooLarge(f"has more than {MAX_ORDERS} orders", path="context.dispatchedOrders")
 
 
 def _access(body: dict[str, Any]) -> FhirAccess | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ ADVISOR_USAGE = (
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One CDS service."""
+    """One CDS service. `prefetch` is None where it follows from the policies."""
 
     id: str
     hook: str
@@ -26,6 +27,9 @@ class Service:
     context_schema: str
     group: str = "advisor"
     sources: tuple[str, ...] = ()
+    usage: str = ADVISOR_USAGE
+    prefetch: Mapping[str, str] | None = None
+    extension: Mapping[str, Any] | None = None
 
     @property
     def orders_in_chart(self) -> bool:
@@ -84,16 +88,16 @@ def prefetch(service: Service, rulebook: Rulebook) -> dict[str, str]:
 
 def discovery(services: tuple[Service, ...], rulebook: Rulebook) -> dict[str, Any]:
     """The discovery document."""
-    return {
-        "services": [
-            {
-                "id": s.id,
-                "hook": s.hook,
-                "title": s.title,
-                "description": s.description,
-                "usageRequirements": ADVISOR_USAGE,
-                "prefetch": prefetch(s, rulebook),
-            }
-            for s in services
-        ]
+    return {"services": [_entry(s, rulebook) for s in services]}
+
+
+def _entry(service: Service, rulebook: Rulebook) -> dict[str, Any]:
+    entry = {
+        "id": service.id,
+        "hook": service.hook,
+        "title": service.title,
+        "description": service.description,
+        "usageRequirements": service.usage,
+        "prefetch": prefetch(service, rulebook) if service.prefetch is None else dict(service.prefetch),
     }
+    return entry if service.extension is None else {**entry, "extension": dict(service.extension)}

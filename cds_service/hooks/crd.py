@@ -1,0 +1,241 @@
+"""The one path of a Da Vinci CRD call: orders, Coverage and payer, determination, assertions, cards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from cds_service.determination.crd_outcome import Authority
+from cds_service.determination.decide import OrderResult, Terms, decide
+from cds_service.facts import elements
+from cds_service.facts.builder import CaseBuilder
+from cds_service.facts.codes import URI
+from cds_service.facts.references import Json
+from cds_service.hooks import crd_orders, gather
+from cds_service.hooks.answer import Answer, Timing
+from cds_service.hooks.crd_assert import Speaker
+from cds_service.hooks.crd_check import IdentifierDirectory, check_coverage, check_orders, is_modifier
+from cds_service.hooks.crd_gather import CrdData
+from cds_service.hooks.crd_members import MemberQuery, MemberState
+from cds_service.hooks.crd_orders import Scope
+from cds_service.hooks.crd_services import COVERAGE_INFO, PRIMARY
+from cds_service.hooks.crd_settings import Preferences, preferences
+from cds_service.hooks.request import HookRequest
+from cds_service.hooks.runtime import Caller, Runtime, review_note
+from cds_service.hooks.services import Service
+from cds_service.policy.case import Case, Order
+from cds_service.policy.compile import ALL_PAYERS, CompiledVersion
+from cds_service.render import cards as render_cards
+from cds_service.render import crd
+from cds_service.render.cards import RenderedCard
+from cds_service.render.crd_cards import CrdCards
+from cds_service.render.explanation import explain
+
+
+def answer_crd(
+    request: HookRequest, service: Service, runtime: Runtime, caller: Caller, *, as_of: date | None, timing: Timing
+) -> Answer:
+    """Answer a validated CRD call. Raises RequestError (400), MissingData (412) or NotCrd (422)."""
+    wishes = preferences(request.extension, caller.crd_version)
+    call = _Call(request, service, runtime, caller, wishes, as_of, timing)
+    with timing.stage("gather"):
+        call.read()
+    with timing.stage("evaluate"):
+        call.decide()
+    with timing.stage("render"):
+        return call.answer()
+
+
+class _Call:
+    """One call from start to end; its parts are in the order they run."""
+
+    def __init__(
+        self,
+        request: HookRequest,
+        service: Service,
+        runtime: Runtime,
+        caller: Caller,
+        wishes: Preferences,
+        as_of: date | None,
+        timing: Timing,
+    ) -> None:
+        self.request, self.service, self.runtime, self.wishes = request, service, runtime, wishes
+        self.book, self.now, self.timing = runtime.book, runtime.now(), timing
+        self.directory = IdentifierDirectory(self.book.directory.payers)
+        self.builder = CaseBuilder(request.patient_id, self.now.date(), as_of, caller.local_codes)
+        self.data = CrdData(request, self.builder, runtime, caller)
+        self.terms = Terms(runtime.fires, None, by_identifier_only=True)
+
+    # --- what there is ------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Orders, Coverage with its payer, and what the payer's policies read; refuses what must be refused."""
+        self.scope: Scope = crd_orders.collect(self.request, self.data)
+        source = self.data.coverage()
+        check_orders(self.builder, self.scope.orders, self._selected() or self.scope.orders)
+        self.coverage, self.payer = check_coverage(self.data, source, self.directory)
+        self.data.sources(self._needed())
+        self.member = self._member()
+
+    def _selected(self) -> tuple[str, ...] | None:
+        if self.request.selections is None:
+            return None
+        return tuple(self.builder.index.key(s) or s for s in self.request.selections)
+
+    def _needed(self) -> set[str]:
+        """Sources that the payer's policies and the guidelines read for the orders in question."""
+        selected = self._selected()
+        orders = [o for o in self.builder.draft() if selected is None or o.ref in selected]
+        return gather.sources_needed([(o, v) for o in orders for v in self._speaking(o)], self.book.rulebook, orders)
+
+    def _speaking(self, order: Order) -> Iterable[CompiledVersion]:
+        day = self.builder.as_of or order.occurrence or order.authored_on or self.builder.received
+        for payer in (*self.directory.policies_of(self.payer), ALL_PAYERS):
+            for version in self.book.rulebook.speaking(order, payer, day):
+                if self.runtime.fires(version):
+                    yield version
+
+    def _member(self) -> MemberState:
+        if self.runtime.members is None:
+            return "found"
+        resource = self.builder.index.resolve(self.coverage.ref) or {}
+        query = MemberQuery(self.payer, tuple(_identifiers(resource)), self._born(), self.now.date())
+        return self.runtime.members.find(query)
+
+    def _born(self) -> str | None:
+        patient = self.builder.index.resolve(self.builder.patient_ref) or {}
+        return elements.text(patient.get("birthDate"))
+
+    # --- what it means ------------------------------------------------------------------------------
+
+    def decide(self) -> None:
+        """Determinations under the one coverage."""
+        case = replace(self.builder.build(), coverages=(self.coverage,))
+        self.case: Case = case.with_orders(tuple(self._own_authorization(o) for o in case.orders))
+        self.decider, self.results = decide(self.case, self.book.rulebook, self.directory, self.terms, self._selected())
+
+    def _own_authorization(self, order: Order) -> Order:
+        """An authorisation that the order carries under another coverage is not one of this payer."""
+        known = order.authorization
+        if known is None or known.ref != order.ref:
+            return order
+        carried = crd.own(self.scope.orders.get(order.ref, {}), self.coverage.ref)
+        mine = any(crd.part(e, "satisfied-pa-id") == known.number for e in carried)
+        return order if mine else replace(order, authorization=None)
+
+    # --- what is said -------------------------------------------------------------------------------
+
+    def answer(self) -> Answer:
+        """The response, with what the ledger keeps of how it came about."""
+        done = Answer(
+            {}, self.request, self.service, self.case, self.results, self.decider, fetched=self.data.log,
+            timing=self.timing, revision=self.book.rulebook.revision, record_id=self.runtime.new_id(),
+        )  # fmt: skip
+        actions = self._actions(done)
+        self._cards(done)
+        done.response = {"cards": [r.card for r in done.rendered]}
+        if actions:
+            done.response["systemActions"] = actions
+        return done
+
+    def _actions(self, done: Answer) -> list[Json]:
+        """An update of each order in scope about which something is new."""
+        written = crd_orders.as_written(self.request, self.scope)
+        speaker = self._speaker(done.record_id)
+        found = []
+        for order, result in self._in_scope():
+            made = speaker.assertions(order, self.scope.orders[order.ref], result)
+            said = [crd.extension(a, self.wishes.version) for a in made]
+            before = crd.own(self.scope.orders[order.ref], self.coverage.ref)
+            same = crd.says_the_same(before, said) or _already_authorised(order, before)
+            done.assertions[order.ref] = [_told(e, sent=self.wishes.coverage_info and not same) for e in said]
+            if self.wishes.coverage_info and not same:
+                resource = crd.annotated(written[order.ref], self.coverage.ref, said)
+                found.append({"type": "update", "description": _DESCRIPTION, "resource": resource})
+        return found
+
+    def _in_scope(self) -> list[tuple[Order, OrderResult | None]]:
+        """Orders to speak about, in the order of the request; no result where a modifier forbids to read one."""
+        results = {r.order.ref: r for r in self.results}
+        selected = self._selected()
+        found: list[tuple[Order, OrderResult | None]] = []
+        for ref in self.scope.orders:
+            if ref in results:
+                found.append((results[ref].order, results[ref]))
+            elif ref in self._modified() and (selected is None or ref in selected):
+                found.append((Order(ref), None))
+        return found
+
+    def _modified(self) -> frozenset[str]:
+        return frozenset(f.ref for f in self.builder.faults if f.fatal and is_modifier(f))
+
+    def _speaker(self, record_id: str) -> Speaker:
+        settings = self.runtime.settings
+        declared = settings.demo or self.payer in settings.listed("payers")
+        binding = (lambda _v: True) if settings.demo else (lambda v: v.version.version.review.status == "approved")
+        return Speaker(
+            self.decider,
+            self.coverage,
+            Authority(declared, binding),
+            self.member,
+            self.wishes.version,
+            settings.base_url,
+            record_id,
+            self.now.date(),
+            self.request.hook in PRIMARY,
+            self._modified(),
+        )
+
+    def _cards(self, done: Answer) -> None:
+        context = self._context()
+        off = self.wishes.switched_off | (frozenset() if self.wishes.coverage_info else {COVERAGE_INFO})
+        maker = CrdCards(self.directory.label(self.payer), self.wishes.version, off, self.wishes.max_cards)
+        unread = maker.unread(tuple(self.scope.unreadable), self.runtime.new_id())
+        made = maker.of(render_cards.render(self.decider, self.results, context))
+        done.rendered = [*made, *unread][: self.wishes.max_cards]
+        for rendered in done.rendered:
+            if rendered.verdict is not None and rendered.card.get("links"):
+                done.explanations[rendered.card["uuid"]] = self._explained(rendered, context)
+
+    def _explained(self, rendered: RenderedCard, context: render_cards.Context) -> Json:
+        return explain(rendered, self.decider, self.results, context, self.now)
+
+    def _context(self) -> render_cards.Context:
+        base = self.runtime.settings.base_url
+        return render_cards.Context(
+            patient_ref=self.builder.patient_ref,
+            drafts={ref: r.resource for ref, r in self.builder.drafts if r.resource is not None},
+            uri_of=lambda code: URI.get(code.system, code.system),
+            new_id=self.runtime.new_id,
+            link=lambda uuid: f"{base}/explanations/{uuid}",
+            shown=review_note,
+            payer_label=self.directory.label,
+        )
+
+
+_DESCRIPTION = "Add the payer's coverage information to the order"
+
+
+def _already_authorised(order: Order, before: list[Json]) -> bool:
+    """True when the authorisation was read from the order itself: there is nothing to add."""
+    known = order.authorization
+    return known is not None and any(
+        crd.part(e, "pa-needed") == "satisfied" and crd.part(e, "satisfied-pa-id") == known.number for e in before
+    )
+
+
+def _told(extension: Json, *, sent: bool) -> Json:
+    """An assertion as the ledger tells of it: codes and ids only."""
+    names = ("covered", "pa-needed", "doc-needed", "info-needed", "coverage-assertion-id", "questionnaire")
+    told: dict[str, Any] = {n: v for n in names if (v := crd.part(extension, n)) is not None}
+    return {**told, "sent": sent}
+
+
+def _identifiers(coverage: Json) -> Iterable[tuple[str, str]]:
+    for identifier in elements.listed(coverage.get("identifier")):
+        if isinstance(identifier, dict) and (value := elements.text(identifier.get("value"))):
+            yield str(identifier.get("system") or ""), value
+    if subscriber := elements.text(coverage.get("subscriberId")):
+        yield "subscriberId", subscriber

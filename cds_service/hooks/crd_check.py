@@ -1,0 +1,110 @@
+"""What a CRD call is refused for: 400 (R4, payer), 412 (Coverage out of reach), 422 (incomplete orders).
+
+Source: Da Vinci CRD 2.2.1, hooks (hook-13) and foundation (found-32, found-33).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from cds_service.determination.routing import PayerDirectory, in_force
+from cds_service.errors import Issue, MissingData, NotCrd, RequestError
+from cds_service.facts.builder import CaseBuilder
+from cds_service.facts.references import Json
+from cds_service.hooks.crd_gather import CrdData
+from cds_service.policy.case import Coverage, Fault, Source, SourceState
+
+_MODIFIERS = (".modifierExtension", ".implicitRules", "._implicitRules")
+# Elements that the guide's profiles demand of every order; R4 itself demands the rest.
+REQUIRED: dict[str, tuple[tuple[str, ...], ...]] = {
+    "ServiceRequest": (("code",), ("authoredOn",), ("requester",)),
+    "DeviceRequest": (("codeCodeableConcept", "codeReference"), ("authoredOn",), ("requester",)),
+    "MedicationRequest": (("medicationCodeableConcept", "medicationReference"), ("authoredOn",), ("requester",)),
+    "CommunicationRequest": (("payload",), ("authoredOn",), ("requester",)),
+    "NutritionOrder": (("dateTime",), ("orderer",)),
+    "VisionPrescription": (("dateWritten",), ("prescriber",)),
+}
+
+
+class IdentifierDirectory(PayerDirectory):
+    """The registry of payers, searched by identifier only: no CRD call is routed by a name."""
+
+    def find(self, coverage: Coverage) -> str | None:
+        """Payer of a coverage by business identifier."""
+        return self.by_identifier(coverage)
+
+
+def is_modifier(fault: Fault) -> bool:
+    """True for valid R4 whose modifier this service does not understand: answered, not refused."""
+    return fault.path.endswith(_MODIFIERS) or ".modifierExtension" in fault.path
+
+
+def _ignored(fault: Fault) -> bool:
+    return "is not an element of FHIR R4" in fault.text or is_modifier(fault)
+
+
+def check_orders(builder: CaseBuilder, orders: dict[str, Json], judged: Iterable[str]) -> None:
+    """400 for orders that are not FHIR R4, 422 for judged orders without code, authoredOn or requester."""
+    named = {*orders}
+    invalid = [f for f in builder.faults if _of(f, named) and not _ignored(f)]
+    if invalid:
+        raise RequestError(*(Issue(f"{f.ref}: {f.text}", f.path, "structure") for f in invalid))
+    missing = [i for ref in judged if ref in orders for i in _incomplete(ref, orders[ref])]
+    if missing:
+        raise NotCrd(*missing)
+
+
+def _of(fault: Fault, named: set[str]) -> bool:
+    return fault.ref in named or fault.ref.startswith("context.")
+
+
+def _incomplete(ref: str, order: Json) -> Iterator[Issue]:
+    kind = str(order.get("resourceType"))
+    for options in REQUIRED.get(kind, ()):
+        if not any(order.get(name) for name in options):
+            yield Issue(f"{ref}: {' or '.join(options)} is missing", f"{kind}.{options[0]}", "required")
+
+
+def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> tuple[Coverage, str]:
+    """The one coverage of the call and its payer. MissingData (412) or RequestError (400)."""
+    if source.state is SourceState.UNAVAILABLE:
+        text = f"'coverage' is needed and could not be obtained: {source.detail}"
+        raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
+    faults = [f for f in data.builder.faults if f.ref.startswith("Coverage") and not _ignored(f)]
+    if faults:
+        raise RequestError(*(Issue(f"{f.ref}: {f.text}", f.path, "structure") for f in faults))
+    coverage = _the_one(data.builder)
+    payer = directory.by_identifier(coverage)
+    if payer is None:
+        _refuse_payer(data, coverage)
+    assert payer is not None
+    return coverage, payer
+
+
+def _the_one(builder: CaseBuilder) -> Coverage:
+    found = [c for c in builder.coverages() if c.status != "entered-in-error"]
+    if not found:
+        raise _refused("There is no Coverage of this patient. Send the one that is likely primary.")
+    if len(found) > 1:
+        found = [c for c in found if in_force(c, builder.received)]
+    if len(found) != 1:
+        raise _refused("There are several Coverages. Send only the one that is likely primary.")
+    if not found[0].ref.startswith("Coverage/"):
+        raise _refused("Coverage.id is missing, so nothing can be asserted about the coverage.")
+    return found[0]
+
+
+def _refuse_payer(data: CrdData, coverage: Coverage) -> None:
+    if coverage.payor_identifiers:
+        raise _refused("Coverage.payor.identifier is not one of a payer that is served here.")
+    unread = [ref for ref, status in data.status.items() if ref.startswith("Organization/") and status != 404]
+    reachable = data.request.fhir is not None
+    if reachable and any(data.builder.index.resolve(ref) is None for ref in unread):
+        detail = next(data.details[ref] for ref in unread)
+        text = f"the payor of the Coverage is needed and could not be read: {detail}"
+        raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
+    raise _refused("Coverage.payor has no identifier, itself or in the Organization that it refers to.")
+
+
+def _refused(text: str) -> RequestError:
+    return RequestError(Issue(text, "Coverage", "business-rule"))

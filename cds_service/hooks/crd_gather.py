@@ -1,0 +1,100 @@
+"""Data of one CRD call: prefetch split into look-ups and sources, and reads from the client's FHIR server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from cds_service.facts import elements
+from cds_service.facts.builder import CaseBuilder
+from cds_service.facts.client import Fetched, Query
+from cds_service.facts.references import Json, key_of
+from cds_service.facts.sources import BY_NAME, PATIENT, Supplied, read_prefetch, read_value
+from cds_service.hooks import gather
+from cds_service.hooks.crd_services import LOOK_UPS
+from cds_service.hooks.request import HookRequest
+from cds_service.hooks.runtime import Caller, Runtime
+from cds_service.policy.case import Source, SourceState
+
+
+class CrdData:
+    """What came with the request and what is read for it, within one deadline."""
+
+    def __init__(self, request: HookRequest, builder: CaseBuilder, runtime: Runtime, caller: Caller) -> None:
+        look_ups = {k: v for k, v in request.prefetch.items() if k.lower() in LOOK_UPS}
+        sources = {k: v for k, v in request.prefetch.items() if k not in look_ups}
+        self.request = replace(request, prefetch=sources)
+        self.builder, self.runtime, self.caller = builder, runtime, caller
+        self.deadline = time.monotonic() + runtime.settings.fetch_deadline
+        self.log: list[Json] = []
+        self.status: dict[str, int | None] = {}
+        self.details: dict[str, str] = {}
+        for value in look_ups.values():
+            self._index(read_value(value))
+        self._supplied = read_prefetch(sources)
+
+    def _index(self, supplied: Supplied) -> None:
+        for resource, full_url in supplied.resources:
+            self.builder.index.add(resource, full_url)
+
+    def _fetch(self, queries: list[Query]) -> dict[str, Fetched]:
+        fetched = gather.fetch(self.request, queries, self.runtime, self.caller, self.deadline) if queries else {}
+        self.log += [gather.log_of(f) for f in fetched.values()]
+        return fetched
+
+    def read(self, references: Iterable[str]) -> None:
+        """Read what `Type/id` references point at and is not known yet; what cannot be read stays unknown."""
+        index = self.builder.index
+        wanted = [r for r in dict.fromkeys(references) if "/" in r and index.resolve(r) is None]
+        fetched = self._fetch([Query(ref, ref) for ref in wanted])
+        for ref in wanted:
+            found = fetched.get(ref)
+            self.status[ref] = found.status if found else None
+            self.details[ref] = found.detail if found else "not supplied"
+            for resource in found.resources if found else ():
+                index.add(resource)
+
+    def coverage(self) -> Source:
+        """Supply the builder with Coverage, and read payors that carry no identifier of their own."""
+        supplied = self._supplied.get("coverage")
+        if supplied is None:
+            template = f"{BY_NAME['coverage'].template.split('&', 1)[0]}&status=active"
+            fetched = self._fetch([Query("coverage", template.replace(PATIENT, self.request.patient_id))])
+            supplied = _supplied(fetched.get("coverage"))
+        self.builder.supply("coverage", supplied)
+        self.read(_payors(r for r, _ in supplied.resources if r.get("resourceType") == "Coverage"))
+        return supplied.source
+
+    def sources(self, needed: set[str]) -> None:
+        """Supply the builder with the other sources that the policies read."""
+        prefetch = {k: v for k, v in self.request.prefetch.items() if self._name(k, v) != "coverage"}
+        self.log += gather.gather(
+            replace(self.request, prefetch=prefetch),
+            needed - {"coverage"},
+            self.builder,
+            self.runtime,
+            self.caller,
+            self.deadline,
+        )
+
+    @staticmethod
+    def _name(key: str, value: object) -> str:
+        return next(iter(read_prefetch({key: value})))
+
+
+def _supplied(fetched: Fetched | None) -> Supplied:
+    if fetched is None:
+        return Supplied(Source(SourceState.UNAVAILABLE, "neither in prefetch nor readable"))
+    return Supplied(Source(fetched.state, fetched.detail), [(r, None) for r in fetched.resources])
+
+
+def _payors(coverages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """References to payors that are known only by reference."""
+    for coverage in coverages:
+        for payor in elements.listed(coverage.get("payor")):
+            if isinstance(payor, dict) and not isinstance(payor.get("identifier"), dict):
+                reference = payor.get("reference")
+                if isinstance(reference, str) and not reference.startswith("#"):
+                    yield key_of(reference)

@@ -1,0 +1,150 @@
+"""The orders in scope of each hook: in the context, referred to by it, or the encounter itself.
+
+Source: Da Vinci CRD, hooks; and cards, Coverage Information: an appointment based on an order updates the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cds_service.errors import Issue, MissingData
+from cds_service.facts import elements
+from cds_service.facts.orders import ORDER_TYPES
+from cds_service.facts.references import Json, key_of
+from cds_service.hooks.crd_gather import CrdData
+from cds_service.hooks.exact import holds_decimal, loads_exact
+from cds_service.hooks.request import HookRequest
+
+ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-reference"
+_BUNDLES = ("draftOrders", "appointments")
+_BY_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
+
+
+@dataclass
+class Scope:
+    """Orders in scope by `Type/id` as they came, in the order of the request, and what could not be read."""
+
+    orders: dict[str, Json] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
+
+
+def collect(request: HookRequest, data: CrdData) -> Scope:
+    """Find the orders of a call, and give them to the case. MissingData when dispatched orders cannot be read."""
+    scope, path = _SCOPES[request.hook](request, data)
+    data.builder.draft_orders({"entry": [{"resource": r} for r in scope.orders.values()]}, path)
+    _read_codes(scope, data)
+    return scope
+
+
+def _context(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
+    """order-sign, order-select: draft orders stand in the context; broken ones are kept to be named."""
+    scope = Scope()
+    for number, (resource, full_url) in enumerate(_entries(request.context["draftOrders"])):
+        data.builder.index.add(resource, full_url)
+        scope.orders.setdefault(_key(resource) or f"entry[{number}]", resource)
+    return scope, "context.draftOrders"
+
+
+def _appointments(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
+    """appointment-book: the order an appointment is based on, else the appointment."""
+    scope = Scope()
+    booked = list(_entries(request.context["appointments"]))
+    based_on = {id(r): list(_based_on(r)) for r, _ in booked}
+    data.read(ref for refs in based_on.values() for ref in refs)
+    for number, (resource, full_url) in enumerate(booked):
+        data.builder.index.add(resource, full_url)
+        orders = {ref: o for ref in based_on[id(resource)] if (o := data.builder.index.resolve(ref)) is not None}
+        scope.unreadable += [ref for ref in based_on[id(resource)] if ref not in orders]
+        scope.orders |= orders or {_key(resource) or f"entry[{number}]": resource}
+    return scope, "context.appointments"
+
+
+def _based_on(appointment: Mapping[str, Any]) -> Iterator[str]:
+    for reference in elements.listed(appointment.get("basedOn")):
+        if not isinstance(reference, dict):
+            continue
+        inner = [e.get("valueReference") for e in elements.extensions(reference, ALTERNATE_REFERENCE)]
+        for each in (reference, *inner):
+            text = each.get("reference") if isinstance(each, dict) else None
+            if isinstance(text, str) and key_of(text).split("/", 1)[0] in ORDER_TYPES:
+                yield key_of(text)
+
+
+def _dispatched(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
+    """order-dispatch: references; `order` is how version 1.0 of the hook, before lists, named one."""
+    given = request.context.get("dispatchedOrders") or [request.context.get("order")]
+    wanted = [key_of(r) for r in given if isinstance(r, str)]
+    data.read(wanted)
+    scope = Scope()
+    for ref in wanted:
+        resource = data.builder.index.resolve(ref)
+        if resource is None:
+            scope.unreadable.append(ref)
+        else:
+            scope.orders[ref] = resource
+    if scope.unreadable and not scope.orders:
+        text = "could not be read, by prefetch or from the FHIR server"
+        raise MissingData(Issue(text, "context.dispatchedOrders", "incomplete"))
+    return scope, "context.dispatchedOrders"
+
+
+def _encounter(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
+    """encounter-start, encounter-discharge: the encounter itself, where it can be read."""
+    ref = f"Encounter/{str(request.context['encounterId']).removeprefix('Encounter/')}"
+    data.read([ref])
+    resource = data.builder.index.resolve(ref)
+    return (Scope({ref: resource}) if resource is not None else Scope(unreadable=[ref])), "context.encounterId"
+
+
+_SCOPES = {
+    "order-sign": _context,
+    "order-select": _context,
+    "order-dispatch": _dispatched,
+    "appointment-book": _appointments,
+    "encounter-start": _encounter,
+    "encounter-discharge": _encounter,
+}
+
+
+def _read_codes(scope: Scope, data: CrdData) -> None:
+    """Devices and medications that give an order its code."""
+    wanted = []
+    for resource in scope.orders.values():
+        reference = resource.get(_BY_REFERENCE.get(str(resource.get("resourceType")), ""))
+        text = reference.get("reference") if isinstance(reference, dict) else None
+        if isinstance(text, str) and not text.startswith("#"):
+            wanted.append(data.builder.index.key(text) or text)
+    data.read(wanted)
+
+
+def _entries(bundle: object) -> Iterator[tuple[Json, object]]:
+    entries = bundle.get("entry") if isinstance(bundle, dict) else None
+    for entry in elements.listed(entries):
+        resource = entry.get("resource") if isinstance(entry, dict) else None
+        if isinstance(resource, dict):
+            yield resource, entry.get("fullUrl")
+
+
+def _key(resource: Mapping[str, Any]) -> str | None:
+    kind, own = resource.get("resourceType"), resource.get("id")
+    return f"{kind}/{own}" if isinstance(kind, str) and isinstance(own, str) else None
+
+
+def as_written(request: HookRequest, scope: Scope) -> dict[str, Json]:
+    """The orders in scope with every number as the client wrote it: 1.00 does not come back as 1.0."""
+    if not request.raw or not any(holds_decimal(o) for o in scope.orders.values()):
+        return scope.orders
+    exact = loads_exact(request.raw)
+    written = {ref: resource for resource in _resources(exact) if (ref := _key(resource)) in scope.orders}
+    return {ref: written.get(ref, resource) for ref, resource in scope.orders.items()}
+
+
+def _resources(body: Mapping[str, Any]) -> Iterator[Json]:
+    """Every resource of a request's context and prefetch, the context's last so that it wins."""
+    for value in (body.get("prefetch") or {}).values():
+        if isinstance(value, dict):
+            yield from (r for r, _ in _entries(value)) if value.get("resourceType") == "Bundle" else [value]
+    for name in _BUNDLES:
+        yield from (r for r, _ in _entries(body["context"].get(name)))

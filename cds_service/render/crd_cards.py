@@ -1,0 +1,139 @@
+"""Cards of a CRD answer: only what coverage-information does not say already.
+
+Alternate orders (one delete and one create a suggestion, no links), guideline references (links, no suggestions),
+safety and coding remarks (text alone). Source: Da Vinci CRD 2.2.1, cards, and the logical models of each type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cds_service.determination.crd_outcome import Version
+from cds_service.determination.options import Flagged
+from cds_service.policy.evaluate import Verdict
+from cds_service.render import cards as advisor
+from cds_service.render.cards import DISCLAIMER, RenderedCard
+from cds_service.render.crd import TEMP
+from cds_service.render.markdown import escape, joined, lower_first
+from cds_service.render.wording import SUMMARY_LIMIT
+
+Json = dict[str, Any]
+TOPICS = {
+    "therapy-alternatives-opt": "Optional Therapy Alternatives",
+    "guideline": "Guideline",
+    "off-guideline": "Off Guideline",
+    "contraindication": "Contraindication",
+    "claim": "Claim",
+    "coverage-info": "Coverage Information",
+}
+CARD_TYPES = "http://terminology.hl7.org/CodeSystem/cdshooks-card-type"
+_RANK = {"critical": 0, "warning": 1, "info": 2}
+_ORDER = tuple(TOPICS)
+
+
+@dataclass(frozen=True)
+class CrdCards:
+    """How cards are made for one call: insurer, version, what is switched off, and how many at most."""
+
+    insurer: str
+    version: Version
+    switched_off: frozenset[str]
+    max_cards: int
+
+    def of(self, rendered: Iterable[RenderedCard]) -> list[RenderedCard]:
+        """CRD cards made of an advisor's, the most important first and no more than asked for."""
+        made = [c for r in rendered for c in self._made(r)]
+        kept = [c for c in made if _topic(c) not in self.switched_off]
+        kept.sort(key=lambda c: (_RANK[c.card["indicator"]], _ORDER.index(_topic(c))))
+        return kept[: self.max_cards]
+
+    def _made(self, r: RenderedCard) -> Iterator[RenderedCard]:
+        if r.kind == "safety":
+            yield self._text(r, "contraindication")
+        elif r.kind == "coding":
+            yield self._text(r, "claim")
+        elif r.kind in ("against", "none") and r.verdict:
+            yield self._reference(r, r.verdict)
+        if r.flagged and r.verdict and (r.flagged.ordered or r.flagged.offered):
+            yield self._alternatives(r, r.flagged, r.verdict)
+
+    def unread(self, refs: tuple[str, ...], uuid: str) -> list[RenderedCard]:
+        """A card for orders that the client named and nobody could read: silence would look like an answer."""
+        if not refs or "coverage-info" in self.switched_off:
+            return []
+        card = {
+            "uuid": uuid,
+            "summary": "Orders could not be read and were not checked",
+            "detail": "\n".join(["**Not checked**", *(f"- {escape(r)}" for r in refs)]),
+            "indicator": "info",
+            "source": {"label": self.insurer},
+        }
+        key = advisor.finding_key("unreadable", *refs)
+        return [self._labelled(RenderedCard(card, "unreadable", key, refs), card, "coverage-info")]
+
+    def _labelled(self, r: RenderedCard, card: Json, topic: str) -> RenderedCard:
+        """The insurer's name, the topic, and the orders the card is about."""
+        system = CARD_TYPES if self.version == "2.2" else TEMP
+        source = {k: v for k, v in card["source"].items() if k in ("url", "icon")}
+        source |= {"label": self.insurer, "topic": {"system": system, "code": topic, "display": TOPICS[topic]}}
+        extension = {"davinci-crd.associated-resource": [{"reference": ref} for ref in r.orders]}
+        return replace(r, card={**card, "source": source, "extension": extension})
+
+    def _text(self, r: RenderedCard, topic: str) -> RenderedCard:
+        return self._labelled(r, _without(r.card, "links", "suggestions", "selectionBehavior"), topic)
+
+    def _reference(self, r: RenderedCard, verdict: Verdict) -> RenderedCard:
+        """A guideline, with links to where it can be read and to why it speaks here."""
+        card = _without(r.card, "suggestions", "selectionBehavior")
+        sources = [s for s in verdict.version.version.sources.values() if s.url]
+        cited = [s for k, s in verdict.version.version.sources.items() if s.url and k in verdict.cites] or sources[:1]
+        links = [{"label": s.title, "url": s.url, "type": "absolute"} for s in cited]
+        return self._labelled(
+            r, {**card, "links": [*links, *card["links"]]}, "off-guideline" if r.kind == "against" else "guideline"
+        )
+
+    def _alternatives(self, r: RenderedCard, group: Flagged, verdict: Verdict) -> RenderedCard:
+        """What could be ordered instead, or is ordered already; that it is not covered, the order itself says."""
+        card = _without(r.card, "links", "suggestions", "selectionBehavior")
+        card |= {"summary": _summary(r, group), "detail": _detail(r, group, verdict), "indicator": "info"}
+        replacing = [_pair(s) for s in r.card.get("suggestions", ()) if len(s["actions"]) == 2]
+        if replacing and len(group.twins) == 1:
+            card |= {"suggestions": replacing, "selectionBehavior": "at-most-one"}
+        made = self._labelled(r, card, "therapy-alternatives-opt")
+        return replace(made, kind="alternatives", finding=advisor.finding_key(r.finding, "alternatives"))
+
+
+def _topic(r: RenderedCard) -> str:
+    topic: str = r.card["source"]["topic"]["code"]
+    return topic
+
+
+def _without(card: Mapping[str, Any], *names: str) -> Json:
+    return {k: v for k, v in card.items() if k not in names}
+
+
+def _pair(suggestion: Mapping[str, Any]) -> Json:
+    return _without(suggestion, "isRecommended")
+
+
+def _summary(r: RenderedCard, group: Flagged) -> str:
+    name = r.extra["name"]
+    if group.ordered:
+        text = f"{name}: {r.extra['ordered']} is ordered already and serves instead"
+    else:
+        text = f"Covered instead of {lower_first(name)}: {joined([advisor.option_text(o) for o in group.offered], 'or')}"
+    return text if len(text) < SUMMARY_LIMIT else "There are covered alternatives to an order"
+
+
+def _detail(r: RenderedCard, group: Flagged, verdict: Verdict) -> str:
+    lines = [f"**About {r.extra['name']}:** {verdict.because}"]
+    if group.ordered:
+        lines += ["", "**Ordered already**", *(f"- {advisor.option_text(o)}" for o in group.ordered)]
+    if group.offered:
+        lines += ["", "**Covered options**", *(f"- {advisor.option_text(o)}" for o in group.offered)]
+        lines += ["", f"By hand: remove {lower_first(r.extra['name'])} and order one of these."]
+    version = verdict.version
+    policy = f"Policy: {version.policy.short_title}, version {version.version.version} ({version.policy.notice})."
+    return "\n".join([*lines, "", policy, "", DISCLAIMER])
