@@ -101,6 +101,12 @@ class CaseBuilder:
             self._sources[name] = self._state(name, supplied.source.state)
 
     def _intake(self, resource: Json, ref: str, source: str) -> Reading | None:
+        reading = self._usable(resource, ref, source)
+        # A reference must not lead to what is refused here: another patient's authorisation, say.
+        self.index.settle(ref, resource, reading.resource if reading else None)
+        return reading
+
+    def _usable(self, resource: Json, ref: str, source: str) -> Reading | None:
         reading = read(resource, ref)
         self.faults += reading.faults
         if reading.resource is None:

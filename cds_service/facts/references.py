@@ -40,6 +40,15 @@ class Index:
         """How many resources are known under another URL than their own id: more may change what a reference means."""
         return len(self._alias)
 
+    def settle(self, key: str, resource: Json, usable: Json | None) -> None:
+        """What intake made of a resource takes its place; one that cannot be used is not found any more."""
+        if self._by_key.get(key) is not resource:
+            return
+        if usable is None:
+            del self._by_key[key]
+        else:
+            self._by_key[key] = usable
+
     def key(self, reference: object) -> str | None:
         """Normal form of a Reference element (or its text); None when it has no literal reference."""
         text = reference.get("reference") if isinstance(reference, dict) else reference
