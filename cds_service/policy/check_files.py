@@ -16,7 +16,7 @@ SOURCES = ("orders", "active-orders", "patient", "conditions", "procedures", "ob
 
 def unknown(what: str, name: str, known: Collection[str]) -> tuple[str, str]:
     """Text and cure for a name that nothing has."""
-    near = get_close_matches(name, list(known), 1)
+    near = get_close_matches(name, list(known), 1, 0.7)
     cure = f"Did you mean '{near[0]}'?" if near else f"Add it or name an existing {what}."
     return f"there is no {what} '{name}'.", cure
 
