@@ -181,8 +181,9 @@ class _VersionLint:
             yield self.at_(path, "unsupported-alternative", text, "Remove it, or name the item that supports it.")
         judge = next((n for n, i in self.version.orders.items() if self._speaks(i, code)), None)
         if judge != alternative.order:
-            by = f"'{judge}' judges it" if judge else f"it is not in '{target.value_set}'"
-            text = f"'{alternative.code}' is never offered: {by}, not '{alternative.order}'."
+            why = f"'{judge}' judges it, not '{alternative.order}'"
+            why = why if judge else f"the value set '{target.value_set}' does not have it"
+            text = f"'{alternative.code}' is never offered: {why}."
             yield self.at_(path, "unsupported-alternative", text, "Correct the code or the item.")
         if alternative.when is not None:
             yield from self.never(path, alternative.code, "alternative", alternative.when)

@@ -1,0 +1,211 @@
+"""Each warning of `policy lint`, whole, from one change to a clean folder; and that the clean folder has none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cds_service.commands.policy import lint_folder, policy_group
+
+BASE = Path(__file__).parent / "broken" / "_base"
+TODAY = date(2026, 11, 20)
+POLICY = "acme/imaging/policy.yaml"
+CARD = "acme/imaging/card.yaml"
+
+RULE = """          - id: {id}
+            when: {when}
+            outcome: {outcome}
+            because: Another reason.
+            cite: [policy]
+        otherwise:"""
+LAST = "        otherwise:"
+CRITERIA = "      tried-six-weeks:"
+
+
+def rule(name: str, when: str, outcome: str = "not-supported") -> tuple[str, str]:
+    return LAST, RULE.format(id=name, when=when, outcome=outcome)
+
+
+def criterion(name: str, operator: str) -> tuple[str, str]:
+    return CRITERIA, f"      {name}:\n        text: Some fact.\n        {operator}\n{CRITERIA}"
+
+
+def second_version(first: str, second: str) -> list[tuple[str, str]]:
+    text = (BASE / POLICY).read_text()
+    version = text[text.index("  - version:") :].replace('"2026-11"', '"2027"').replace("from: null, to: null", second)
+    return [("from: null, to: null", first), (text[text.index("versions:") :][-40:], text[-40:] + version)]
+
+
+def alternative(code: str, order: str = "low-back-imaging", when: str = "") -> tuple[str, str]:
+    body = f'{{order: {order}, code: "{code}", label: other imaging{when}}}'
+    return "unless there is a red flag.\n          cite: [policy]\n", (
+        f"unless there is a red flag.\n          cite: [policy]\n        alternatives:\n          - {body}\n"
+    )
+
+
+WARNINGS = {
+    "after-always": (
+        [rule("all-others", "always"), rule("too-late", "{all: [red-flag, tried-six-weeks]}", "needs-information")],
+        f"{POLICY}:53:13: the rule 'too-late' is never reached: 'all-others' before it is always met. "
+        "Move it up, narrow the rules before it, or remove it.",
+    ),
+    "same-when": (
+        [rule("again", "tried-six-weeks")],
+        f"{POLICY}:48:13: the rule 'again' is never reached: 'after-conservative-care' before it has the same 'when'. "
+        "Move it up, narrow the rules before it, or remove it.",
+    ),
+    "covered-by-one": (
+        [rule("both", "{all: [tried-six-weeks, {not: {not: red-flag}}]}")],
+        f"{POLICY}:48:13: the rule 'both' is never reached: 'red-flag' before it is met whenever it is. "
+        "Move it up, narrow the rules before it, or remove it.",
+    ),
+    "covered-by-several": (
+        [rule("either", "{any: [tried-six-weeks, red-flag]}")],
+        f"{POLICY}:48:13: the rule 'either' is never reached: the rules before it leave no case to it. "
+        "Move it up, narrow the rules before it, or remove it.",
+    ),
+    "contradiction": (
+        [rule("never", "{all: [tried-six-weeks, {not: tried-six-weeks}]}")],
+        f"{POLICY}:49:13: the rule 'never' can never be met: its 'when' contradicts itself. Correct the expression.",
+    ),
+    "same-test-under-two-names": (
+        [
+            criterion("grown-up", "age: {at_least: 18}"),
+            criterion("adult", "age: {at_least: 18}"),
+            rule("never", "{all: [adult, {not: grown-up}]}"),
+        ],
+        f"{POLICY}:55:13: the rule 'never' can never be met: its 'when' contradicts itself. Correct the expression.",
+    ),
+    "impossible-bounds": (
+        [criterion("no-age", "age: {at_least: 65, under: 18}"), rule("by-age", "no-age")],
+        f"{POLICY}:27:7: the criterion 'no-age' can never be met: nothing is at least 65 and under 18. "
+        "Correct the bounds.",
+    ),
+    "unused-criterion": (
+        [criterion("adult", "age: {at_least: 18}")],
+        f"{POLICY}:27:7: no rule uses the criterion 'adult'. Use it or remove it.",
+    ),
+    "number-in-any-unit": (
+        [criterion("high", "observation: {value_set: imaging-orders, at_least: 7}"), rule("by-result", "high")],
+        f"{POLICY}:27:7: the criterion 'high' compares a number in any unit. Add 'unit' (UCUM).",
+    ),
+    "uncited-source": (
+        [("    criteria:\n", "      other: {title: Another paper, confidence: seen}\n\n    criteria:\n")],
+        f"{POLICY}:21:7: nothing cites the source 'other'. Cite it or remove it.",
+    ),
+    "not-confirmed-for-a-year": (
+        [("last_confirmed_on: 2026-11-01", "last_confirmed_on: 2025-11-19")],
+        f"{POLICY}:14:5: version '2026-11' was last confirmed on 2025-11-19. "
+        "Read its sources again and update last_confirmed_on.",
+    ),
+    "alternative-nobody-supports": (
+        [("outcome: supported", "outcome: not-supported"), ("outcome: supported", "outcome: not-supported"),
+         alternative("72148")],
+        f"{POLICY}:53:13: '72148' is never offered: no rule of 'low-back-imaging' supports it. "
+        "Remove it, or name the item that supports it.",
+    ),
+    "alternative-outside-its-set": (
+        [alternative("72100")],
+        f"{POLICY}:53:13: '72100' is never offered: the value set 'imaging-orders' does not have it. "
+        "Correct the code or the item.",
+    ),
+    "alternative-never": (
+        [alternative("72148", when=", when: {all: [red-flag, {not: red-flag}]}")],
+        f"{POLICY}:53:76: the alternative '72148' can never be met: its 'when' contradicts itself. "
+        "Correct the expression.",
+    ),
+    "gap": (
+        second_version("from: null, to: 2026-11-30", "from: 2026-12-15, to: null"),
+        f"{POLICY}:53:5: no version is in force from 2026-12-01 to 2026-12-14. "
+        "Close the gap, or say in 'changes' that it is meant.",
+    ),
+    "long-label": (
+        [("label: Imaging of the low back", "label: " + "Imaging of the low back and of all that is near it " * 3)],
+        f"{POLICY}:35:9: the card of 'low-back-imaging' may not fit: its longest summary has 192 characters "
+        "(limit 139). Shorten the label, or add a shorter line in card.yaml.",
+    ),
+}  # fmt: skip
+
+
+def folder(tmp_path: Path, file: str, changes: list[tuple[str, str]]) -> Path:
+    target = tmp_path / "cards"
+    shutil.copytree(BASE, target)
+    text = (target / file).read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (target / file).write_text(text)
+    return target
+
+
+def test_the_base_is_clean() -> None:
+    assert lint_folder(BASE, TODAY) == []
+
+
+@pytest.mark.parametrize("name", WARNINGS)
+def test_warning(name: str, tmp_path: Path) -> None:
+    changes, expected = WARNINGS[name]
+    remarks = lint_folder(folder(tmp_path, POLICY, changes), TODAY)
+    assert [f"{r.file}:{r.line}:{r.column}: {r.text} {r.cure}" for r in remarks] == [expected]
+    assert [r.severity for r in remarks] == ["warning"]
+
+
+def test_a_value_set_that_nobody_uses(tmp_path: Path) -> None:
+    target = folder(tmp_path, POLICY, [])
+    text = (target / "value_sets/imaging-orders.yaml").read_text().replace("id: imaging-orders", "id: other")
+    (target / "value_sets/other.yaml").write_text(text)
+    assert [(r.file, r.line, r.text) for r in lint_folder(target, TODAY)] == [
+        ("value_sets/other.yaml", 3, "no policy uses the value set 'other'.")
+    ]
+
+
+def test_included_sets_are_used(tmp_path: Path) -> None:
+    target = folder(tmp_path, "value_sets/imaging-orders.yaml", [("codes:", "includes: [other]\ncodes:")])
+    text = (BASE / "value_sets/imaging-orders.yaml").read_text().replace("id: imaging-orders", "id: other")
+    (target / "value_sets/other.yaml").write_text(text)
+    assert lint_folder(target, TODAY) == []
+
+
+def test_a_template_that_cannot_be_filled_in_is_an_error(tmp_path: Path) -> None:
+    target = folder(tmp_path, CARD, [("{{ name }}", "{{ nmae }}")])
+    assert [(r.severity, r.file, r.line, r.text) for r in lint_folder(target, TODAY)] == [
+        ("error", CARD, 6, "the template cannot be filled in: 'nmae' is undefined.")
+    ]
+
+
+def test_an_old_version_need_not_be_confirmed(tmp_path: Path) -> None:
+    target = folder(tmp_path, POLICY, [("to: null", "to: 2026-11-19"), ("on: 2026-11-01", "on: 2024-01-01")])
+    assert lint_folder(target, TODAY) == []
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 0), (["--strict"], 1)])
+def test_warnings_fail_only_when_strict(options: list[str], code: int, tmp_path: Path) -> None:
+    target = folder(tmp_path, POLICY, [criterion("adult", "age: {at_least: 18}")])
+    done = CliRunner().invoke(policy_group, ["lint", str(target), "--today", "2026-11-20", *options])
+    assert done.exit_code == code
+    assert done.output.splitlines()[-1] == "0 errors, 1 warning."
+
+
+def test_json(tmp_path: Path) -> None:
+    target = folder(tmp_path, POLICY, [criterion("adult", "age: {at_least: 18}")])
+    done = CliRunner().invoke(policy_group, ["lint", str(target), "--today", "2026-11-20", "--json"])
+    assert json.loads(done.output) == {
+        "errors": 0,
+        "warnings": 1,
+        "remarks": [
+            {
+                "severity": "warning",
+                "file": POLICY,
+                "line": 27,
+                "column": 7,
+                "text": "no rule uses the criterion 'adult'.",
+                "cure": "Use it or remove it.",
+                "kind": "unused-criterion",
+            }
+        ],
+    }
