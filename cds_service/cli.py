@@ -16,7 +16,7 @@ from cds_service.errors import CdsServiceError
 _LAZY = {
     "policy": ("cds_service.commands.policy", "policy_group"),
     "client": ("cds_service.auth.cli", "client_group"),
-    "ledger": ("cds_service.ledger.cli", "ledger_group"),
+    "ledger": ("cds_service.ledger.cli", "ledger"),
     "replay": ("cds_service.commands.replay", "replay"),
     "synth": ("cds_service.commands.synth", "synth"),
 }

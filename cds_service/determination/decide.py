@@ -75,7 +75,7 @@ class OrderResult:
     @cached_property
     def governing(self) -> Determination | None:
         """The determination that gave the outcome; the guideline's where no coverage policy speaks."""
-        spoken = [d for d in self.primary if d.verdict is not None]
+        spoken = [d for d in self.primary if d.verdict is not None and d.outcome != "not-addressed"]
         if spoken:
             return next((d for d in spoken if d.outcome == self.outcome), spoken[0])
         guidelines = [d for d in self.determinations if d.role == "guideline"]
@@ -84,8 +84,8 @@ class OrderResult:
 
     @property
     def covered_by_policy(self) -> bool:
-        """True where a coverage policy speaks."""
-        return any(d.verdict is not None for d in self.primary)
+        """True where a coverage policy speaks: one that does not address the order leaves it to the guideline."""
+        return any(d.verdict is not None and d.outcome != "not-addressed" for d in self.primary)
 
     @property
     def authorization(self) -> Authorization | None:
