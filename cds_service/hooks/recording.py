@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from cds_service.determination.decide import OrderResult
 from cds_service.hooks.answer import Answer, determinations, findings
 from cds_service.hooks.runtime import Caller
 from cds_service.ledger.record import CardRecord, Record
@@ -30,13 +32,51 @@ def card_record(rendered: RenderedCard, key: str, shown: bool) -> CardRecord:
     )
 
 
-def record(done: Answer, caller: Caller, received: datetime, pseudonym: Any, silenced: frozenset[str]) -> Record:
+def policies_behind(rendered: RenderedCard) -> frozenset[str]:
+    """Ids of all policies that had a part in a card."""
+    found = {rendered.policy} | {f.version.policy.id for f in rendered.findings}
+    waiting = (r.governing.verdict for r in rendered.extra.get("waiting", ()) if r.governing)
+    found |= {verdict.version.policy.id for verdict in waiting if verdict is not None}
+    return frozenset(policy for policy in found if policy)
+
+
+def held_back(done: Answer, caller: Caller) -> frozenset[str]:
+    """Uuids of the cards that silent mode records but does not show: one silent policy behind a card is enough."""
+    return frozenset(
+        r.card["uuid"]
+        for r in done.rendered
+        if caller.silenced or any(caller.silent(policy) for policy in policies_behind(r))
+    )
+
+
+def shown(done: Answer, caller: Caller, silenced: frozenset[str]) -> dict[str, Any]:
+    """The response without what silent mode holds back: cards, and system actions on orders of silent policies."""
+    response = {**done.response, "cards": [c for c in done.response["cards"] if c["uuid"] not in silenced]}
+    actions = response.pop("systemActions", None)
+    if actions is not None:
+        quiet = {r.order.ref for r in done.results if caller.silenced or _is_quiet(r, caller)}
+        response["systemActions"] = [a for a in actions if not caller.silenced and _target(a) not in quiet]
+    return response
+
+
+def _is_quiet(result: OrderResult, caller: Caller) -> bool:
+    return any(d.verdict and caller.silent(d.verdict.version.policy.id) for d in result.determinations)
+
+
+def _target(action: dict[str, Any]) -> str:
+    resource = action.get("resource") or {}
+    return str(action.get("resourceId") or f"{resource.get('resourceType')}/{resource.get('id')}")
+
+
+def record(
+    done: Answer, caller: Caller, received: datetime, pseudonym: Callable[..., str], silenced: frozenset[str]
+) -> Record:
     """The record of one answer; `silenced` are uuids of cards that were held back."""
-    entries = determinations(done)
+    entries = [{**d, "rule": d["trace"].get("decided_by")} for d in determinations(done)]
     policies = {f"{d['policy']}@{d['version']}" for d in entries if d["policy"]}
     payer = next((d.payer for r in done.results for d in r.primary if d.payer), None)
     return Record(
-        id=str(uuid4()),
+        id=done.record_id or str(uuid4()),
         received=received,
         hook=done.request.hook,
         hook_instance=done.request.hook_instance,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 from cds_service.config import Settings
-from cds_service.content_files import load_content
+from cds_service.content_files import load_rulebook
 from cds_service.determination.decide import Terms
 from cds_service.determination.routing import PayerDirectory
-from cds_service.facts.client import Allowed, FhirClient
+from cds_service.errors import ConfigurationError
+from cds_service.facts.client import Allowed, Fetched, Query
+from cds_service.hooks.crd_members import Members, plugged_in
+from cds_service.hooks.crd_services import CRD_SERVICES
 from cds_service.hooks.services import ADVISORS, Service
 from cds_service.policy.case import Code
-from cds_service.policy.compile import CompiledVersion, Rulebook, compile_content
+from cds_service.policy.compile import CompiledVersion, Rulebook
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,27 @@ class Book:
 
 def load_book(settings: Settings) -> Book:
     """Load, check and compile the content that the settings name. Raises Faults or ConfigurationError."""
-    rulebook = compile_content(load_content(Path(settings.cards) if settings.cards else None))
+    rulebook = load_rulebook(Path(settings.cards) if settings.cards else None)
+    _check_payers(settings, rulebook.content.payers)
     return Book(rulebook, PayerDirectory(rulebook.content.payers))
+
+
+def _check_payers(settings: Settings, known: Collection[str]) -> None:
+    for name in ("payers", "default_payer"):
+        for payer in settings.listed(name):
+            if payer not in known:
+                raise ConfigurationError(
+                    f"CDS_{name.upper()}: '{payer}' is not in payers.yaml. Known: {', '.join(sorted(known))}."
+                )
+
+
+class Fetching(Protocol):
+    """What answers need of a FHIR client: see `facts.client.FhirClient`."""
+
+    def fetch(
+        self, base: str, token: str | None, queries: Sequence[Query], *, allowed: Allowed, deadline: float | None = None
+    ) -> dict[str, Fetched]:
+        """What came of each query, by name."""
 
 
 def _now() -> datetime:
@@ -40,25 +63,37 @@ def _new_id() -> str:
     return str(uuid4())
 
 
-@dataclass
+@dataclass(frozen=True)
 class Runtime:
-    """Settings, content and ports. One per process; only `book` changes while it runs."""
+    """Settings, content and ports. A reload makes another one: a call keeps the one that it began with.
+
+    `stopped` are policies that an operator has switched off.
+    """
 
     settings: Settings
     book: Book
-    fhir: FhirClient | None = None
+    fhir: Fetching | None = None
     now: Callable[[], datetime] = _now
     new_id: Callable[[], str] = _new_id
     services: Mapping[str, Service] = field(default_factory=dict)
+    stopped: frozenset[str] = frozenset()
+    members: Members | None = None
 
     @classmethod
-    def build(cls, settings: Settings, *, fhir: FhirClient | None = None) -> Runtime:
-        """Load the content and offer the services that the settings name."""
-        offered = [s for s in ADVISORS if s.group in settings.offered]
-        return cls(settings, load_book(settings), fhir, services={s.id: s for s in offered})
+    def build(cls, settings: Settings, *, fhir: Fetching | None = None, book: Book | None = None) -> Runtime:
+        """Load the content, unless given as `book`, and offer the services that the settings name."""
+        offered = [s for s in (*ADVISORS, *CRD_SERVICES) if s.group in settings.offered]
+        services = {s.id: s for s in offered}
+        return cls(settings, book or load_book(settings), fhir, services=services, members=plugged_in(settings.demo))
+
+    def reloaded(self) -> Runtime:
+        """The same with its content read again. Raises Faults or ConfigurationError."""
+        return replace(self, book=load_book(self.settings))
 
     def fires(self, version: CompiledVersion) -> bool:
-        """Outside demo mode only approved policies fire, unless the deployment shows unreviewed ones."""
+        """Not if switched off; outside demo mode only if approved, unless the deployment shows unreviewed ones."""
+        if version.policy.id in self.stopped:
+            return False
         shown = self.settings.demo or self.settings.unreviewed_policies == "show"
         return shown or version.version.review.status == "approved"
 
@@ -72,12 +107,23 @@ def review_note(version: CompiledVersion) -> str:
     return "" if version.version.review.status == "approved" else "pending review"
 
 
+def _shown(_policy: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: which FHIR servers may be asked on their behalf, and how their local codes map."""
+    """Who calls: which FHIR servers may be asked on their behalf, how their local codes map, what they see.
+
+    `silent` tells of a policy whether its results are recorded but not shown; `silenced` holds for all of them.
+    A `stopped` client gets no advice. `jti` is the token's (issuer, jti, exp), to be used up with the record.
+    """
 
     id: str | None = None
     allowed: Allowed | None = None
     local_codes: Mapping[Code, Code] = field(default_factory=dict)
-    silent: Callable[[str], bool] = lambda _policy: False
+    silent: Callable[[str], bool] = _shown
+    silenced: bool = False
+    stopped: bool = False
+    crd_version: str = "2.0"
     jti: tuple[str, str, int] | None = None

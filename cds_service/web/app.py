@@ -1,33 +1,82 @@
-"""The Flask application factory."""
+"""The Flask application factories: the service, and the pages and metrics for its operators."""
 
 from __future__ import annotations
 
-from flask import Flask, Response
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
+from flask import Flask, Response, request
 
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
-from cds_service.web import demo_fhir, explanations, health, hooks_api, problems
-from cds_service.web.callers import Gate
-from cds_service.web.cors import Cors
+from cds_service.web import access, cors, demo_fhir, explanations, feedback, health, hooks_api, problems
+from cds_service.web.callers import check_loopback_name
+from cds_service.web.control import Live
+from cds_service.web.turns import LentFetching, Turns
+
+_PAGES = "cds_service.web.pages"
+_POLICY = (
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
-    """An application over a runtime and a ledger; it keeps no other state."""
+    """The service. In demo mode it has the charts, the operators' pages and the metrics too."""
+    turns = Turns(runtime.settings.threads)
+    if runtime.fhir is not None:
+        runtime = replace(runtime, fhir=LentFetching(runtime.fhir, turns))
+    app = _app(Live(runtime, ledger), ledger, turns)
+    for blueprint in (hooks_api.api, feedback.feedback, explanations.pages):
+        app.register_blueprint(blueprint)
+    app.after_request(cors.apply)
+    if runtime.settings.demo:
+        only_on_loopback(app)
+        app.register_blueprint(demo_fhir.fhir)
+        _for_operators(app)
+    return app
+
+
+def create_admin_app(runtime: Runtime, ledger: Ledger) -> Flask:
+    """The second listener: pages and metrics for operators, which no client of the service can reach."""
+    app = _app(Live(runtime, ledger, counted=False), ledger, Turns(runtime.settings.threads))
+    app.register_blueprint(explanations.pages)
+    _for_operators(app)
+    return app
+
+
+def only_on_loopback(app: Flask) -> None:
+    """Answer only what was called by a name of this machine."""
+    app.before_request(lambda: check_loopback_name(request))
+
+
+def _for_operators(app: Flask) -> None:
+    app.register_blueprint(health.operators)
+    folder = Path(__file__).parent / "pages"
+    if all((folder / name).exists() for name in ("insights.py", "policies.py", "workbench.py")):
+        app.register_blueprint(importlib.import_module(_PAGES).pages)
+
+
+def _app(live: Live, ledger: Ledger, turns: Turns) -> Flask:
     app = Flask("cds_service.web", static_folder=None)
     app.url_map.strict_slashes = False
-    app.extensions["cds_runtime"] = runtime
+    app.extensions["cds_live"] = live
     app.extensions["cds_ledger"] = ledger
-    app.extensions["cds_gate"] = Gate(runtime.settings)
+    app.extensions["cds_turns"] = turns
     problems.register(app)
-    for blueprint in (hooks_api.api, explanations.pages, health.checks):
-        app.register_blueprint(blueprint)
-    if runtime.settings.demo:
-        app.register_blueprint(demo_fhir.fhir)
-    cors = Cors(runtime.settings)
-
-    @app.after_request
-    def _headers(response: Response) -> Response:
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        return cors.apply(response)
-
+    access.register(app)
+    app.after_request(_secure)
+    app.register_blueprint(health.checks)
     return app
+
+
+def _secure(response: Response) -> Response:
+    headers = response.headers
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    if response.mimetype == "text/html":
+        headers.setdefault("Content-Security-Policy", _POLICY)
+        headers.setdefault("Referrer-Policy", "no-referrer")
+        headers.setdefault("X-Frame-Options", "DENY")
+        headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    return response

@@ -2,36 +2,174 @@
 
 from __future__ import annotations
 
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Protocol
+
 from flask import Request
 
+from cds_service.auth.clients import Client, Clients
+from cds_service.auth.keys import KeyRing
+from cds_service.auth.rate import RateLimiter
+from cds_service.auth.verify import Verifier
 from cds_service.config import Settings
-from cds_service.errors import RequestError
+from cds_service.errors import RequestError, TooManyRequests
 from cds_service.facts.client import Allowed
 from cds_service.hooks.runtime import Caller
+from cds_service.ledger.record import Replayed
+from cds_service.policy.case import Code
+from cds_service.web.control_file import Control
+
+Claim = Callable[[str, str, int], bool]
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Throttled(TooManyRequests):
+    """429, with the seconds to wait. The token is not used up: the same call may be sent again."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("The rate limit of this client is spent. Call again after the time in Retry-After.")
+        self.retry_after = math.ceil(seconds)
+
+
+class Admission(Protocol):
+    """Admits callers; `Gate` of trusted clients, or `DemoGate`."""
+
+    def admit_discovery(self, request: Request) -> None:
+        """Whether the discovery document may be read."""
+
+    def admit(self, request: Request) -> Caller:
+        """The caller of a hook or feedback; its token is checked, but not used up yet."""
+
+    def spend(self, caller: Caller) -> None:
+        """Use up the caller's token, for calls that leave no record. Raises Replayed (401)."""
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Browser origins that may call."""
+
+
+class _Pending:
+    """A ReplayGuard that only remembers, per thread, what is to be claimed.
+
+    A hook call claims its `jti` in the transaction of its record, so that the two cannot come apart.
+    """
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def claim(self, issuer: str, jti: str, expires: int) -> bool:
+        """See auth.replay.ReplayGuard."""
+        self._local.token = (issuer, jti, expires)
+        return True
+
+    def take(self) -> tuple[str, str, int]:
+        """The token that this thread verified last."""
+        token: tuple[str, str, int] = self._local.token
+        return token
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What outlives a reload: fetched keys, rate limits, and the ledger's memory of used tokens."""
+
+    claim: Claim
+    keys: KeyRing = field(default_factory=KeyRing)
+    limiter: RateLimiter = field(default_factory=RateLimiter)
 
 
 class Gate:
-    """Admits callers."""
+    """Admits trusted clients."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        own = f"{settings.base_url}/fhir"
-        self._demo = Caller("demo", Allowed.of((url, True) for url in (own, *settings.listed("allow_fhir"))))
+    def __init__(self, settings: Settings, clients: Clients, control: Control, shared: Shared) -> None:
+        self._settings, self._clients, self._control, self._shared = settings, clients, control, shared
+        self._pending = _Pending()
+        self._verifier = Verifier(
+            clients,
+            public_url=settings.base_url,
+            replay=self._pending,
+            max_lifetime_s=settings.token_lifetime,
+            leeway_s=settings.clock_leeway,
+            keys=shared.keys,
+        )
+        self._callers = {client.id: _caller(client, control) for client in clients}
 
     def admit_discovery(self, request: Request) -> None:
-        """Discovery may be open or closed."""
-        if self.settings.demo:
-            self._check_host(request)
+        """Anyone, if discovery is open; else a trusted client, whose token is used up."""
+        if not self._settings.open_discovery:
+            self.spend(self.admit(request))
 
     def admit(self, request: Request) -> Caller:
-        """The caller of a hook or feedback."""
-        self._check_host(request)
-        return self._demo
+        """The trusted client of a call. Raises Unauthorized (401) or Throttled (429)."""
+        # Repeated headers arrive joined by a comma, which no bearer token may hold.
+        client = self._verifier.verify(request.headers.get("Authorization"), request.path)
+        wait = self._shared.limiter.allow(client)
+        if wait is not None:
+            raise Throttled(wait)
+        known = self._callers[client.id]
+        return Caller(**{**known.__dict__, "jti": self._pending.take()})
 
-    def _check_host(self, request: Request) -> None:
-        """Demo mode answers only to loopback names, so that no web page elsewhere can reach it by DNS tricks."""
-        host = (
-            request.host.rsplit(":", 1)[0].strip("[]") if not request.host.endswith("]") else request.host.strip("[]")
+    def spend(self, caller: Caller) -> None:
+        """Use up the caller's token. Raises Replayed (401)."""
+        if caller.jti is not None and not self._shared.claim(*caller.jti):
+            raise Replayed
+
+    @cached_property
+    def origins(self) -> frozenset[str]:
+        """Browser origins of the deployment and of its clients."""
+        return frozenset(self._settings.listed("cors_origins")) | self._clients.cors_origins
+
+
+def _caller(client: Client, control: Control) -> Caller:
+    return Caller(
+        id=client.id,
+        allowed=Allowed.of((server.url, server.allow_private) for server in client.fhir_servers),
+        local_codes={Code(system, local): code for (system, local), code in client.local_codes.items()},
+        silent=partial(_silent, client, control),
+        silenced=client.silent is True or control.clients.get(client.id) == "silent",
+        stopped=client.disabled or control.clients.get(client.id) == "stopped",
+        crd_version=client.crd_version,
+    )
+
+
+def _silent(client: Client, control: Control, policy: str) -> bool:
+    return control.policies.get(policy) == "silent" or client.is_silent(policy)
+
+
+class DemoGate:
+    """Demo mode: anyone on this machine."""
+
+    def __init__(self, settings: Settings, control: Control) -> None:
+        listed = (f"{settings.base_url}/fhir", *settings.listed("allow_fhir"))
+        self._caller = Caller(
+            "demo",
+            Allowed.of((url, True) for url in listed),
+            silent=lambda policy: control.policies.get(policy) == "silent",
+            silenced=control.clients.get("demo") == "silent",
+            stopped=control.clients.get("demo") == "stopped",
         )
-        if host not in ("127.0.0.1", "localhost", "::1"):
-            raise RequestError("must be a loopback name in demo mode", path="Host", code="security")
+        self.origins = frozenset(settings.listed("cors_origins")) or frozenset({"*"})
+
+    def admit_discovery(self, request: Request) -> None:
+        """Anyone on this machine."""
+
+    def admit(self, request: Request) -> Caller:  # noqa: ARG002
+        """Anyone on this machine."""
+        return self._caller
+
+    def spend(self, caller: Caller) -> None:
+        """Nothing: there are no tokens."""
+
+
+def check_loopback_name(request: Request) -> None:
+    """Refuse a Host header that is no name of loopback: a web page elsewhere may reach us by DNS tricks.
+
+    Raises RequestError.
+    """
+    host = request.host
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    if name.strip("[]") not in _LOOPBACK:
+        raise RequestError("must be a loopback name here", path="Host", code="security")

@@ -1,14 +1,44 @@
-"""Health and the contract."""
+"""Health, metrics and the contract."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+import threading
+import time
+
+from flask import Blueprint, Response, current_app
 
 from cds_service.errors import CdsServiceError
 from cds_service.hooks import contract
-from cds_service.web.hooks_api import json_response, ledger, runtime
+from cds_service.ledger.store import Ledger
+from cds_service.web import metrics
+from cds_service.web.control import Live
+from cds_service.web.hooks_api import json_response, ledger
 
 checks = Blueprint("health", __name__)
+operators = Blueprint("operators", __name__)
+_FRESH_SECONDS = 1.0
+
+
+class LedgerCheck:
+    """Whether the ledger takes writes; asked at most once a second, because the question is a write as well."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._asked = float("-inf")
+        self._fault = ""
+
+    def fault(self) -> str:
+        """What is wrong with database or disk; empty if nothing is."""
+        with self._lock:
+            if time.monotonic() - self._asked >= _FRESH_SECONDS:
+                try:
+                    self._ledger.ready()
+                    self._fault = ""
+                except CdsServiceError as error:
+                    self._fault = str(error)
+                self._asked = time.monotonic()
+            return self._fault
 
 
 @checks.get("/health/live")
@@ -19,15 +49,22 @@ def live() -> Response:
 
 @checks.get("/health/ready")
 def ready() -> Response:
-    """Content is loaded, and the ledger can be written."""
-    try:
-        ledger().ready()
-    except CdsServiceError as error:
-        return json_response({"status": "unavailable", "checks": {"ledger": str(error)}}, 503)
-    return json_response({"status": "ok", "checks": {"ledger": "ok", "content": runtime().book.rulebook.revision[:12]}})
+    """The ledger can be written (database and disk), and which content is in force."""
+    check = current_app.extensions.setdefault("cds_ledger_check", LedgerCheck(ledger()))
+    content: Live = current_app.extensions["cds_live"]
+    fault = check.fault()
+    found = {"ledger": fault or "ok", "content": content.revision[:12], "reload": content.fault or "ok"}
+    return json_response({"status": "unavailable" if fault else "ok", "checks": found}, 503 if fault else 200)
 
 
 @checks.get("/openapi.yaml")
 def openapi() -> Response:
     """The contract."""
     return Response(contract.text(), content_type="application/yaml")
+
+
+@operators.get("/metrics")
+def exposed() -> Response:
+    """Prometheus metrics of all workers."""
+    body, media = metrics.exposition()
+    return Response(body, content_type=media)

@@ -5,21 +5,27 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import orjson
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, g, request
 
-from cds_service.errors import NotFound
-from cds_service.hooks.answer import Timing, answer
-from cds_service.hooks.recording import record
+from cds_service.errors import LedgerError, NotFound
+from cds_service.hooks.answer import Answer, Timing, answer
+from cds_service.hooks.exact import as_written
+from cds_service.hooks.recording import held_back, record, shown
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.hooks.services import Service, discovery
+from cds_service.ledger.record import Replayed
 from cds_service.ledger.store import Ledger
-from cds_service.policy.case import Fault
+from cds_service.policy.case import Case, Fault
+from cds_service.web import metrics
 from cds_service.web.body import read_json_body
-from cds_service.web.callers import Gate
+from cds_service.web.callers import Admission
+from cds_service.web.control import Live, State
+from cds_service.web.turns import Turns
 
 api = Blueprint("hooks", __name__)
 log = logging.getLogger("cds_service.web")
@@ -27,17 +33,25 @@ _NAMEABLE = re.compile(r"(?!Patient/)[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.\-]{1,64}")
 _PLACE = re.compile(r"[A-Za-z]{1,64}(?:\[\d+\])?(?:\.[A-Za-z]{1,64}(?:\[\d+\])?)*")
 
 
-def json_response(value: Any, status: int = 200) -> Response:
+def json_response(value: Any, status: int = 200, media: str = "application/json") -> Response:
     """JSON, never cached: answers are about a patient."""
-    response = Response(orjson.dumps(value), status=status, content_type="application/json")
+    response = Response(orjson.dumps(value, default=as_written), status=status, content_type=media)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def runtime() -> Runtime:
-    """The process's runtime."""
-    found: Runtime = current_app.extensions["cds_runtime"]
+def state() -> State:
+    """Content, clients and switches as this request began with, whatever is reloaded meanwhile."""
+    if "cds_state" not in g:
+        live: Live = current_app.extensions["cds_live"]
+        g.cds_state = live.state
+    found: State = g.cds_state
     return found
+
+
+def runtime() -> Runtime:
+    """Settings, content and ports as this request began with."""
+    return state().runtime
 
 
 def ledger() -> Ledger:
@@ -46,22 +60,30 @@ def ledger() -> Ledger:
     return found
 
 
-def gate() -> Gate:
+def gate() -> Admission:
     """Who may call."""
-    found: Gate = current_app.extensions["cds_gate"]
+    return state().gate
+
+
+def turns() -> Turns:
+    """How many calls are worked on at once."""
+    found: Turns = current_app.extensions["cds_turns"]
     return found
 
 
-def _service(service_id: str) -> Service:
+def offered(service_id: str) -> Service:
+    """A service of this deployment. Raises NotFound."""
     service = runtime().services.get(service_id)
     if service is None:
         raise NotFound("There is no such service; GET /cds-services lists them.")
+    g.service = service.id
     return service
 
 
 @api.get("/cds-services")
 def discover() -> Response:
     """The services on offer."""
+    g.endpoint = "discovery"
     gate().admit_discovery(request)
     here = runtime()
     return json_response(discovery(tuple(here.services.values()), here.book.rulebook))
@@ -69,30 +91,49 @@ def discover() -> Response:
 
 @api.post("/cds-services/<id>")
 def invoke(id: str) -> Response:
-    """Answer a hook. A 200 leaves only when its record is durable."""
-    here = runtime()
-    received = here.now()
+    """Answer a hook. A 200 leaves only when its record is durable, and the token is used up with the record."""
+    g.endpoint = "hook"
+    received = runtime().now()
     caller = gate().admit(request)
-    service = _service(id)
-    clock = Timing()
+    g.client = caller.id
+    try:
+        return _answered(caller, offered(id), received)
+    except (Replayed, LedgerError):
+        raise
+    except Exception:
+        # No record holds this token, so it is used up by itself: a refused call cannot be sent again either.
+        gate().spend(caller)
+        raise
+
+
+def _answered(caller: Caller, service: Service, received: datetime) -> Response:
+    here, store, clock = runtime(), ledger(), Timing()
+    with clock.stage("read"):
+        raw = read_json_body(request, here.settings.max_body_bytes, here.settings.read_deadline)
+    with turns().taken():
+        done = _evaluated(raw, caller, service, clock)
+        silenced = held_back(done, caller)
+        response = json_response(shown(done, caller, silenced))
+        kept = record(done, caller, received, store.finding_key, silenced)
+        with clock.stage("ledger"):
+            store.write(kept)
+        g.told = {"cards": len(kept.cards) - len(silenced), "stages": {k: round(v, 3) for k, v in clock.stages.items()}}
+        metrics.answered(kept, clock.stages)
+    return response
+
+
+def _evaluated(raw: bytes, caller: Caller, service: Service, clock: Timing) -> Answer:
     with clock.stage("parse"):
-        settings = here.settings
-        body = parse(read_json_body(request, settings.max_body_bytes, settings.read_deadline))
+        body = parse(raw)
+    g.hook_instance = body.get("hookInstance")
     with clock.stage("validate"):
-        hook_request = validate(body, service)
-    done = answer(hook_request, service, here, caller, timing=clock)
+        hook_request = validate(body, service, raw)
+    if caller.stopped:
+        revision = runtime().book.rulebook.revision
+        return Answer({"cards": []}, hook_request, service, Case(), timing=clock, revision=revision)
+    done = answer(hook_request, service, runtime(), caller, timing=clock)
     _log_unusable(done.case.faults)
-    silenced = _silenced(done.response["cards"], done, caller)
-    with clock.stage("ledger"):
-        store = ledger()
-        store.write(record(done, caller, received, store.finding_key, silenced))
-    shown = {**done.response, "cards": [c for c in done.response["cards"] if c["uuid"] not in silenced]}
-    return json_response(shown)
-
-
-def _silenced(cards: list[Any], done: Any, caller: Caller) -> frozenset[str]:
-    quiet = {r.card["uuid"] for r in done.rendered if r.policy and caller.silent(r.policy)}
-    return frozenset(c["uuid"] for c in cards if c["uuid"] in quiet)
+    return done
 
 
 def _log_unusable(faults: Iterable[Fault]) -> None:

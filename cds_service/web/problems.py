@@ -6,10 +6,11 @@ import logging
 from typing import Any
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from cds_service.errors import CdsServiceError, Issue, RequestError
+from cds_service.web.callers import Throttled
 
 log = logging.getLogger("cds_service.web")
 _STATUS_CODES = {404: "not-found", 405: "not-supported", 408: "timeout", 413: "too-long", 415: "not-supported"}
@@ -45,15 +46,17 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(RequestError)
     def _refused(error: RequestError) -> Response:
-        log.info("refused %s: %s", error.http_status, ", ".join(i.path or i.code for i in error.issues))
+        g.reason = ",".join(sorted({i.code for i in error.issues}))
         response = problem(error.http_status, error.issues)
         if error.http_status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
+        if isinstance(error, Throttled):
+            response.headers["Retry-After"] = str(error.retry_after)
         return response
 
     @app.errorhandler(CdsServiceError)
     def _failed(error: CdsServiceError) -> Response:
-        log.error("failed: %s", type(error).__name__)
+        log.error("failed: %s: %s", type(error).__name__, error)
         return problem(error.http_status, (Issue("The answer could not be completed. Try again.", code="exception"),))
 
     @app.errorhandler(RequestEntityTooLarge)

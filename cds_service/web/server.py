@@ -1,93 +1,148 @@
-"""Runs the application under granian: few blocking threads, one worker a core, a graceful end."""
+"""Runs the service under granian: workers, the operators' listener, reload on SIGHUP, a graceful end."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
+import gc
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 from flask import Flask
-from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import MPServer
 
 from cds_service.config import Settings, from_environment
 from cds_service.content_files import bundled
-from cds_service.errors import ConfigurationError
 from cds_service.facts.client import FhirClient, Limits
-from cds_service.hooks.runtime import Runtime, load_book
-from cds_service.ledger.keys import ledger_key
-from cds_service.ledger.store import Ledger
+from cds_service.hooks.runtime import Book, Runtime, load_book
+from cds_service.web import logs, process
 
-_SETTINGS = "CDS_SERVICE_RESOLVED"  # settings of the parent, for its workers; not a CDS_ setting of its own
+# Workers that are forked find the content here, already read; what a SIGHUP has outdated is not used.
+_read: Book | None = None
 
 
 def run(options: dict[str, Any]) -> None:
     """Start the service with command-line options; returns when it is stopped."""
     settings = from_environment(**options)
-    if not settings.demo and not settings.clients:
-        raise ConfigurationError("clients are missing: declare them in a file (CDS_CLIENTS), or use --demo.")
-    load_book(settings)  # refuse to start on bad content, before any worker does
-    open_ledger(settings).close()
-    os.environ[_SETTINGS] = json.dumps({f: getattr(settings, f) for f in settings.__dataclass_fields__})
-    _announce(settings)
-    server = Granian(
-        "cds_service.web.server:application",
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.WSGI,
-        workers=settings.workers,
-        blocking_threads=settings.threads,
-        factory=True,
-        log_enabled=True,
-        log_level="warning",  # type: ignore[arg-type]
-        websockets=False,
-        workers_kill_timeout=20,
-    )
-    server.serve()
+    folder = process.RunFolder.make()
+    try:
+        if settings.demo and not settings.database_url:
+            settings = replace(settings, database_url=folder.throwaway_database())
+        _check(settings)
+        process.hand_down(settings)
+        _announce(settings)
+        _serve(settings, folder)
+    finally:
+        folder.remove()
+
+
+def _check(settings: Settings) -> None:
+    """Refuse to start on anything that a worker would stumble over."""
+    global _read  # noqa: PLW0603
+    from cds_service.web.control import Live, declared_clients
+
+    declared_clients(settings)
+    _fhir_client(settings).close()
+    _read = load_book(settings)
+    with process.open_ledger(settings) as ledger:
+        Live(Runtime.build(settings, book=_read), ledger, counted=False)
+
+
+def _serve(settings: Settings, folder: process.RunFolder) -> None:
+    server = Server("cds_service.web.server:application", settings.host, settings.port, settings, settings.workers)
+    server.reload = folder.marker.touch
+    logs.configure(settings.log_level)
+    with _operators_listener(settings):
+        server.serve()
+
+
+class Server(MPServer):
+    """granian as both listeners use it: few processes, many waiting threads, HTTP/1.1 only."""
+
+    reload: Callable[[], None] | None = None
+
+    def __init__(self, target: str, host: str, port: int, settings: Settings, workers: int) -> None:
+        super().__init__(
+            target,
+            address=host,
+            port=port,
+            interface=Interfaces.WSGI,
+            workers=workers,
+            blocking_threads=settings.waiting,
+            factory=True,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=int(settings.read_deadline * 1000)),  # milliseconds
+            log_level=LogLevels.warning,
+            websockets=False,
+            respawn_failed_workers=True,
+            workers_kill_timeout=settings.shutdown_seconds,
+        )
+
+    def signal_handler_reload(self, *_args: Any, **_more: Any) -> None:
+        """On SIGHUP. granian itself would replace its workers, and drop the connections that wait for the old ones."""
+        global _read  # noqa: PLW0603
+        _read = None
+        if self.reload is not None:
+            self.reload()
+
+
+@contextmanager
+def _operators_listener(settings: Settings) -> Iterator[None]:
+    if settings.demo or not settings.admin_port:
+        yield
+        return
+    listener = subprocess.Popen([sys.executable, "-m", "cds_service.web.admin"])
+    try:
+        yield
+    finally:
+        listener.terminate()
+        try:
+            listener.wait(settings.shutdown_seconds)
+        except subprocess.TimeoutExpired:
+            listener.kill()
+            listener.wait()
 
 
 def application() -> Flask:
     """The application of one worker process."""
+    process.end_with_parent()
+    settings = process.inherited_settings()
+    logs.configure(settings.log_level)
     from cds_service.web.app import create_app
+    from cds_service.web.control import Watcher
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    settings = Settings(**json.loads(os.environ.pop(_SETTINGS)))
-    fhir = FhirClient(Limits(deadline_s=settings.fetch_deadline))
-    return create_app(Runtime.build(settings, fhir=fhir), open_ledger(settings))
+    runtime = Runtime.build(settings, fhir=_fhir_client(settings), book=_read)
+    ledger = process.open_ledger(settings)
+    process.close_at_exit(ledger)
+    app = create_app(runtime, ledger)
+    Watcher(app.extensions["cds_live"], process.RunFolder.inherited().marker).start()
+    # The content is there to stay: collecting garbage need not look at it over and over.
+    gc.collect()
+    gc.freeze()
+    return app
 
 
-def open_ledger(settings: Settings) -> Ledger:
-    """The ledger that the settings name, made on first use."""
-    from datetime import timedelta
-
-    url = settings.database
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return Ledger.open(
-        url,
-        key=ledger_key(url, {"CDS_LEDGER_KEY": settings.ledger_key}),
-        sync=settings.ledger_sync,
-        mask=settings.listed("ledger_mask"),
-        explanation_life=timedelta(days=settings.explanation_days),
-    )
+def _fhir_client(settings: Settings) -> FhirClient:
+    limits = Limits(deadline_s=settings.fetch_deadline)
+    return FhirClient(limits, workers=settings.fetch_workers, ca_file=settings.fhir_ca_file or None)
 
 
 def _announce(settings: Settings) -> None:
     base = settings.base_url
-    click.echo(
-        f"CDS service: {base}/cds-services{' (demo mode: no authentication, loopback only)' if settings.demo else ''}"
-    )
-    if settings.demo:
-        story = bundled("fhir_fixtures") / "cervical-fusion-authorised" / "request.json"
-        try:
-            shown = story.relative_to(Path.cwd())
-        except ValueError:
-            shown = story
-        click.echo("Try it:")
-        click.echo(
-            f"  curl -s -H 'Content-Type: application/json' --data @{shown} {base}/cds-services/order-sign-advisor"
-        )
+    if not settings.demo:
+        click.echo(f"CDS service: {base}/cds-services")
+        if settings.admin_port:
+            click.echo(f"Operators: http://{settings.admin_host}:{settings.admin_port}/")
+        return
+    click.echo(f"CDS service: {base}/cds-services (demo mode: no authentication, loopback only)")
+    story = bundled("fhir_fixtures") / "cervical-fusion-authorised" / "request.json"
+    shown = story.relative_to(Path.cwd()) if story.is_relative_to(Path.cwd()) else story
+    click.echo("Try it:")
+    click.echo(f"  curl -s -H 'Content-Type: application/json' --data @{shown} {base}/cds-services/order-sign-advisor")

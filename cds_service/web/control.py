@@ -1,0 +1,145 @@
+"""The state that a reload replaces whole: content, trusted clients and switches; a call keeps what it began with."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cds_service.auth.clients import Clients, load_clients
+from cds_service.auth.rate import RateLimiter
+from cds_service.config import Settings
+from cds_service.errors import CdsServiceError, ConfigurationError
+from cds_service.hooks.runtime import Runtime
+from cds_service.ledger.store import Ledger
+from cds_service.policy.content import Faults
+from cds_service.web import metrics
+from cds_service.web.callers import Admission, DemoGate, Gate, Shared
+from cds_service.web.control_file import Control, load_control
+
+log = logging.getLogger(__name__)
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class State:
+    """What one call sees from start to end."""
+
+    runtime: Runtime
+    gate: Admission
+
+
+class Live:
+    """Holds the state of a process, and replaces it. Faulty files leave the former state in force.
+
+    `counted`: whether the metrics count this process among those that answer calls.
+    """
+
+    def __init__(self, runtime: Runtime, ledger: Ledger, *, counted: bool = True) -> None:
+        self.settings = runtime.settings
+        self.fault = ""
+        self._shared = Shared(ledger.claim, limiter=RateLimiter(workers=self.settings.workers))
+        self._lock = threading.Lock()
+        self.state = self._made(runtime)
+        self._counted = counted
+        self._count(None)
+
+    @property
+    def revision(self) -> str:
+        """Content hash of the policies in force."""
+        return self.state.runtime.book.rulebook.revision
+
+    def reload(self, *, content: bool) -> bool:
+        """Read clients and switches again, and with `content` the policies too; True if all were in order."""
+        with self._lock:
+            before = self.revision
+            try:
+                runtime = self.state.runtime
+                self.state = self._made(runtime.reloaded() if content else runtime)
+            except (CdsServiceError, Faults) as error:
+                self.fault = "The last reload failed; what was in force before still is. The log says why."
+                log.error("reload failed: %s", error)
+                metrics.reloaded("failed")
+                return False
+            self.fault = ""
+            log.info("reloaded", extra={"revision": self.revision})
+            metrics.reloaded("done")
+            self._count(before)
+            return True
+
+    def _count(self, before: str | None) -> None:
+        if self._counted:
+            metrics.holds_revision(before, self.revision)
+
+    def _made(self, runtime: Runtime) -> State:
+        settings = self.settings
+        clients = declared_clients(settings)
+        policies = {version.policy.id for version in runtime.book.rulebook.versions}
+        names = {"demo"} if settings.demo else {client.id for client in clients}
+        control = load_control(settings.control, policies, names)
+        return State(replace(runtime, stopped=control.stopped_policies), self._gate(clients, control))
+
+    def _gate(self, clients: Clients, control: Control) -> Admission:
+        if self.settings.demo:
+            return DemoGate(self.settings, control)
+        return Gate(self.settings, clients, control, self._shared)
+
+
+def declared_clients(settings: Settings) -> Clients:
+    """The trusted clients; none in demo mode. Raises ConfigurationError where they are missing."""
+    if settings.demo:
+        return Clients()
+    if not settings.clients:
+        raise ConfigurationError("clients are missing: declare them in a file (CDS_CLIENTS), or use --demo.")
+    clients = load_clients(settings.clients)
+    if not len(clients):
+        raise ConfigurationError(f"{settings.clients} declares no clients. Add one with `cds-service client add`.")
+    return clients
+
+
+Signature = tuple[tuple[int, int, int] | None, ...]
+
+
+class Watcher:
+    """Reloads when a watched file has changed and then stood still for a moment: editors write in several steps.
+
+    `marker` is touched to have the policies read again as well (the parent does so on SIGHUP).
+    """
+
+    def __init__(self, live: Live, marker: Path) -> None:
+        self._live, self._marker = live, marker
+        self._watched = [Path(p) for p in (live.settings.clients, live.settings.control) if p]
+        self._seen = self._look()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> Signature:
+        return tuple(_signature(path) for path in (self._marker, *self._watched))
+
+    def _run(self) -> None:
+        last = self._seen
+        while not self._stop.wait(_POLL_SECONDS):
+            now = self._look()
+            if now == last and now != self._seen:
+                content = now[0] != self._seen[0]
+                self._seen = now
+                self._live.reload(content=content)
+            last = now
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,45 @@
+"""Feedback on cards (CDS Hooks 2.0, Feedback): every item is kept or named as faulty."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from flask import Blueprint, Response, g, request
+
+from cds_service.errors import Issue, RequestError
+from cds_service.hooks import contract
+from cds_service.hooks.request import parse
+from cds_service.ledger.record import FeedbackResult
+from cds_service.web import metrics
+from cds_service.web.body import read_json_body
+from cds_service.web.hooks_api import gate, json_response, ledger, offered, runtime
+from cds_service.web.problems import outcome
+
+feedback = Blueprint("feedback", __name__)
+
+
+@feedback.post("/cds-services/<id>/feedback")
+def give(id: str) -> Response:
+    """Record feedback. 200 if any item was kept, with the others named; 400 if none was."""
+    g.endpoint = "feedback"
+    caller = gate().admit(request)
+    g.client = caller.id
+    gate().spend(caller)
+    service = offered(id)
+    settings = runtime().settings
+    body = parse(read_json_body(request, settings.max_body_bytes, settings.read_deadline))
+    found = contract.faults("Feedback", body)
+    if found:
+        raise RequestError(*found)
+    results = ledger().feedback(service.id, caller.id, body["feedback"])
+    metrics.given(service.id, Counter(r.status for r in results))
+    return _told(results)
+
+
+def _told(results: list[FeedbackResult]) -> Response:
+    rejected = tuple(Issue(r.reason, r.path, "value") for r in results if r.status == "rejected")
+    if len(rejected) == len(results):
+        raise RequestError(*rejected)
+    count = len(results) - len(rejected)
+    kept = Issue(f"{count} of {len(results)} items are recorded.", code="informational", severity="information")
+    return json_response(outcome((kept, *rejected)), media="application/fhir+json")
