@@ -139,14 +139,14 @@ class Decider:
             self._routes[key] = routes(self.case, order, self.directory, self.terms.default_payer)
         return self._routes[key]
 
-    def result(self, order: Order) -> OrderResult:
-        """All determinations and findings for one order."""
+    def result(self, order: Order, *, remarks: bool = True) -> OrderResult:
+        """All determinations and (with `remarks`) findings for one order."""
         found = list(self._coverage(order))
         if not any(d.role == "primary" for d in found):
             payer = next((r.payer for r in self.routes(order) if r.role == "primary"), None)
             found.insert(0, Determination(order, "primary", "not-addressed", None, payer))
         found += self._guidelines(order)
-        return OrderResult(order, tuple(found), tuple(self._findings(order)))
+        return OrderResult(order, tuple(found), tuple(self._findings(order)) if remarks else ())
 
     def _versions(self, order: Order, payer: str) -> Iterator[CompiledVersion]:
         return (v for v in self.rulebook.speaking(order, payer, self.case.day(order)) if self.terms.fires(v))

@@ -118,11 +118,11 @@ def _supported(decider: Decider, result: OrderResult, twins: tuple[Order, ...], 
     if _shapes_nothing(decider, order) and _shapes_nothing(decider, twins[0]):
         # The operation is the same with either: judge the option where the flagged order stands.
         decider.evaluator.facts.operations.place_like(order, twins[0], decider.rulebook.vocabulary)
-        judged = decider.result(order)
+        judged = decider.result(order, remarks=False)
         if not _read_by(decider, twins, (judged,)):
             return _stands(decider, version, order, judged)
     again = Decider(_applied(decider.case, twins, option), decider.rulebook, decider.directory, decider.terms)
-    return _stands(again, version, order, again.result(order))
+    return _stands(again, version, order, again.result(order, remarks=False))
 
 
 def _stands(decider: Decider, version: CompiledVersion, order: Order, judged: OrderResult) -> bool:
@@ -168,10 +168,12 @@ def _no_new_warning(
     gone = {o.ref for o in twins}
     others = [r for r in before if r.order.ref not in gone]
     changed = (*twins, replacement(twins[0], option)) if option else twins
-    if all(_shapes_nothing(decider, o) for o in changed) and not _read_by(decider, changed, others):
+    if all(_shapes_nothing(decider, o) for o in changed):
+        others = [r for r in others if _read_by(decider, changed, (r,))]
+    if not others:
         return True
     again = Decider(_applied(decider.case, twins, option), decider.rulebook, decider.directory, decider.terms)
-    return not any(_worse(again.result(r.order), r) for r in others)
+    return not any(_worse(again.result(r.order, remarks=False), r) for r in others)
 
 
 def _worse(now: OrderResult, before: OrderResult) -> bool:
