@@ -135,9 +135,13 @@ class _VersionLint:
             if why:
                 text = f"the criterion '{criterion_id}' can never be met: {why}."
                 yield self.at_(path, "never-met", text, "Correct the bounds.")
-            if _unitless(criterion):
+            if _unitless(criterion) and not self._is_score(criterion):
                 text = f"the criterion '{criterion_id}' compares a number in any unit."
                 yield self.at_(path, "no-unit", text, "Add 'unit' (UCUM).")
+
+    def _is_score(self, criterion: Criterion) -> bool:
+        """Scores are plain numbers: charts give them no unit, or any."""
+        return "score" in self.vocabulary.sets[criterion.operator[1].value_set].title.lower()
 
     def sources(self) -> Iterator[Notice]:
         cited = {c for criterion in self.version.criteria.values() for c in criterion.cite}
