@@ -228,9 +228,10 @@ def _already_authorised(order: Order, before: list[Json]) -> bool:
 
 def _told(extension: Json, *, sent: bool) -> Json:
     """An assertion as the ledger tells of it: codes and ids only."""
-    names = ("covered", "pa-needed", "doc-needed", "info-needed", "coverage-assertion-id", "questionnaire")
+    names = ("covered", "pa-needed", "doc-needed", "info-needed", "coverage-assertion-id")
     told: dict[str, Any] = {n: v for n in names if (v := crd.part(extension, n)) is not None}
-    return {**told, "sent": sent}
+    asked = [e["valueCanonical"] for e in extension["extension"] if e["url"] == "questionnaire"]
+    return {**told, **({"questionnaire": asked} if asked else {}), "sent": sent}
 
 
 def _identifiers(coverage: Json) -> Iterable[tuple[str, str]]:

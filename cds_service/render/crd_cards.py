@@ -123,7 +123,8 @@ def _summary(r: RenderedCard, group: Flagged) -> str:
     if group.ordered:
         text = f"{name}: {r.extra['ordered']} is ordered already and serves instead"
     else:
-        text = f"Covered instead of {lower_first(name)}: {joined([advisor.option_text(o) for o in group.offered], 'or')}"
+        options = joined([advisor.option_text(o) for o in group.offered], "or")
+        text = f"Covered instead of {lower_first(name)}: {options}"
     return text if len(text) < SUMMARY_LIMIT else "There are covered alternatives to an order"
 
 

@@ -10,7 +10,7 @@ from flask import Flask, Response, request
 
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
-from cds_service.web import access, cors, demo_fhir, explanations, feedback, health, hooks_api, problems
+from cds_service.web import access, cors, demo_fhir, dtr, explanations, feedback, health, hooks_api, problems
 from cds_service.web.callers import check_loopback_name
 from cds_service.web.control import Live
 from cds_service.web.turns import LentFetching, Turns
@@ -28,7 +28,7 @@ def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
     if runtime.fhir is not None:
         runtime = replace(runtime, fhir=LentFetching(runtime.fhir, turns))
     app = _app(Live(runtime, ledger), ledger, turns)
-    for blueprint in (hooks_api.api, feedback.feedback, explanations.pages):
+    for blueprint in (hooks_api.api, feedback.feedback, explanations.pages, dtr.dtr):
         app.register_blueprint(blueprint)
     app.after_request(cors.apply)
     if runtime.settings.demo:

@@ -1,0 +1,205 @@
+"""`Questionnaire/$questionnaire-package`: which forms an order needs, prefilled from the case that the call carries.
+
+Source: Da Vinci DTR, dtr-qpackage-input-parameters and -output-parameters. Only what the call itself carries is
+used to prefill: nothing read under another user's token comes back here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from cds_service.determination.decide import Decider, OrderResult, Terms, decide
+from cds_service.errors import Issue, NotFound, RequestError
+from cds_service.facts import elements
+from cds_service.facts.builder import CaseBuilder
+from cds_service.facts.references import Json, key_of
+from cds_service.facts.sources import SPECS, read_value
+from cds_service.hooks.crd_check import IdentifierDirectory
+from cds_service.hooks.runtime import Caller, Runtime
+from cds_service.policy.case import Order
+from cds_service.policy.evaluate import Verdict
+from cds_service.policy.logic import UNKNOWN
+from cds_service.policy.trace import Trace
+from cds_service.render.questionnaire import RuleForm, find, open_forms, questionnaire, response
+
+BUNDLE_PROFILE = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/DTR-QPackageBundle"
+_ANSWERED_BY = {spec.kind: spec.name for spec in reversed(SPECS)}
+
+
+@dataclass
+class Asked:
+    """The input parameters, sorted; resources of other names only serve to prefill."""
+
+    coverages: list[Json] = field(default_factory=list)
+    orders: list[Json] = field(default_factory=list)
+    canonicals: list[str] = field(default_factory=list)
+    referenced: list[Json] = field(default_factory=list)
+    context: str | None = None
+    changed_since: date | None = None
+
+
+def asked(parameters: Mapping[str, Any]) -> Asked:
+    """Read the Parameters resource. Raises RequestError when it asks for nothing."""
+    if parameters.get("resourceType") != "Parameters":
+        raise RequestError(Issue("must be a Parameters resource", "Parameters", "structure"))
+    found = Asked()
+    for parameter in elements.listed(parameters.get("parameter")):
+        if isinstance(parameter, dict):
+            _sort(parameter, found)
+    if not (found.orders or found.canonicals or found.context):
+        raise RequestError(Issue("names no order, no questionnaire and no context", "Parameters.parameter", "required"))
+    return found
+
+
+def _sort(parameter: Mapping[str, Any], found: Asked) -> None:
+    name, resource = parameter.get("name"), parameter.get("resource")
+    if isinstance(resource, dict):
+        lists = {"coverage": found.coverages, "order": found.orders}
+        lists.get(str(name), found.referenced).append(resource)
+    value = next((v for k, v in parameter.items() if k.startswith("value")), None)
+    if isinstance(value, str):
+        if name == "questionnaire":
+            found.canonicals.append(value)
+        elif name == "context":
+            found.context = value
+        elif name == "changedsince":
+            found.changed_since = elements.day(value)
+
+
+def package(wanted: Asked, runtime: Runtime, caller: Caller, remembered: Callable[[str], Iterable[str]]) -> Json:
+    """The output Parameters: a package Bundle for each form (and order), and what could not be found.
+
+    `remembered` gives the canonicals that the assertion named by `context` asked for. Raises NotFound when
+    questionnaires were named and none is known.
+    """
+    case = _Case(wanted, runtime, caller)
+    names = wanted.canonicals or ([] if wanted.orders else list(remembered(wanted.context or "")))
+    unknown = [n for n in names if case.form(n) is None]
+    if names and len(unknown) == len(names):
+        raise NotFound("There is no such Questionnaire.")
+    pairs = list(case.named(n for n in names if n not in unknown) if names else case.needed())
+    fresh = [(f, o) for f, o in pairs if not _unchanged(f, wanted.changed_since)]
+    bundles = [{"name": "PackageBundle", "resource": case.bundle(f, o)} for f, o in fresh]
+    notes = [_note("warning", "not-found", f"There is no Questionnaire {n}") for n in unknown]
+    if not bundles:
+        notes.append(_note("information", "informational", "No questionnaire is needed."))
+    outcome = {"resourceType": "OperationOutcome", "issue": notes}
+    extra = [{"name": "OperationOutcome", "resource": outcome}] if notes else []
+    return {"resourceType": "Parameters", "parameter": [*bundles, *extra]}
+
+
+def _note(severity: str, code: str, text: str) -> Json:
+    return {"severity": severity, "code": code, "details": {"text": text}}
+
+
+def _unchanged(form: RuleForm, since: date | None) -> bool:
+    return since is not None and form.version.version.last_confirmed_on < since
+
+
+class _Case:
+    """What the call carries, as a case, decided under the coverage that it carries."""
+
+    def __init__(self, wanted: Asked, runtime: Runtime, caller: Caller) -> None:
+        self.runtime, self.now = runtime, runtime.now()
+        self.base, self.rulebook = runtime.settings.base_url, runtime.book.rulebook
+        self.builder = CaseBuilder(_patient_id(wanted), self.now.date(), None, caller.local_codes)
+        for resource in wanted.referenced:
+            self.builder.index.add(resource)
+        self.builder.draft_orders({"entry": [{"resource": o} for o in wanted.orders]}, "Parameters.parameter")
+        faults = [f for f in self.builder.faults if f.fatal]
+        if faults:
+            raise RequestError(*(Issue(f"{f.ref}: {f.text}", f.path, "structure") for f in faults))
+        self._supply(wanted)
+        directory = IdentifierDirectory(runtime.book.directory.payers)
+        terms = Terms(runtime.fires, None, by_identifier_only=True)
+        self.case = self.builder.build()
+        self.decider: Decider
+        self.results: tuple[OrderResult, ...]
+        self.decider, self.results = decide(self.case, self.rulebook, directory, terms)
+        self.coverages = [c.ref for c in self.case.coverages]
+
+    def _supply(self, wanted: Asked) -> None:
+        groups: dict[str, list[Json]] = {"coverage": wanted.coverages}
+        for resource in wanted.referenced:
+            name = _ANSWERED_BY.get(str(resource.get("resourceType")))
+            if name is not None:
+                groups.setdefault(name, []).append(resource)
+        for name, resources in groups.items():
+            entries = [{"resource": r} for r in resources]
+            self.builder.supply(name, read_value({"resourceType": "Bundle", "entry": entries}))
+
+    def form(self, canonical: str) -> RuleForm | None:
+        """The form that a canonical of ours names."""
+        url, _, version = canonical.partition("|")
+        prefix = f"{self.base}/Questionnaire/"
+        parts = url.removeprefix(prefix).split("/") if url.startswith(prefix) else []
+        return find(self.rulebook, "/".join(parts[:2]), parts[2], version or None) if len(parts) == 3 else None
+
+    def named(self, canonicals: Iterable[str]) -> Iterator[tuple[RuleForm, Order | None]]:
+        """Forms asked for by name, for each order they speak to; else without an order."""
+        for form in dict.fromkeys(f for c in canonicals if (f := self.form(c))):
+            orders = [r.order for r in self.results if self._verdict(form, r.order) is not None]
+            every: list[Order | None] = [*orders] if orders else [None]
+            yield from ((form, o) for o in every)
+
+    def needed(self) -> Iterator[tuple[RuleForm, Order | None]]:
+        """Forms that would settle the orders."""
+        for result in self.results:
+            if result.authorization is None and result.outcome == "needs-information":
+                for d in result.primary:
+                    for form in open_forms(d.verdict) if d.verdict else ():
+                        yield form, result.order
+
+    def _verdict(self, form: RuleForm, order: Order) -> Verdict | None:
+        verdict = self.decider.evaluator.verdict(form.version, order)
+        return verdict if verdict is not None and verdict.item.id == form.item.id else None
+
+    def bundle(self, form: RuleForm, order: Order | None) -> Json:
+        """One package: the Questionnaire, and a draft response with what the case settles."""
+        draft = response(
+            form,
+            self.base,
+            self._settled(form, order),
+            self.builder.patient_ref,
+            self._context(order),
+            _stamp(self.now),
+        )
+        entries = [
+            {"fullUrl": form.url(self.base), "resource": questionnaire(form, self.base)},
+            {"fullUrl": f"urn:uuid:{self.runtime.new_id()}", "resource": draft},
+        ]
+        return {
+            "resourceType": "Bundle",
+            "meta": {"profile": [BUNDLE_PROFILE]},
+            "type": "collection",
+            "timestamp": _stamp(self.now),
+            "entry": entries,
+        }
+
+    def _context(self, order: Order | None) -> list[str]:
+        return [*([order.ref] if order else []), *self.coverages]
+
+    def _settled(self, form: RuleForm, order: Order | None) -> dict[str, Trace]:
+        if order is None:
+            return {}
+        view = self.decider.evaluator.view(form.version, order)
+        traces = {link: form.version.checks[link](view) for link in form.criteria}
+        return {link: trace for link, trace in traces.items() if trace.outcome is not UNKNOWN}
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def _patient_id(wanted: Asked) -> str:
+    """The patient of the orders, else of the coverage."""
+    for resource in (*wanted.orders, *wanted.coverages):
+        for name in ("subject", "patient", "beneficiary"):
+            reference = resource.get(name)
+            text = reference.get("reference") if isinstance(reference, dict) else None
+            if isinstance(text, str):
+                return key_of(text).removeprefix("Patient/")
+    raise RequestError(Issue("names no patient, in an order or a coverage", "Parameters.parameter", "required"))

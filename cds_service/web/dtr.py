@@ -1,0 +1,97 @@
+"""Questionnaires for DTR: read by canonical or id, search by URL, and `$questionnaire-package`, for known clients."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, g, request
+
+from cds_service.errors import NotFound
+from cds_service.facts.references import Json
+from cds_service.hooks.crd_assert import record_of
+from cds_service.hooks.questionnaire import asked, package
+from cds_service.hooks.request import parse
+from cds_service.hooks.runtime import Caller
+from cds_service.render.questionnaire import RuleForm, find, forms, questionnaire
+from cds_service.web.body import read_json_body
+from cds_service.web.hooks_api import gate, json_response, ledger, runtime
+
+dtr = Blueprint("dtr", __name__)
+FHIR = "application/fhir+json"
+
+
+def _admitted() -> Caller:
+    """The caller, whose token is used up: these calls leave no record of a hook."""
+    caller = gate().admit(request)
+    g.client = caller.id
+    gate().spend(caller)
+    return caller
+
+
+@dtr.post("/Questionnaire/$questionnaire-package")
+def questionnaire_package() -> Response:
+    """Forms that orders need, prefilled (Da Vinci DTR)."""
+    g.endpoint = "questionnaire"
+    caller, here = _admitted(), runtime()
+    body = parse(read_json_body(request, here.settings.max_body_bytes, here.settings.read_deadline))
+    answer = package(asked(body), here, caller, lambda context: _remembered(context, caller))
+    return json_response(answer, media=FHIR)
+
+
+def _remembered(context: str, caller: Caller) -> Iterable[str]:
+    """Canonicals that an earlier assertion to this client named; what a chart held is not read again."""
+    record_id = record_of(context)
+    record = ledger().record(record_id) if record_id else None
+    if record is None or record.get("client") != caller.id:
+        return []
+    told = [t for d in record["determinations"] for t in d.get("coverage_information", ())]
+    return [q for t in told if t.get("coverage-assertion-id") == context for q in t.get("questionnaire", ())]
+
+
+@dtr.get("/Questionnaire/<publisher>/<policy>/<name>")
+def by_canonical(publisher: str, policy: str, name: str) -> Response:
+    """A Questionnaire at its canonical URL, `|<version>` or `?version=` optional."""
+    _admitted()
+    rule, _, version = name.partition("|")
+    form = find(runtime().book.rulebook, f"{publisher}/{policy}", rule, version or request.args.get("version"))
+    return _served(form)
+
+
+@dtr.get("/Questionnaire/<id>")
+def by_id(id: str) -> Response:
+    """A Questionnaire by its FHIR id."""
+    _admitted()
+    return _served(next((f for f in forms(runtime().book.rulebook.versions) if f.id == id), None))
+
+
+@dtr.get("/Questionnaire")
+def search() -> Response:
+    """Questionnaires by `url` and `version` (FHIR search); all of them without."""
+    _admitted()
+    base = runtime().settings.base_url
+    url, _, tail = request.args.get("url", "").partition("|")
+    version = request.args.get("version") or tail
+    found = [f for f in forms(runtime().book.rulebook.versions) if url in ("", f.url(base))]
+    kept = [f for f in found if version in ("", f.version.version.version)]
+    entries = [{"fullUrl": f"{base}/Questionnaire/{f.id}", "resource": questionnaire(f, base)} for f in kept]
+    bundle: Json = {"resourceType": "Bundle", "type": "searchset", "total": len(entries)}
+    return json_response({**bundle, "entry": entries} if entries else bundle, media=FHIR)
+
+
+def _served(form: RuleForm | None) -> Response:
+    if form is None:
+        raise NotFound("There is no such Questionnaire.")
+    return _cacheable(questionnaire(form, runtime().settings.base_url))
+
+
+def _cacheable(resource: dict[str, Any]) -> Response:
+    """A Questionnaire holds nothing of a patient and never changes within its version."""
+    body = orjson.dumps(resource)
+    response = Response(body, content_type=FHIR)
+    response.headers["Cache-Control"] = "private, max-age=3600"
+    response.set_etag(hashlib.sha256(body).hexdigest()[:32])
+    response.make_conditional(request)
+    return response
