@@ -25,6 +25,7 @@ from cds_service.policy.model import (
 from cds_service.policy.operation import Count, Operation, PastOperation, Placed
 from cds_service.policy.trace import Evidence, Missing
 from cds_service.policy.view import Result, View, absent, unavailable
+from cds_service.policy.vocabulary import CodeSet
 
 Operator = Callable[[Criterion, Any, View], Result]
 _TEXT_ELEMENTS = frozenset({"note", "orderDetail", "code"})
@@ -212,6 +213,8 @@ def units(criterion: Criterion, test: UnitsTest, view: View) -> Result:
 
 def _same_code(view: View) -> list[Order]:
     members = {p.order.ref: p.order for o in view.operations for p in o.members}
+    if not any(o.primaries for o in view.operations):  # stimulators and the like belong to no operation
+        members = {o.ref: o for o in view.case.orders if not any(h.primaries for h in view.facts.operations.of(o))}
     members[view.order.ref] = view.order
     return [members[r] for r in sorted(members) if set(members[r].codes) & set(view.order.codes)]
 
@@ -288,7 +291,19 @@ def _conditions(
         return Result(
             UNKNOWN, open_, (Missing(criterion.text, "conditions", "recorded, but status, date or site is not clear"),)
         )
+    if criterion.when_absent == "not-met" and (illegible := _illegible(members, view)):
+        why = f"recorded only in words or in codes that the policy does not read: {', '.join(illegible)}"
+        return Result(UNKNOWN, (), (unavailable(criterion, "conditions", why),))
     return absent(view, criterion, "conditions")
+
+
+def _illegible(members: CodeSet, view: View) -> list[str]:
+    """Conditions that may be members without our seeing it: no code in any system that the value set uses."""
+    return [
+        c.ref
+        for c in view.case.conditions
+        if c.active is not False and not any(code.system in members.systems for code in c.codes)
+    ]
 
 
 def _no_onset(test: ConditionTest) -> Outcome:

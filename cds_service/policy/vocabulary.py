@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from cds_service.policy.case import Code, Order
 from cds_service.policy.model import ProcedureCode, SetCode, SetPrefix, ValueSet
@@ -41,6 +42,11 @@ class CodeSet:
     codes: Mapping[Code, SetCode]
     prefixes: Mapping[str, tuple[SetPrefix, ...]]
     expression: re.Pattern[str] | None = None
+
+    @cached_property
+    def systems(self) -> frozenset[str]:
+        """Code systems that its members come from."""
+        return frozenset(c.system for c in self.codes) | frozenset(self.prefixes)
 
     def find(self, code: Code) -> SetCode | SetPrefix | None:
         """The member that a normalised code matches, or None."""
