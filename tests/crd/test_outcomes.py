@@ -1,0 +1,411 @@
+"""What coverage-information says in each situation, in each version of the guide."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from crd_support import (
+    BILLING,
+    CODES,
+    CPT,
+    condition,
+    coverage,
+    faults,
+    holds,
+    infos,
+    one,
+    order,
+    said,
+    sign,
+    texts,
+    updated,
+    values,
+)
+
+from cds_service.determination import crd_outcome
+from cds_service.hooks.answer import Answer
+from cds_service.hooks.crd_assert import family_of, record_of
+from cds_service.hooks.crd_members import DemoMembers
+from cds_service.hooks.runtime import Runtime
+
+Json = dict[str, Any]
+Ask = Callable[..., Answer]
+VERSIONS = ("2.0", "2.1", "2.2")
+FUSION = (order("22551"), order("22845"))
+NECK = (*FUSION, order("20930"), order("20939"))
+
+
+def ref(code: str) -> str:
+    return f"ServiceRequest/o-{code}"
+
+
+@pytest.mark.crd("resp-52", "conf-5", "dev-2", "resp-29", "resp-26", "conf-13")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_order_is_annotated_as_the_version_demands(ask: Ask, version: str) -> None:
+    orders = (*NECK, order("71046", "o-nothing-speaks"))
+    answer = ask(sign(*orders, version=version)).response
+    assert list(updated(answer)) == [f"ServiceRequest/{o['id']}" for o in orders]
+    for resource in updated(answer).values():
+        (info,) = infos(resource)
+        assert faults(info, version) == []
+        assert one(info, "coverage") == {"reference": "Coverage/cov-1"}
+
+
+@pytest.mark.crd("conf-5", "resp-30")
+def test_not_supported_is_not_covered_with_reason_policy_and_code(ask: Ask) -> None:
+    info = said(ask(sign(*NECK)).response, ref("20939"))
+    assert one(info, "covered") == "not-covered"
+    assert values(info, "pa-needed") == []
+    assert one(info, "billingCode") == {"system": CPT, "code": "20939"}
+    assert texts(info) == (
+        "Coverage: Aetna lists bone marrow aspirate as an adjunct to fusion among uses without sufficient evidence."
+    )
+    detail = one(info, "detail")
+    assert detail["category"] == "cat-other"
+    assert detail["code"]["coding"][0] == {
+        "system": "http://terminology.hl7.org/CodeSystem/crd-coverage-detail",
+        "code": "policy-link",
+        "display": "Policy Link",
+    }
+    assert detail["value"] == "https://www.aetna.com/cpb/medical/data/400_499/0411.html"
+    assert detail["qualification"].startswith("Aetna CPB 0411, version ")
+    assert one(info, "dependency") == {"reference": ref("22551")}
+
+
+@pytest.mark.crd("covinfo-2")
+@pytest.mark.parametrize(
+    ("version", "authorization", "info_needed"),
+    [("2.2", "indeterminate", []), ("2.1", "conditional", ["OTH"]), ("2.0", "conditional", ["OTH"])],
+)
+def test_supported_with_unknown_authorization(
+    ask: Ask, version: str, authorization: str, info_needed: list[str]
+) -> None:
+    info = said(ask(sign(*NECK, version=version)).response, ref("20930"))
+    assert one(info, "covered") == "covered"
+    assert one(info, "pa-needed") == authorization
+    assert values(info, "info-needed") == info_needed
+    assert texts(info) == "Prior authorization: the policy does not say whether it is needed."
+
+
+@pytest.mark.parametrize(("rule", "code"), [("required", "auth-needed"), ("not-required", "no-auth")])
+def test_supported_takes_the_rules_prior_authorization(rule: str, code: str) -> None:
+    row = crd_outcome.prior_authorization(crd_outcome.TABLE["supported"], rule)
+    assert (row.covered, row.pa_needed) == ("covered", code)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("row", crd_outcome.TABLE.values(), ids=lambda r: r.id)
+@pytest.mark.parametrize("rule", ["required", "not-required", "unknown"])
+def test_every_row_uses_codes_of_its_version(version: crd_outcome.Version, row: crd_outcome.Row, rule: str) -> None:
+    spoken = crd_outcome.in_version(crd_outcome.prior_authorization(row, rule), version)
+    assert spoken.covered in CODES[version]["covered"]
+    assert spoken.pa_needed is None or spoken.pa_needed in CODES[version]["pa-needed"]
+    assert set(spoken.info_needed) <= CODES[version]["info-needed"]
+    assert (spoken.pa_needed is None) == (spoken.covered == "not-covered")
+    assert bool(spoken.info_needed) == ("conditional" in (spoken.covered, spoken.pa_needed))
+
+
+@pytest.mark.crd("hook-16", "resp-43")
+@pytest.mark.parametrize(
+    ("version", "code", "info_needed"),
+    [("2.2", "indeterminate", []), ("2.1", "conditional", ["OTH"]), ("2.0", "conditional", ["OTH"])],
+)
+def test_an_order_that_no_policy_addresses(ask: Ask, version: str, code: str, info_needed: list[str]) -> None:
+    info = said(ask(sign(order("71046"), version=version)).response, ref("71046"))
+    assert (one(info, "covered"), one(info, "pa-needed")) == (code, code)
+    assert values(info, "info-needed") == info_needed
+    assert texts(info) == "Coverage: no policy known to this service speaks to this order."
+
+
+@pytest.mark.crd("resp-38", "hook-16", "resp-42")
+def test_needed_information_is_asked_for_by_questionnaire(ask: Ask) -> None:
+    info = said(ask(sign(*LUMBAR, cover=coverage("cigna"))).response, ref("20939"))
+    assert faults(info, "2.2") == []
+    assert one(info, "covered") == "conditional"
+    assert one(info, "info-needed") == "OTH"
+    assert one(info, "doc-needed") == "clinical"
+    assert one(info, "doc-purpose") in ("withpa", "retain-doc")
+    canonical = values(info, "questionnaire")[0]
+    assert re.fullmatch(
+        r"https://payer\.example\.org/Questionnaire/evicore/bone-graft-substitutes/marrow-aspirate\.[a-z0-9-]+\|.+",
+        canonical,
+    )
+    assert "Coverage: more information is needed." in texts(info)
+
+
+LUMBAR = (order("22612"), order("20937"), order("20939"))
+
+
+@pytest.mark.crd("hook-19")
+def test_a_secondary_hook_never_asks_for_documentation(ask: Ask) -> None:
+    body = sign(*LUMBAR, cover=coverage("cigna"), hook="order-select", selections=[ref("20939")])
+    answer = ask(body).response
+    assert list(updated(answer)) == [ref("20939")]
+    info = said(answer, ref("20939"))
+    assert one(info, "covered") == "conditional"
+    assert one(info, "info-needed") == "OTH"
+    for part in ("doc-needed", "doc-purpose", "questionnaire"):
+        assert values(info, part) == []
+    assert faults(info, "2.2") == []
+
+
+# --- coverage and member ----------------------------------------------------------------------------
+
+
+@pytest.mark.crd("resp-45")
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "change",
+    [{"status": "cancelled"}, {"period": {"end": "2026-10-01"}}, {"period": {"start": "2027-01-01"}}],
+    ids=["cancelled", "ended", "not-begun"],
+)
+def test_own_coverage_that_is_not_active(ask: Ask, version: str, change: Json) -> None:
+    info = said(ask(sign(*NECK, cover=coverage(**change), version=version)).response, ref("20930"))
+    assert faults(info, version) == []
+    assert one(info, "covered") == "not-covered"
+    (reason,) = values(info, "reason")
+    assert reason["text"] == "Coverage: the coverage is not in force on the day of the order."
+    codes = [c["code"] for c in reason.get("coding", [])]
+    assert codes == (["no-active-coverage"] if version == "2.2" else [])
+
+
+def test_an_order_beyond_the_end_of_coverage_waits_for_the_next_contract(ask: Ask) -> None:
+    late = order("20930", occurrenceDateTime="2098-02-01")
+    info = said(ask(sign(order("22551"), late, cover=coverage(period={"end": "2097-12-31"}))).response, ref("20930"))
+    assert (one(info, "covered"), one(info, "info-needed")) == ("conditional", "contract-window")
+    assert faults(info, "2.2") == []
+
+
+@pytest.mark.crd("resp-44", "resp-45", "resp-43")
+@pytest.mark.parametrize(
+    ("number", "covered", "code"),
+    [
+        ("DEMO-NOT-FOUND", "not-covered", "no-member-found"),
+        ("DEMO-NOT-ACTIVE", "not-covered", "no-active-coverage"),
+        ("DEMO-SEVERAL", "not-covered", "coverage-not-found"),
+        ("DEMO-UNAVAILABLE", "indeterminate", "technical"),
+    ],
+)
+def test_member_look_up(ask: Ask, number: str, covered: str, code: str) -> None:
+    identifier = [{"system": "http://example.org/member", "value": number}]
+    info = said(ask(sign(*NECK, cover=coverage(identifier=identifier))).response, ref("20930"))
+    assert faults(info, "2.2") == []
+    assert one(info, "covered") == covered
+    (reason,) = values(info, "reason")
+    assert [c["code"] for c in reason["coding"]] == [code]
+    by_subscriber = ask(sign(*NECK, cover=coverage(subscriberId=number))).response
+    assert one(said(by_subscriber, ref("20930")), "covered") == covered
+
+
+def test_members_of_the_demo_are_found() -> None:
+    from cds_service.hooks.crd_members import MemberQuery
+
+    assert DemoMembers().find(MemberQuery("aetna", (("x", "88800933501"),))) == "found"
+
+
+@pytest.mark.crd("resp-43")
+@pytest.mark.parametrize(("version", "code"), [("2.2", "indeterminate"), ("2.1", "conditional")])
+def test_data_that_cannot_be_read_is_technical(ask: Ask, version: str, code: str) -> None:
+    outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "exception"}]}
+    body = sign(*LUMBAR, cover=coverage("cigna"), version=version, prefetch={"conditions": outcome})
+    done = ask(body)
+    result = next(r for r in done.results if r.order.ref == ref("20939"))
+    sources = {m.source for d in result.primary for m in d.missing}
+    info = said(done.response, ref("20939"))
+    assert faults(info, version) == []
+    if sources == {"conditions"}:
+        assert one(info, "covered") == code
+        assert texts(info) == "Coverage: data that the policy needs could not be read: conditions."
+    else:
+        assert one(info, "covered") == "conditional"
+
+
+# --- authority --------------------------------------------------------------------------------------
+
+
+@pytest.mark.crd("found-9")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_outside_demo_nothing_is_asserted_for_a_payer_that_is_not_declared(
+    ask: Ask, deployment: Callable[..., Runtime], version: str
+) -> None:
+    body = sign(*NECK, version=version)
+    answer = ask(body, deployment(unreviewed_policies="show", payers="cigna")).response
+    open_ = "indeterminate" if version == "2.2" else "conditional"
+    for code in ("20930", "20939"):
+        info = said(answer, ref(code))
+        assert faults(info, version) == []
+        assert (one(info, "covered"), one(info, "pa-needed")) == (open_, open_)
+        assert "does not assert coverage for this payer" in texts(info)
+
+
+@pytest.mark.crd("found-9")
+def test_outside_demo_nothing_is_asserted_from_a_policy_under_review(
+    ask: Ask, deployment: Callable[..., Runtime]
+) -> None:
+    answer = ask(sign(*NECK), deployment(unreviewed_policies="show", payers="aetna")).response
+    info = said(answer, ref("20939"))
+    assert one(info, "covered") == "indeterminate"
+    assert "under review" in texts(info)
+    hidden = said(ask(sign(*NECK), deployment(payers="aetna")).response, ref("20939"))
+    assert texts(hidden) == "Coverage: no policy known to this service speaks to this order."
+
+
+@pytest.mark.crd("found-9")
+def test_an_approved_policy_of_a_declared_payer_binds(
+    ask: Ask, deployment: Callable[..., Runtime], demo: Runtime
+) -> None:
+    approved = replace(deployment(payers="aetna"), book=_approved(demo))
+    answer = ask(sign(*NECK), approved).response
+    assert one(said(answer, ref("20939")), "covered") == "not-covered"
+    assert one(said(answer, ref("20930")), "covered") == "covered"
+
+
+def _approved(demo: Runtime) -> Any:
+    """The bundled policies as if a reviewer had approved each."""
+    rulebook = demo.book.rulebook
+    versions = []
+    for compiled in rulebook.versions:
+        review = compiled.version.review.model_copy(update={"status": "approved"})
+        version = compiled.version.model_copy(update={"review": review})
+        versions.append(replace(compiled, version=version))
+    return replace(demo.book, rulebook=replace(rulebook, versions=tuple(versions)))
+
+
+# --- authorised orders ------------------------------------------------------------------------------
+
+GRANTED = {
+    "resourceType": "ClaimResponse", "id": "pa-1", "status": "active", "use": "preauthorization", "outcome": "complete",
+    "type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/claim-type", "code": "professional"}]},
+    "patient": {"reference": "Patient/crd-patient-1"}, "created": "2026-10-01",
+    "insurer": {"display": "Aetna"}, "preAuthRef": "PA-77",
+    "preAuthPeriod": {"start": "2026-10-01", "end": "2099-01-31"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_authorised_order_is_satisfied_with_its_number(ask: Ask, version: str) -> None:
+    marrow = order("20939", insurance=[{"reference": "ClaimResponse/pa-1"}, {"reference": "Coverage/cov-1"}])
+    body = sign(*FUSION, marrow, version=version, prefetch={"authorizations": GRANTED})
+    info = said(ask(body).response, ref("20939"))
+    assert faults(info, version) == []
+    assert (one(info, "covered"), one(info, "pa-needed")) == ("covered", "satisfied")
+    assert one(info, "satisfied-pa-id") == "PA-77"
+    assert values(info, "expiry-date") == (["2099-01-31"] if version != "2.0" else [])
+
+
+@pytest.mark.crd("resp-35")
+def test_an_authorisation_that_the_order_carries_is_not_sent_back(ask: Ask) -> None:
+    marrow = order("20939")
+    carried = ask(sign(*FUSION, order("20939", insurance=[{"reference": "ClaimResponse/pa-1"}]),
+                       prefetch={"authorizations": GRANTED})).response  # fmt: skip
+    marrow["extension"] = infos(updated(carried)[ref("20939")])
+    again = ask(sign(*FUSION, marrow)).response
+    assert ref("20939") not in updated(again)
+
+
+def test_an_authorisation_under_another_coverage_counts_for_nothing(ask: Ask) -> None:
+    carried = ask(sign(*FUSION, order("20939", insurance=[{"reference": "ClaimResponse/pa-1"}]),
+                       prefetch={"authorizations": GRANTED}, cover=coverage(own="other"))).response  # fmt: skip
+    marrow = order("20939", extension=infos(updated(carried)[ref("20939")]))
+    resource = updated(ask(sign(*FUSION, marrow)).response)[ref("20939")]
+    foreign, mine = infos(resource)
+    assert foreign == marrow["extension"][0]
+    assert one(mine, "covered") == "not-covered"
+
+
+# --- expiry, ids, repetitions -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("version", "expected"), [("2.2", ["2098-12-31"]), ("2.1", ["2098-12-31"]), ("2.0", [])])
+def test_expiry_follows_the_coverage(ask: Ask, version: str, expected: list[str]) -> None:
+    body = sign(*NECK, cover=coverage(period={"start": "2020-01-01", "end": "2098-12-31"}), version=version)
+    assert values(said(ask(body).response, ref("20930")), "expiry-date") == expected
+
+
+@pytest.mark.crd("resp-32")
+def test_assertion_ids_are_apart_and_lead_back_to_the_record(ask: Ask) -> None:
+    done = ask(sign(*NECK))
+    ids = [one(infos(r)[0], "coverage-assertion-id") for r in updated(done.response).values()]
+    assert len(set(ids)) == len(NECK)
+    assert {record_of(i) for i in ids} == {done.record_id}
+    assert [family_of(i) for i in ids] == ids
+
+
+def test_a_new_assertion_on_the_same_order_stays_in_its_family(ask: Ask) -> None:
+    first = ask(sign(*NECK))
+    before = infos(updated(first.response)[ref("20930")])
+    body = sign(*FUSION, order("20939"), order("20930", extension=before), cover=coverage(status="cancelled"))
+    second = ask(body)
+    info = said(second.response, ref("20930"))
+    made = one(info, "coverage-assertion-id")
+    assert record_of(made) == second.record_id != first.record_id
+    assert family_of(made) == one(before[0], "coverage-assertion-id")
+    assert one(info, "covered") == "not-covered"
+
+
+def test_ids_of_others_found_no_family() -> None:
+    assert family_of("12345ABC") is None
+    assert family_of("x" * 5000) is None
+    assert record_of("../../etc") is None
+
+
+@pytest.mark.crd("billopt-3", "covinfo-1", "resp-30", "resp-33", "found-10")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_billing_options_split_the_answer(ask: Ask, version: str) -> None:
+    options = [
+        {"url": BILLING, "valueCodeableConcept": {"coding": [{"system": CPT, "code": c}]}}
+        for c in ("20930", "20936", "20939")
+    ]
+    concept = {"coding": [{"system": "http://ehr.example.org/codes", "code": "GRAFT"}], "extension": options}
+    graft = order("x", "o-graft") | {"code": concept}
+    resource = updated(ask(sign(*FUSION, graft, version=version)).response)["ServiceRequest/o-graft"]
+    found = infos(resource)
+    by_codes = {tuple(c["code"] for c in values(i, "billingCode")): one(i, "covered") for i in found}
+    assert by_codes == {("20930",): "covered", ("20936",): "covered", ("20939",): "not-covered"} or by_codes == {
+        ("20930", "20936"): "covered",
+        ("20939",): "not-covered",
+    }
+    billed = [c["code"] for i in found for c in values(i, "billingCode")]
+    assert sorted(billed) == ["20930", "20936", "20939"]
+    assert len({one(i, "coverage-assertion-id") for i in found}) == 1
+    assert [faults(i, version) for i in found] == [[] for _ in found]
+
+
+@pytest.mark.crd("billopt-3")
+def test_billing_options_that_agree_make_one_assertion(ask: Ask) -> None:
+    options = [
+        {"url": BILLING, "valueCodeableConcept": {"coding": [{"system": CPT, "code": c}]}} for c in ("71045", "71046")
+    ]
+    image = order("x", "o-image") | {"code": {"text": "Chest film", "extension": options}}
+    info = said(ask(sign(image)).response, "ServiceRequest/o-image")
+    assert [c["code"] for c in values(info, "billingCode")] == ["71045", "71046"]
+
+
+@pytest.mark.crd("billopt-2")
+def test_no_billing_option_is_needed(ask: Ask) -> None:
+    assert one(said(ask(sign(*NECK)).response, ref("20939")), "covered") == "not-covered"
+
+
+def test_the_invariants_can_fail() -> None:
+    wrong = {
+        "url": "x",
+        "extension": [{"url": "covered", "valueCode": "not-covered"}, {"url": "pa-needed", "valueCode": "satisfied"}],
+    }
+    assert {"crd-ci-q2", "crd-ci-q5"} <= set(faults(wrong, "2.2"))
+    assert not holds("extension.where(url='covered').value = 'covered'", wrong)
+
+
+def test_conditions_count_for_an_order(ask: Ask) -> None:
+    tumour = condition("C41.2")
+    info = said(
+        ask(sign(*LUMBAR, cover=coverage("cigna"), prefetch={"conditions": bundle_of(tumour)})).response, ref("20939")
+    )
+    assert one(info, "covered") == "not-covered"
+
+
+def bundle_of(*resources: Json) -> Json:
+    return {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": r} for r in resources]}
