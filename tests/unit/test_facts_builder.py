@@ -1,0 +1,308 @@
+"""The case out of a request: what is used, what is refused, and how that is told."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from cds_service.facts.builder import CaseBuilder
+from cds_service.facts.sources import read_value
+from cds_service.policy.case import Case, Code, Period, SourceState
+
+Json = dict[str, Any]
+CPT = "http://www.ama-assn.org/go/cpt"
+ICD = "http://hl7.org/fhir/sid/icd-10-cm"
+CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
+
+
+def builder() -> CaseBuilder:
+    return CaseBuilder("p", date(2026, 11, 23), None, {})
+
+
+def draft(own: Any = "s1", **elements: Any) -> Json:
+    return {
+        "resourceType": "ServiceRequest",
+        "id": own,
+        "status": "draft",
+        "intent": "order",
+        "code": {"coding": [{"system": CPT, "code": "20939"}]},
+        "subject": {"reference": "Patient/p"},
+        **elements,
+    }
+
+
+def bundle(*resources: Any) -> Json:
+    return {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": r} for r in resources]}
+
+
+def case_of(drafts: list[Any] | None = None, **sources: Json) -> tuple[Case, CaseBuilder]:
+    made = builder()
+    made.draft_orders(bundle(*(drafts or [])), "context.draftOrders")
+    for name, value in sources.items():
+        made.supply(name.replace("_", "-"), read_value(value))
+    return made.build(), made
+
+
+def condition(own: str = "c1", **elements: Any) -> Json:
+    return {
+        "resourceType": "Condition",
+        "id": own,
+        "code": {"coding": [{"system": ICD, "code": "M50.321"}]},
+        "subject": {"reference": "Patient/p"},
+        **elements,
+    }
+
+
+def status(system: str, code: str) -> Json:
+    return {"coding": [{"system": system, "code": code}]}
+
+
+# --- orders ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["revoked", "cancelled", "completed", "entered-in-error", "stopped", "ended"])
+def test_settled_orders_are_out_of_consideration(state: str) -> None:
+    case, made = case_of([draft(status=state), draft("s2")])
+    assert [o.ref for o in case.orders] == ["ServiceRequest/s2"]
+    assert made.settled == ["ServiceRequest/s1"]
+    assert case.faults == ()
+
+
+def test_an_order_not_to_be_done_is_out_of_consideration_and_its_opposite_is_not() -> None:
+    case, _ = case_of([draft(doNotPerform=True), draft("s2", doNotPerform=False)])
+    assert [o.ref for o in case.orders] == ["ServiceRequest/s2"]
+
+
+@pytest.mark.parametrize("state", ["draft", "active", "on-hold", "unknown"])
+def test_other_statuses_are_judged(state: str) -> None:
+    case, _ = case_of([draft(status=state)])
+    assert [(o.ref, o.draft) for o in case.orders] == [("ServiceRequest/s1", True)]
+
+
+@pytest.mark.parametrize("own", [None, "", 7, []])
+def test_an_order_that_cannot_be_named_costs_itself_only(own: Any) -> None:
+    case, made = case_of([draft(own), draft("s2")])
+    assert [o.ref for o in case.orders] == ["ServiceRequest/s2"]
+    assert made.orders_unusable == ("context.draftOrders.entry[0].resource.id",)
+    assert case.source("orders").unusable == made.orders_unusable
+
+
+def test_the_second_of_two_with_one_id_is_refused() -> None:
+    case, made = case_of([draft("same"), draft("same", code={"text": "other"})])
+    assert [o.codes for o in case.orders] == [(Code("cpt", "20939"),)]
+    assert made.orders_unusable == ("context.draftOrders.entry[1].resource.id",)
+
+
+def test_a_modifier_nobody_understands_makes_an_order_unusable() -> None:
+    case, made = case_of([draft(modifierExtension=[{"url": "urn:x", "valueBoolean": True}])])
+    assert case.orders == ()
+    assert made.orders_unusable == ("ServiceRequest/s1",)
+    assert [f.fatal for f in case.faults] == [True]
+
+
+def test_another_patients_order_is_refused() -> None:
+    case, made = case_of([draft(subject={"reference": "Patient/q"}), draft("s2", subject={"reference": "x/Patient/p"})])
+    assert [o.ref for o in case.orders] == ["ServiceRequest/s2"]
+    assert made.orders_unusable == ("ServiceRequest/s1",)
+
+
+def test_active_orders_of_the_chart_are_context_and_the_draft_of_the_same_order_wins() -> None:
+    chart = bundle(draft("s1", status="active"), draft("a1", status="active"), draft("a2", status="draft"))
+    case, _ = case_of([draft("s1")], active_orders=chart)
+    assert [(o.ref, o.draft) for o in case.orders] == [("ServiceRequest/a1", False), ("ServiceRequest/s1", True)]
+
+
+def test_the_order_of_entries_does_not_show() -> None:
+    drafts = [draft("b"), draft("a"), draft("c", code={"coding": [{"system": CPT, "code": "20930"}]})]
+    sick = [condition("c2"), condition("c1")]
+    first, _ = case_of(drafts, conditions=bundle(*sick))
+    second, _ = case_of(drafts[::-1], conditions=bundle(*sick[::-1]))
+    assert first.orders == second.orders
+    assert first.conditions == second.conditions
+    assert [o.ref.split("/")[1] for o in first.orders] == ["c", "a", "b"]
+
+
+# --- the chart ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("elements", "active", "confirmed"),
+    [
+        ({}, True, True),
+        ({"clinicalStatus": status(CLINICAL, "active")}, True, True),
+        ({"clinicalStatus": status(CLINICAL, "recurrence")}, True, True),
+        ({"clinicalStatus": status(CLINICAL, "resolved")}, False, True),
+        ({"clinicalStatus": status(CLINICAL, "inactive")}, False, True),
+        ({"clinicalStatus": {"coding": [{"code": "resolved"}]}}, False, True),
+        ({"clinicalStatus": {"coding": [{"system": CLINICAL, "code": "perhaps"}]}}, None, True),
+        ({"abatementDateTime": "2020"}, False, True),
+        ({"abatementString": "childhood"}, False, True),
+        ({"verificationStatus": status(VERIFICATION, "confirmed")}, True, True),
+        ({"verificationStatus": status(VERIFICATION, "provisional")}, True, None),
+        ({"verificationStatus": status(VERIFICATION, "differential")}, True, None),
+    ],
+)
+def test_the_status_of_a_condition(elements: Json, active: bool | None, confirmed: bool | None) -> None:
+    case, _ = case_of(conditions=bundle(condition(**elements)))
+    [found] = case.conditions
+    assert (found.active, found.confirmed) == (active, confirmed)
+
+
+@pytest.mark.parametrize("code", ["refuted", "entered-in-error"])
+@pytest.mark.parametrize("system", [VERIFICATION, "urn:local", None])
+def test_a_condition_that_never_was_is_no_fact(code: str, system: str | None) -> None:
+    coding = {"code": code} | ({"system": system} if system else {})
+    case, _ = case_of(conditions=bundle(condition(verificationStatus={"coding": [coding]})))
+    assert case.conditions == ()
+    assert case.source("conditions").complete
+
+
+def test_a_faulty_element_is_unknown_not_absent() -> None:
+    case, _ = case_of(conditions=bundle(condition(clinicalStatus="active", verificationStatus=[7])))
+    [found] = case.conditions
+    assert (found.active, found.confirmed) == (None, None)
+    assert found.codes == (Code("icd-10-cm", "M50.321"),)
+    assert {f.fatal for f in case.faults} == {False}
+    assert all("active" not in f.text.split() or "clinicalStatus" in f.text for f in case.faults)
+
+
+def test_onset_is_a_span_also_when_partial_and_recorded_date_bounds_it() -> None:
+    chart = bundle(
+        condition("a", onsetDateTime="2026-10"),
+        condition("b", recordedDate="2026-10-12"),
+        condition("c", onsetPeriod={"start": "2026-01-01"}),
+        condition("d", onsetString="long ago"),
+    )
+    case, _ = case_of(conditions=chart)
+    assert [c.onset for c in case.conditions] == [
+        Period(date(2026, 10, 1), date(2026, 10, 31)),
+        Period(None, date(2026, 10, 12)),
+        Period(date(2026, 1, 1), None),
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        condition(subject={"reference": "Patient/q"}),
+        condition(subject={"reference": "https://ehr.example/fhir/Patient/q/_history/1"}),
+    ],
+)
+def test_another_patients_data_is_refused_and_said_to_be(foreign: Json) -> None:
+    case, _ = case_of(conditions=bundle(foreign, condition("c2")))
+    assert [c.ref for c in case.conditions] == ["Condition/c2"]
+    assert case.source("conditions").unusable == ("Condition/c1",)
+    assert not case.source("conditions").complete
+
+
+@pytest.mark.parametrize("own", ["p", "Patient/p", "https://ehr.example/fhir/Patient/p", "Patient/p/_history/3"])
+def test_the_patients_own_data_is_used_however_the_reference_is_spelt(own: str) -> None:
+    reference = own if "/" in own else f"Patient/{own}"
+    case, _ = case_of(conditions=bundle(condition(subject={"reference": reference})))
+    assert len(case.conditions) == 1
+
+
+def test_another_patient_as_the_patient_is_refused() -> None:
+    case, _ = case_of(patient={"resourceType": "Patient", "id": "q", "birthDate": "1970"})
+    assert case.patient is None
+    assert case.source("patient").unusable == ("Patient/q",)
+
+
+def test_a_partial_birth_date_is_a_range() -> None:
+    case, _ = case_of(patient={"resourceType": "Patient", "id": "p", "birthDate": "1970-05", "gender": "female"})
+    assert case.patient is not None
+    assert case.patient.birth == Period(date(1970, 5, 1), date(1970, 5, 31))
+
+
+def test_a_reference_does_not_lead_to_what_was_refused() -> None:
+    insured = draft(insurance=[{"reference": "ClaimResponse/cr"}])
+    granted = {
+        "resourceType": "ClaimResponse",
+        "id": "cr",
+        "status": "active",
+        "type": {"coding": [{"code": "professional"}]},
+        "use": "preauthorization",
+        "patient": {"reference": "Patient/p"},
+        "created": "2026-10-01",
+        "insurer": {"display": "x"},
+        "outcome": "complete",
+        "preAuthRef": "A-1",
+    }
+    case, _ = case_of([insured], authorizations=bundle(granted))
+    assert case.orders[0].authorization is not None
+    for spoilt in (
+        granted | {"patient": {"reference": "Patient/q"}},
+        granted | {"modifierExtension": [{"url": "urn:x", "valueBoolean": True}]},
+    ):
+        case, _ = case_of([insured], authorizations=bundle(spoilt))
+        assert case.orders[0].authorization is None
+        assert case.source("authorizations").unusable == ("ClaimResponse/cr",)
+
+
+def test_payors_by_identifier_display_contained_and_urn() -> None:
+    insurer = {"resourceType": "Organization", "id": "o", "name": "Name", "alias": ["Alias"]}
+    insurer["identifier"] = [{"system": "urn:s", "value": "v"}, {"value": "bare"}, {"system": "urn:s"}]
+
+    def cover(payor: Json, **elements: Any) -> Json:
+        who = {"beneficiary": {"reference": "Patient/p"}, "payor": [payor]}
+        return {"resourceType": "Coverage", "id": "v", "status": "active", **who, **elements}
+
+    held = bundle(cover({"reference": "urn:uuid:1", "display": "Shown"}), insurer)
+    held["entry"][1]["fullUrl"] = "urn:uuid:1"
+    for chart in (
+        held,
+        bundle(cover({"reference": "#o", "display": "Shown"}, contained=[insurer])),
+        bundle(cover({"reference": "https://ehr.example/fhir/Organization/o", "display": "Shown"}), insurer),
+    ):
+        case, _ = case_of(coverage=chart)
+        [found] = case.coverages
+        assert found.payor_identifiers == (("urn:s", "v"), ("", "bare"))
+        assert found.payor_names == ("Shown", "Name", "Alias")
+
+
+@pytest.mark.parametrize(
+    ("state", "performed"),
+    [("completed", True), ("in-progress", True), ("not-done", False), ("entered-in-error", False)],
+)
+def test_procedures_that_were_not_done_are_no_history(state: str, performed: bool) -> None:
+    done = {
+        "resourceType": "Procedure",
+        "id": "x",
+        "status": state,
+        "code": {"coding": [{"system": CPT, "code": "22551"}]},
+        "subject": {"reference": "Patient/p"},
+        "performedPeriod": {"start": "2026-01-02", "end": "2026-01-03"},
+    }
+    case, _ = case_of(procedures=bundle(done))
+    assert len(case.procedures) == performed
+    if performed:
+        assert case.procedures[0].performed == Period(date(2026, 1, 2), date(2026, 1, 3))
+
+
+def test_sources_are_read_empty_unavailable_or_never_spoken_of() -> None:
+    outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "exception"}]}
+    case, _ = case_of([draft()], conditions=bundle(condition()), procedures=bundle(), coverage=outcome)
+    states = {n: case.source(n).state for n in ("orders", "conditions", "procedures", "coverage", "observations")}
+    assert states == {
+        "orders": SourceState.READ,
+        "conditions": SourceState.READ,
+        "procedures": SourceState.EMPTY,
+        "coverage": SourceState.UNAVAILABLE,
+        "observations": SourceState.UNAVAILABLE,
+    }
+
+
+def test_faults_never_hold_a_value() -> None:
+    secret = "Wolkenbruch"
+    chart = bundle(
+        condition(code=secret, onsetDateTime=secret, clinicalStatus=secret, note=secret, vendor=secret),
+        condition("c2", subject={"reference": f"Patient/{secret}"}),
+        condition("c3", modifierExtension=[{"url": secret}]),
+    )
+    case, _ = case_of([draft(code=secret, authoredOn=secret)], conditions=chart)
+    assert len(case.faults) >= 5
+    assert secret not in repr([(f.ref, f.path, f.text) for f in case.faults])

@@ -1,0 +1,101 @@
+"""Code systems in all their spellings become one."""
+
+from __future__ import annotations
+
+import pytest
+
+from cds_service.facts.codes import URI, codings, normalise, read, system_key
+from cds_service.policy.case import Code
+
+
+@pytest.mark.parametrize(
+    ("uri", "key"),
+    [
+        ("http://www.ama-assn.org/go/cpt", "cpt"),
+        ("https://www.ama-assn.org/go/cpt", "cpt"),
+        ("http://www.ama-assn.org/go/CPT/", "cpt"),
+        ("http://www.ama-assn.org/go/cpt|2026", "cpt"),
+        (" urn:oid:2.16.840.1.113883.6.12 ", "cpt"),
+        ("URN:OID:2.16.840.1.113883.6.12", "cpt"),
+        ("https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets", "hcpcs"),
+        ("http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets", "hcpcs"),
+        ("urn:oid:2.16.840.1.113883.6.285", "hcpcs"),
+        ("http://hl7.org/fhir/sid/icd-10-cm", "icd-10-cm"),
+        ("urn:oid:2.16.840.1.113883.6.90", "icd-10-cm"),
+        ("http://snomed.info/sct|http://snomed.info/sct/731000124108", "snomed"),
+        ("http://loinc.org/", "loinc"),
+        ("urn:ehr:local", "urn:ehr:local"),
+        ("http://www.ama-assn.org/go/cpt2", "http://www.ama-assn.org/go/cpt2"),
+        ("", ""),
+    ],
+)
+def test_systems(uri: str, key: str) -> None:
+    assert system_key(uri) == key
+
+
+def test_every_uri_we_write_is_one_we_read() -> None:
+    assert {key: system_key(uri) for key, uri in URI.items()} == {key: key for key in URI}
+
+
+CPT, HCPCS, ICD = URI["cpt"], URI["hcpcs"], URI["icd-10-cm"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "written", "code", "modifiers"),
+    [
+        (CPT, "20939", Code("cpt", "20939"), ()),
+        (CPT, " 20939 ", Code("cpt", "20939"), ()),
+        (CPT, "63030-50", Code("cpt", "63030"), ("50",)),
+        (CPT, "63030 50", Code("cpt", "63030"), ("50",)),
+        (CPT, "63030:50", Code("cpt", "63030"), ("50",)),
+        (CPT, "6303050", Code("cpt", "63030"), ("50",)),
+        (CPT, "63030-50-LT", Code("cpt", "63030"), ("50", "LT")),
+        (CPT, "63030-50,59", Code("cpt", "63030"), ("50", "59")),
+        (CPT, "0232t", Code("cpt", "0232T"), ()),
+        (CPT, "0232T-RT", Code("cpt", "0232T"), ("RT",)),
+        (CPT, "E0748", Code("hcpcs", "E0748"), ()),
+        (HCPCS, "E0748-NU", Code("hcpcs", "E0748"), ("NU",)),
+        (HCPCS, "22551", Code("cpt", "22551"), ()),
+        (CPT, "2093", Code("cpt", "2093"), ()),
+        (CPT, "209399", Code("cpt", "209399"), ()),
+        (CPT, "20939-5", Code("cpt", "20939-5"), ()),
+        (ICD, "M50.321", Code("icd-10-cm", "M50.321"), ()),
+        (ICD, "M50321", Code("icd-10-cm", "M50.321"), ()),
+        (ICD, "m48.061", Code("icd-10-cm", "M48.061"), ()),
+        (ICD, "I10", Code("icd-10-cm", "I10"), ()),
+        ("http://snomed.info/sct", "279039007", Code("snomed", "279039007"), ()),
+        ("urn:ehr:local", "20939-Aa", Code("urn:ehr:local", "20939-Aa"), ()),
+    ],
+)
+def test_codes(uri: str, written: str, code: Code, modifiers: tuple[str, ...]) -> None:
+    assert normalise(uri, written) == (code, modifiers)
+
+
+@pytest.mark.parametrize(
+    "concept",
+    [
+        None, 7, "x", [], {}, {"coding": None}, {"coding": {}}, {"coding": [None, 7, {}, {"system": CPT}]},
+        {"coding": [{"code": "20939"}, {"system": CPT, "code": ""}, {"system": 5, "code": "20939"}]},
+    ],
+)  # fmt: skip
+def test_what_has_no_system_and_code_is_no_code(concept: object) -> None:
+    assert codings(concept) == []
+    assert read(concept) == ((), ())
+
+
+def test_a_code_in_two_spellings_is_one_code_with_all_modifiers() -> None:
+    concept = {
+        "coding": [
+            {"system": CPT, "code": "63030-50"},
+            {"system": "urn:oid:2.16.840.1.113883.6.12", "code": "63030-LT"},
+            {"system": "urn:local", "code": "LAMI"},
+        ]
+    }
+    assert read(concept) == ((Code("cpt", "63030"), Code("urn:local", "LAMI")), ("50", "LT"))
+
+
+def test_a_clients_own_table_adds_and_never_replaces() -> None:
+    local = {Code("urn:local", "BMA"): Code("cpt", "20939")}
+    concept = {"coding": [{"system": "urn:local", "code": "BMA"}]}
+    assert read(concept, local) == ((Code("urn:local", "BMA"), Code("cpt", "20939")), ())
+    assert read(concept) == ((Code("urn:local", "BMA"),), ())

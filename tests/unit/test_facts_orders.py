@@ -1,0 +1,233 @@
+"""Orders out of request resources: what was ordered, how often, why, on what authority."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from cds_service.facts.orders import order
+from cds_service.facts.references import Index
+from cds_service.policy.case import Authorization, Code, Order
+
+Json = dict[str, Any]
+CPT = "http://www.ama-assn.org/go/cpt"
+CRD = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition"
+
+
+def service(**elements: Any) -> Json:
+    return {
+        "resourceType": "ServiceRequest",
+        "id": "s1",
+        "status": "draft",
+        "intent": "order",
+        "code": {"coding": [{"system": CPT, "code": "22552"}]},
+        "subject": {"reference": "Patient/p"},
+        "authoredOn": "2026-11-20",
+        **elements,
+    }
+
+
+def made(resource: Json, *known: Json, faulty: frozenset[str] = frozenset(), local: Any = None) -> Order:
+    index = Index()
+    for each in known:
+        index.add(each)
+    ref = f"{resource['resourceType']}/{resource['id']}"
+    return order(resource, ref, draft=True, faulty=faulty, index=index, local=local or {})
+
+
+def test_a_plain_order() -> None:
+    got = made(service(encounter={"reference": "https://x.example/fhir/Encounter/e/_history/1"}))
+    assert got.ref == "ServiceRequest/s1"
+    assert got.codes == (Code("cpt", "22552"),)
+    assert (got.units, got.modifiers, got.texts) == (1, (), ())
+    assert got.encounter == "Encounter/e"
+    assert got.authored_on == date(2026, 11, 20)
+    assert got.authorization is None
+
+
+# --- units ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("quantity", "units"),
+    [
+        ({}, 1),
+        ({"quantityQuantity": {"value": 2}}, 2),
+        ({"quantityQuantity": {"value": 2.0}}, 2),
+        ({"quantityQuantity": {"value": 2.5}}, None),
+        ({"quantityQuantity": {"value": 0}}, None),
+        ({"quantityQuantity": {"value": -1}}, None),
+        ({"quantityQuantity": {"value": True}}, None),
+        ({"quantityQuantity": {"value": "2"}}, None),
+        ({"quantityQuantity": {"value": 2, "comparator": ">="}}, None),
+        ({"quantityQuantity": {"unit": "each"}}, None),
+        ({"quantityRatio": {"numerator": {"value": 2}}}, None),
+        ({"quantityRange": {"low": {"value": 1}}}, None),
+    ],
+)
+def test_units_are_a_whole_number_or_unknown(quantity: Json, units: int | None) -> None:
+    assert made(service(**quantity)).units == units
+
+
+def test_a_quantity_that_was_left_out_as_faulty_is_unknown_not_one() -> None:
+    assert made(service(), faulty=frozenset({"quantityQuantity"})).units is None
+
+
+# --- what was ordered -------------------------------------------------------------------------------------
+
+
+def test_billing_options_are_codes_of_the_order() -> None:
+    option = {
+        "url": f"{CRD}/ext-billing-options",
+        "valueCodeableConcept": {"coding": [{"system": CPT, "code": "20939"}]},
+    }
+    got = made(service(code={"extension": [option], "coding": [{"system": "urn:local", "code": "B"}]}))
+    assert got.codes == (Code("urn:local", "B"), Code("cpt", "20939"))
+
+
+def test_modifiers_are_taken_from_the_code() -> None:
+    got = made(service(code={"coding": [{"system": CPT, "code": "63030-50"}]}))
+    assert (got.codes, got.modifiers) == ((Code("cpt", "63030"),), ("50",))
+
+
+def test_a_drug_by_reference_to_a_contained_medication() -> None:
+    rxnorm = {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "212033"}]}
+    prescription = {
+        "resourceType": "MedicationRequest",
+        "id": "m1",
+        "contained": [{"resourceType": "Medication", "id": "med", "code": rxnorm}],
+        "medicationReference": {"reference": "#med"},
+    }
+    assert made(prescription).codes == (Code("rxnorm", "212033"),)
+    outside = {"resourceType": "Medication", "id": "m", "code": rxnorm}
+    assert made(prescription | {"medicationReference": {"reference": "Medication/m"}}, outside).codes == (
+        Code("rxnorm", "212033"),
+    )
+    assert made(prescription | {"medicationReference": {"reference": "#gone"}}).codes == ()
+
+
+def test_a_device_by_concept_or_by_reference() -> None:
+    hcpcs = {"coding": [{"system": "https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets", "code": "E0748"}]}
+    by_code = {"resourceType": "DeviceRequest", "id": "d", "codeCodeableConcept": hcpcs}
+    by_reference = {"resourceType": "DeviceRequest", "id": "d", "codeReference": {"reference": "Device/x"}}
+    device = {"resourceType": "Device", "id": "x", "type": hcpcs}
+    assert made(by_code).codes == made(by_reference, device).codes == (Code("hcpcs", "E0748"),)
+
+
+def test_text_comes_from_code_detail_and_notes_and_not_from_displays() -> None:
+    got = made(
+        service(
+            code={"text": "graft", "coding": [{"system": CPT, "code": "20930", "display": "catalogue wording"}]},
+            orderDetail=[{"text": "detail"}, {"coding": [{"display": "detail by display"}]}],
+            note=[{"text": "note"}, {"text": ""}, {}, 7],
+        )
+    )
+    assert got.texts == ("graft", "detail", "detail by display", "note")
+
+
+def test_reasons_sites_and_ties() -> None:
+    icd = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "M4802"}]}
+    got = made(
+        service(
+            reasonCode=[icd, icd],
+            reasonReference=[{"reference": "Condition/c"}, {"display": "no reference"}],
+            bodySite=[{"text": "C4-C6", "coding": [{"system": "http://snomed.info/sct", "code": "1"}]}],
+            requisition={"system": "urn:r", "value": "77"},
+            basedOn=[{"reference": "ServiceRequest/parent"}],
+        )
+    )
+    assert got.reason_codes == (Code("icd-10-cm", "M48.02"),)
+    assert got.reason_refs == ("Condition/c",)
+    assert (got.body_sites, got.body_site_texts) == ((Code("snomed", "1"),), ("C4-C6",))
+    assert (got.requisition, got.based_on) == ("urn:r|77", ("ServiceRequest/parent",))
+    assert not got.reasons_faulty
+    assert made(service(), faulty=frozenset({"reasonCode"})).reasons_faulty
+
+
+@pytest.mark.parametrize(
+    ("elements", "occurrence"),
+    [
+        ({"occurrenceDateTime": "2026-12-01T08:00:00Z"}, date(2026, 12, 1)),
+        ({"occurrencePeriod": {"start": "2026-12-02"}}, date(2026, 12, 2)),
+        ({"occurrenceDateTime": "2026-12"}, None),
+        ({}, None),
+    ],
+)
+def test_the_day_it_is_to_happen(elements: Json, occurrence: date | None) -> None:
+    assert made(service(**elements)).occurrence == occurrence
+
+
+# --- authorisation ------------------------------------------------------------------------------------------
+
+
+def asserted(pa_needed: str = "satisfied", url: str = f"{CRD}/ext-coverage-information", **parts: Json) -> Json:
+    inner = [{"url": "pa-needed", "valueCode": pa_needed}, *({"url": k, **v} for k, v in parts.items())]
+    return service(extension=[{"url": "urn:other"}, {"url": url, "extension": inner}])
+
+
+def test_coverage_information_with_a_satisfied_authorisation() -> None:
+    number = {"satisfied-pa-id": {"valueString": "PA-1"}}
+    assert made(asserted(**number)).authorization == Authorization("PA-1", "ServiceRequest/s1", None)
+    versioned = asserted(url=f"{CRD}/ext-coverage-information|2.1.0", **number)
+    assert made(versioned).authorization == Authorization("PA-1", "ServiceRequest/s1", None)
+    assert made(asserted()).authorization == Authorization(None, "ServiceRequest/s1", None)
+
+
+@pytest.mark.parametrize("pa_needed", ["no-auth", "auth-needed", "performpa", "conditional", "SATISFIED", ""])
+def test_other_assertions_are_no_authorisation(pa_needed: str) -> None:
+    assert made(asserted(pa_needed)).authorization is None
+
+
+@pytest.mark.parametrize(("expiry", "holds"), [("2026-11-20", True), ("2026-11-19", False), ("2027-01-01", True)])
+def test_an_authorisation_holds_up_to_its_expiry_date(expiry: str, holds: bool) -> None:
+    found = made(asserted(**{"expiry-date": {"valueDate": expiry}})).authorization
+    assert (found is not None) is holds
+
+
+def claim(**elements: Any) -> Json:
+    return {
+        "resourceType": "ClaimResponse",
+        "id": "cr",
+        "status": "active",
+        "outcome": "complete",
+        "preAuthRef": "AUTH-9",
+        **elements,
+    }
+
+
+CLAIMED = service(insurance=[{"reference": "Coverage/v"}, {"reference": "ClaimResponse/cr"}])
+
+
+def test_insurance_that_leads_to_a_claim_response_with_a_number() -> None:
+    assert made(CLAIMED, claim()).authorization == Authorization("AUTH-9", "ClaimResponse/cr", None)
+    within = claim(preAuthPeriod={"start": "2026-11-01", "end": "2026-12-31"})
+    assert made(CLAIMED, within).authorization == Authorization("AUTH-9", "ClaimResponse/cr", date(2026, 12, 31))
+    contained = service(insurance=[{"reference": "#cr"}], contained=[claim()])
+    assert made(contained).authorization == Authorization("AUTH-9", "#cr", None)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        claim(status="cancelled"),
+        claim(status="entered-in-error"),
+        claim(status="draft"),
+        claim(outcome="error"),
+        claim(outcome="queued"),
+        claim(preAuthRef=None),
+        claim(preAuthRef=""),
+        claim(preAuthPeriod={"end": "2026-11-19"}),
+        claim(preAuthPeriod={"start": "2026-11-21"}),
+        claim(resourceType="Claim"),
+        claim(id="another"),
+    ],
+)
+def test_a_claim_response_that_grants_nothing(response: Json) -> None:
+    assert made(CLAIMED, response).authorization is None
+
+
+def test_the_day_of_the_operation_counts_not_the_day_of_the_order() -> None:
+    later = CLAIMED | {"occurrenceDateTime": "2027-02-01"}
+    assert made(later, claim(preAuthPeriod={"end": "2026-12-31"})).authorization is None
