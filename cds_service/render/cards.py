@@ -185,7 +185,8 @@ def _detail(
     if covered:
         lines += ["", "**Already covered**", *(f"- {line}" for line in covered)]
     if group.offered:
-        lines += ["", "**Covered options**"]
+        # Without a coverage policy nothing may be called covered.
+        lines += ["", "**Covered options**" if group.result.covered_by_policy else "**Options the guideline supports**"]
         lines += [f"- {option_text(o)}" for o in group.offered]
     evidence = evidence_lines(verdict, decider)
     if evidence:
@@ -350,8 +351,7 @@ def _missing(results: tuple[OrderResult, ...], decider: Decider, context: Contex
     first = waiting[0].governing
     assert first is not None
     assert first.verdict is not None
-    listed = joined(list(dict.fromkeys(names)))
-    summary = f"More information is needed for {lower_first(listed)}"
+    summary = f"More information is needed for {joined(list(dict.fromkeys(map(lower_first, names))))}"
     if len(summary) >= wording.SUMMARY_LIMIT:
         summary = f"More information is needed for {len(names)} orders"
     detail = "\n".join([*lines, DISCLAIMER])

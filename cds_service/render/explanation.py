@@ -23,7 +23,7 @@ TITLES = (
     "Finding",
     "What the policy and the guideline say",
     "Why this case does not meet the criteria",
-    "Covered alternatives",
+    "Alternatives",
     "Critical distinction",
     "Why single studies do not override the guideline",
     "Clinical context",
@@ -124,8 +124,10 @@ def _leaves(trace: Trace) -> Iterator[Trace]:
 
 def _alternatives(rendered: RenderedCard, results: tuple[OrderResult, ...], decider: Decider) -> Json:
     covered = [f"Already covered: {line}." for line in covered_lines(results, decider, numbers=False)]
-    offered = [f"Covered option: {option_text(o)}." for o in (rendered.flagged.offered if rendered.flagged else ())]
-    lines = covered + offered or ["The policy names no covered alternative for this case."]
+    flagged = rendered.flagged
+    kind = "Covered option" if flagged is None or flagged.result.covered_by_policy else "Option the guideline supports"
+    offered = [f"{kind}: {option_text(o)}." for o in (flagged.offered if flagged else ())]
+    lines = covered + offered or ["The policy names no alternative for this case."]
     return {"clinician": lines, "patient": lines}
 
 
