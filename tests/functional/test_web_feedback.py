@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.functional.deployment import FEEDBACK, SERVICE, Deployment, deployed, hook_request, marrow_cards
+from tests.functional.deployment import FEEDBACK, POLICY, SERVICE, Deployment, deployed, hook_request, marrow_cards
 
 AT = "2026-11-20T12:00:00Z"
 
@@ -86,6 +86,6 @@ def test_feedback_counts_by_rule(site: Deployment, card: dict[str, Any]) -> None
     assert give(site, overridden(card))[0] == 200
     with site.ledger() as ledger:
         rules = ledger.metrics(client="north", service=SERVICE.rsplit("/", 1)[1])["rules"]
-    [rule] = [r for r in rules if r["policy"] == "aetna/bone-graft-adjuncts"]
+    [rule] = [r for r in rules if r["policy"] == POLICY]
     # The same finding fired in every test of this module: it is one, and its last outcome counts.
     assert (rule["shown"], rule["overridden"]) == (1, 1)

@@ -1,0 +1,206 @@
+"""Operators silence, stop and reload while the service answers, and no call is lost or sees two revisions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from cds_service.content_files import load_rulebook
+from tests.functional.deployment import (
+    CONTENT,
+    FEEDBACK,
+    POLICY,
+    SERVICE,
+    Deployment,
+    deployed,
+    hook_request,
+    marrow_cards,
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Two workers, a copy of the policies to edit, and an empty control file."""
+    folder = tmp_path_factory.mktemp("control")
+    shutil.copytree(CONTENT, folder / "cards")
+    (folder / "control.yaml").write_text("")
+    options = {"CDS_WORKERS": "2", "CDS_CARDS": str(folder / "cards"), "CDS_CONTROL": str(folder / "control.yaml")}
+    with deployed(folder, "north", "south", **options) as site:
+        yield site
+        assert site.stop() == 0
+
+
+def control(site: Deployment, **modes: dict[str, str]) -> None:
+    """Write the control file, and wait until both workers have read it."""
+    before = reloads(site)
+    text = json.dumps({"format": 1, **modes}) if modes else ""
+    (site.folder / "control.yaml").write_text(text + "\n# changed\n" * (reloads(site)["reloaded"] + 1))
+    site.wait_until(lambda: reloads(site).total() == before.total() + 2)
+
+
+def reloads(site: Deployment) -> Counter[str]:
+    lines = (line["message"].split(":")[0] for line in site.log_lines() if line["logger"] == "cds_service.web.control")
+    return Counter(lines)
+
+
+def stored(site: Deployment, body: dict[str, Any]) -> dict[str, Any]:
+    with site.ledger() as ledger:
+        [document] = [d for d in ledger.records() if d.get("hookInstance") == body["hookInstance"]]
+    return document
+
+
+def of_policy(site: Deployment, client: str) -> tuple[list[Any], dict[str, Any]]:
+    """Cards of the policy in an answer, and the record of that answer."""
+    body = hook_request()
+    cards = [c for c in site.cards(client, body) if "Test policy" in c["source"]["label"]]
+    return cards, stored(site, body)
+
+
+def test_a_silent_policy_is_evaluated_and_recorded_but_not_shown(site: Deployment) -> None:
+    control(site, policies={POLICY: "silent"})
+    cards, record = of_policy(site, "north")
+    assert cards == []
+    held = [c for c in record["cards"] if c["policy"] == POLICY]
+    assert [(c["kind"], c["shown"]) for c in held] == [("not-supported", False)]
+    assert {"not-supported"} <= {d["outcome"] for d in record["determinations"] if d["policy"] == POLICY}
+    # Nobody saw it, so nobody can speak of it.
+    item = {"card": held[0]["uuid"], "outcome": "overridden", "outcomeTimestamp": "2026-11-20T12:00:00Z"}
+    assert site.call("north", {"feedback": [item]}, FEEDBACK).status_code == 400
+    control(site)
+    assert len(of_policy(site, "north")[0]) == 1
+
+
+def test_a_stopped_policy_is_not_evaluated(site: Deployment) -> None:
+    control(site, policies={POLICY: "stopped"})
+    cards, record = of_policy(site, "north")
+    assert cards == []
+    assert [c for c in record["cards"] if c["policy"] == POLICY] == []
+    assert POLICY not in {d["policy"] for d in record["determinations"]}
+    control(site)
+
+
+def test_a_silent_client_sees_nothing_and_others_do(site: Deployment) -> None:
+    control(site, clients={"north": "silent"})
+    body = hook_request()
+    assert site.cards("north", body) == []
+    record = stored(site, body)
+    assert record["cards"]
+    assert [c for c in record["cards"] if c["shown"]] == []
+    assert len(of_policy(site, "south")[0]) == 1
+    control(site)
+
+
+def test_a_stopped_client_gets_no_advice_and_the_call_is_recorded(site: Deployment) -> None:
+    control(site, clients={"south": "stopped"})
+    body = hook_request()
+    assert site.cards("south", body) == []
+    record = stored(site, body)
+    assert (record["client"], record["cards"], record["determinations"]) == ("south", [], [])
+    control(site)
+
+
+def test_the_clients_file_counts_without_restart(site: Deployment) -> None:
+    before = reloads(site)["reloaded"]
+    site.add("east", "--silent")
+    site.wait_until(lambda: reloads(site)["reloaded"] == before + 2)
+    assert site.cards("east", hook_request()) == []
+    text = site.clients_file.read_text()
+    kept, _, _ = text.partition("  - id: east")
+    site.clients_file.write_text(kept)
+    site.wait_until(lambda: reloads(site)["reloaded"] == before + 4)
+    assert site.call("east", hook_request()).status_code == 401
+    assert site.call("north", hook_request()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["format: 1\npolicies: {no/such-policy: silent}\n", "format: 1\nclients: {north: off}\n", "format: [\n"],
+)
+def test_a_faulty_control_file_changes_nothing_and_is_told(site: Deployment, text: str) -> None:
+    control(site, policies={POLICY: "silent"})
+    before = reloads(site)["reload failed"]
+    (site.folder / "control.yaml").write_text(text)
+    site.wait_until(lambda: reloads(site)["reload failed"] == before + 2)
+    assert of_policy(site, "north")[0] == []
+    ready = requests.get(f"{site.url}/health/ready", timeout=10)
+    assert (ready.status_code, ready.json()["checks"]["reload"][:22]) == (200, "The last reload failed")
+    control(site)
+    assert requests.get(f"{site.url}/health/ready", timeout=10).json()["checks"]["reload"] == "ok"
+
+
+def edit_policy(site: Deployment, old: str, new: str) -> str:
+    """Change the text of the policy; the revision that results."""
+    file = site.folder / "cards" / POLICY / "policy.yaml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    return load_rulebook(site.folder / "cards").revision
+
+
+def test_content_is_reloaded_under_load_and_every_call_sees_one_revision(site: Deployment) -> None:
+    file = site.folder / "cards" / POLICY / "policy.yaml"
+    title = next(line for line in file.read_text().splitlines() if line.startswith("short_title:"))
+    first = load_rulebook(site.folder / "cards").revision
+    done = threading.Event()
+    answers: dict[str, tuple[int, str]] = {}
+
+    def calls() -> None:
+        while not done.is_set():
+            body = hook_request()
+            headers = site.headers("north", SERVICE) | {"Connection": "close"}
+            answer = requests.post(site.url + SERVICE, json=body, headers=headers, timeout=30)
+            answers[body["hookInstance"]] = (answer.status_code, answer.text)
+
+    threads = [threading.Thread(target=calls) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    revisions = [first]
+    try:
+        for number in (1, 2):
+            before = reloads(site)["reloaded"]
+            former = title if number == 1 else f"short_title: Renamed {number - 1}"
+            revisions.append(edit_policy(site, former, f"short_title: Renamed {number}"))
+            site.hang_up()
+            site.wait_until(lambda before=before: reloads(site)["reloaded"] == before + 2, 30)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert Counter(status for status, _ in answers.values()) == {200: len(answers)}
+    with site.ledger() as ledger:
+        seen = {d["hookInstance"]: d["revision"] for d in ledger.records() if d.get("hookInstance") in answers}
+    assert set(seen) == set(answers)
+    assert set(seen.values()) == set(revisions)
+    names = {revision: f"Renamed {n}" for n, revision in enumerate(revisions) if n}
+    for instance, (_, text) in answers.items():
+        expected = names.get(seen[instance], title.removeprefix("short_title:").strip(" '\""))
+        assert expected in text
+        assert not any(name in text for name in set(names.values()) - {expected})
+
+
+def test_faulty_content_is_told_and_the_former_stays(site: Deployment) -> None:
+    before, good = reloads(site)["reload failed"], requests.get(f"{site.url}/health/ready", timeout=10).json()
+    file = site.folder / "cards" / POLICY / "policy.yaml"
+    text = file.read_text()
+    file.write_text(text + "\nsurplus: true\n")
+    site.hang_up()
+    site.wait_until(lambda: reloads(site)["reload failed"] == before + 2)
+    assert "policy.yaml" in site.log_lines()[-1]["message"] or "policy.yaml" in site.log()
+    assert requests.get(f"{site.url}/health/ready", timeout=10).json()["checks"]["content"] == good["checks"]["content"]
+    assert len(marrow_cards(site.cards("north", hook_request()))) == 1
+    file.write_text(text)
+
+
+def test_a_deployment_offers_the_services_it_names(tmp_path: Path) -> None:
+    with deployed(tmp_path, "north", CDS_SERVICES="crd") as site:
+        offered = {s["id"] for s in requests.get(f"{site.url}/cds-services", timeout=10).json()["services"]}
+        assert not any(id_.endswith("-advisor") for id_ in offered)
+        assert site.call("north", hook_request()).status_code == 404
