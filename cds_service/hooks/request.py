@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -54,55 +56,43 @@ class HookRequest:
 
 def parse(body: bytes) -> dict[str, Any]:
     """JSON to an object. Raises RequestError (not JSON) or TooLarge (nesting)."""
-    if _too_deep(body):
-        raise TooLarge(f"is nested deeper than {MAX_DEPTH} levels", path="$")
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if "depth limit" in error.msg:  # orjson's own, far beyond ours
+            raise TooLarge(_DEEP, path="$") from None
         raise RequestError(
             f"is not JSON (line {error.lineno}, column {error.colno})", path="$", code="structure"
         ) from None
+    if _too_deep(body):
+        raise TooLarge(_DEEP, path="$")
     if not isinstance(value, dict):
         raise RequestError("must be an object", path="$", code="structure")
     return value
 
 
-def _too_deep(body: bytes) -> bool:
-    """Deeper than the limit? Brackets only, matched pairs removed level by level: cheap for shallow bodies."""
-    brackets = body.translate(None, _NOT_BRACKETS)
-    for _ in range(MAX_DEPTH):
-        shorter = brackets.replace(b"{}", b"").replace(b"[]", b"")
-        if len(shorter) == len(brackets):
-            break
-        brackets = shorter
-    return bool(brackets) and _depth(body) > MAX_DEPTH
-
-
+_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 _NOT_BRACKETS = bytes(b for b in range(256) if b not in b"{}[]")
+_NOT_MARKS = bytes(b for b in range(256) if b not in b'{}[]"\\')
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
-def _depth(body: bytes) -> int:
-    """Exact depth, strings left out. Only for bodies whose brackets do not pair up quickly."""
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in body:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"{[":
-            depth += 1
-            deepest = max(deepest, depth)
-            if deepest > MAX_DEPTH:
-                break
-        elif byte in b"}]":
-            depth -= 1
-    return deepest
+def _too_deep(body: bytes) -> bool:
+    """Is valid JSON nested deeper than the limit? Innermost pairs are removed pass by pass: cheap when shallow."""
+    marks = body.translate(None, _NOT_MARKS)
+    if b"\\" in marks or b'"' in marks.replace(b'""', b""):  # brackets, perhaps, inside text
+        marks = _STRING.sub(b"", body)
+    brackets = left = marks.translate(None, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH // 2):  # a pass removes one level or two
+        left = left.replace(b"{}", b"").replace(b"[]", b"")
+        if not left:
+            return False
+    return _depth(brackets) > MAX_DEPTH
+
+
+def _depth(brackets: bytes) -> int:
+    """Exact depth of brackets that pair up."""
+    return max(accumulate(1 if bracket in b"{[" else -1 for bracket in brackets))
 
 
 def validate(body: dict[str, Any], service: Service, raw: bytes = b"") -> HookRequest:
