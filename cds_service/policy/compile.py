@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from cds_service.policy import logic, operators
@@ -116,15 +116,17 @@ def compile_criterion(criterion_id: str, criterion: Criterion) -> Check:
             outcome, evidence, missing = answer[0], (*evidence, answer[1]), ()
         return Trace(criterion_id, name, outcome, criterion.text, evidence, missing, cites)
 
+    scope = operators.scope(name, arguments)
+
     def check(view: View) -> Trace:
         known = view.done.get(criterion_id)
         if known is None:
-            # What does not depend on the judged order is found once for all orders of the operation.
-            common = view.common if name in operators.ORDER_FREE and not view.case.answers else None
-            known = (common.get(criterion_id) if common is not None else None) or find(view)
-            if common is not None:
-                common[criterion_id] = known
-            view.done[criterion_id] = known
+            # What does not depend on the judged order is found once for its operation, or for the patient.
+            shared = view.operation_traces if scope == "operation" else view.patient_traces
+            if scope == "order" or view.case.answers:
+                shared = view.done
+            known = shared.get(criterion_id) or find(view)
+            shared[criterion_id] = view.done[criterion_id] = known
         return known
 
     return check
@@ -242,6 +244,7 @@ class Rulebook:
     reads: frozenset[str] = field(repr=False)
     observed: frozenset[str] = field(repr=False)
     periods: Sequence[tuple[date | None, date | None]] = field(repr=False)
+    outlines: Mapping[str, tuple[Outline, ...]] = field(repr=False)
     _known: dict[tuple[str, tuple[Code, ...]], tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     @property
@@ -255,6 +258,19 @@ class Rulebook:
             if within(self.periods[number], day):
                 yield self.versions[number]
 
+    def concerning(self, order: Order, day: date) -> tuple[Outline, ...]:
+        """Outlines of everything that may speak to an order, whoever the payer. Builds no policy, however many speak.
+
+        Empty means that no policy speaks. The sources named are at least those that the versions in force read.
+        """
+        sets = {s for code in order.codes for s in self.vocabulary.sets_of(code) if s in self.outlines}
+        everyone = self.audiences.get(ANYONE)
+        if order.texts and everyone is not None:
+            named = (s for s in everyone.by_text if s not in sets and self.vocabulary.sets[s].named_in(order.texts))
+            sets.update(named)
+        found = (o for s in sorted(sets) for o in self.outlines[s] if within((o.start, o.end), day))
+        return tuple(dict.fromkeys(found))
+
     def _numbers(self, order: Order, payer: str) -> tuple[int, ...]:
         """Version numbers by code; remembered for orders without text, whose codes say nothing of a patient."""
         key = (payer, order.codes)
@@ -267,6 +283,46 @@ class Rulebook:
                     self._known.clear()
                 self._known[key] = known
         return known
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What versions that speak to one value set have in common, known without building them.
+
+    `start` and `end` span all of them: an order outside of the span concerns none; one inside may.
+    """
+
+    kind: str
+    status: str
+    reads: frozenset[str]
+    start: date | None
+    end: date | None
+
+
+def outlines_of(pairs: Iterable[tuple[Policy, Version]]) -> dict[str, tuple[Outline, ...]]:
+    """Outlines by the value set spoken to; versions that read the same under the same review are one outline."""
+    found: dict[str, dict[tuple[str, str, frozenset[str]], Outline]] = {}
+    for policy, version in pairs:
+        for value_set, criteria in _spoken(version):
+            reads = frozenset(s for c in criteria for s in sources_of(version.criteria[c]))
+            rows = found.setdefault(value_set, {})
+            key = (policy.kind, version.review.status, reads)
+            rows[key] = _spanning(rows.get(key), Outline(*key, version.effective.from_, version.effective.to))
+    return {value_set: tuple(rows.values()) for value_set, rows in found.items()}
+
+
+def _spoken(version: Version) -> Iterator[tuple[str, set[str]]]:
+    """Value sets that a version speaks to, each with the criteria it then reads."""
+    yield from ((item.value_set, item_criteria(item)) for item in version.orders.values())
+    yield from ((finding.about, set(criterion_ids(finding.when))) for finding in version.findings)
+
+
+def _spanning(known: Outline | None, more: Outline) -> Outline:
+    if known is None:
+        return more
+    start = None if known.start is None or more.start is None else min(known.start, more.start)
+    end = None if known.end is None or more.end is None else max(known.end, more.end)
+    return replace(more, start=start, end=end)
 
 
 def within(period: tuple[date | None, date | None], day: date) -> bool:
@@ -308,6 +364,7 @@ def compile_content(content: Content) -> Rulebook:
         sources_read(v for _, v in pairs),
         observed_sets(v for _, v in pairs),
         [(v.effective.from_, v.effective.to) for _, v in pairs],
+        outlines_of(pairs),
     )
 
 

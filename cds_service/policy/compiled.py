@@ -20,10 +20,12 @@ from cds_service.policy.case import Code
 from cds_service.policy.compile import (
     Audience,
     CompiledVersion,
+    Outline,
     Rulebook,
     compile_version,
     index_versions,
     observed_sets,
+    outlines_of,
     sources_read,
 )
 from cds_service.policy.content import Content, PolicyFolder
@@ -83,6 +85,10 @@ def dump(content: Content) -> bytes:
         ],
         "reads": sorted(sources_read(v for _, v in pairs)),
         "observed": sorted(observed_sets(v for _, v in pairs)),
+        "outlines": {
+            s: [[o.kind, o.status, sorted(o.reads), o.start, o.end] for o in rows]
+            for s, rows in sorted(outlines_of(pairs).items())
+        },
         "audiences": {p: [a.by_code, a.by_prefix, a.by_text] for p, a in sorted(audiences.items())},
     }
     rest = orjson.dumps(index) + b"\n" + b"".join(blobs.parts)
@@ -187,6 +193,10 @@ def _day(text: str | None) -> date | None:
     return date.fromisoformat(text) if text else None
 
 
+def _outline(row: list[Any]) -> Outline:
+    return Outline(row[0], row[1], frozenset(row[2]), _day(row[3]), _day(row[4]))
+
+
 def _rulebook(index: dict[str, Any], blobs: memoryview, name: str) -> Rulebook:
     def part(model: type[T], place: list[int]) -> T:
         start, length = place
@@ -214,4 +224,5 @@ def _rulebook(index: dict[str, Any], blobs: memoryview, name: str) -> Rulebook:
         reads=frozenset(index["reads"]),
         observed=frozenset(index["observed"]),
         periods=[(_day(row[2]), _day(row[3])) for row in index["versions"]],
+        outlines={s: tuple(_outline(row) for row in rows) for s, rows in index["outlines"].items()},
     )
