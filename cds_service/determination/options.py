@@ -103,10 +103,10 @@ def replacement(original: Order, option: Option) -> Order:
     )
 
 
-def _applied(case: Case, twins: tuple[Order, ...], option: Option | None) -> Case:
+def _applied(case: Case, twins: tuple[Order, ...], option: Option | None) -> tuple[Order, ...]:
     gone = {o.ref for o in twins}
     kept = tuple(o for o in case.orders if o.ref not in gone)
-    return case.with_orders((*kept, replacement(twins[0], option)) if option else kept)
+    return (*kept, replacement(twins[0], option)) if option else kept
 
 
 def _supported(decider: Decider, result: OrderResult, twins: tuple[Order, ...], option: Option) -> bool:
@@ -121,7 +121,7 @@ def _supported(decider: Decider, result: OrderResult, twins: tuple[Order, ...], 
         judged = decider.result(order, remarks=False)
         if not _read_by(decider, twins, (judged,)):
             return _stands(decider, version, order, judged)
-    again = Decider(_applied(decider.case, twins, option), decider.rulebook, decider.directory, decider.terms)
+    again = decider.with_orders(_applied(decider.case, twins, option))
     return _stands(again, version, order, again.result(order, remarks=False))
 
 
@@ -172,7 +172,7 @@ def _no_new_warning(
         others = [r for r in others if _read_by(decider, changed, (r,))]
     if not others:
         return True
-    again = Decider(_applied(decider.case, twins, option), decider.rulebook, decider.directory, decider.terms)
+    again = decider.with_orders(_applied(decider.case, twins, option))
     return not any(_worse(again.result(r.order, remarks=False), r) for r in others)
 
 

@@ -48,7 +48,7 @@ class Evaluator:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self._views: dict[Key, View] = {}
-        self._common: dict[tuple[str, object, date], dict[str, Trace]] = {}
+        self._operation_traces: dict[tuple[str, object, date], dict[str, Trace]] = {}
         self._verdicts: dict[Key, Verdict | None] = {}
         self._round: dict[Key, Verdict | None] | None = None
         self._guesses: dict[Key, str | None] = {}
@@ -61,7 +61,9 @@ class Evaluator:
         if key not in self._views:
             day = self.facts.case.day(order)
             view = View(self.facts, order, day, lambda o: self._outcome(version, o), version.policy.id)
-            view.common = self._common.setdefault((version.key, self.facts.operations.home(order), day), {})
+            view.patient_traces = self.facts.patient_traces.setdefault((version.key, day), {})
+            home = (version.key, self.facts.operations.home(order), day)
+            view.operation_traces = self._operation_traces.setdefault(home, {})
             self._views[key] = view
         return self._views[key]
 

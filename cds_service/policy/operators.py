@@ -271,18 +271,19 @@ def indication(criterion: Criterion, test: ConditionTest, view: View) -> Result:
 def _conditions(
     criterion: Criterion, test: ConditionTest, view: View, coded: list[tuple[Code, Order, str]], refs: tuple[str, ...]
 ) -> Result:
-    members = view.facts.vocabulary.sets[test.value_set]
+    vocabulary = view.facts.vocabulary
+    members = vocabulary.sets[test.value_set]
     candidates: list[tuple[Outcome, Evidence]] = []
     for code, source, where in coded:
-        member = members.find(code)
-        if member is not None:
-            outcome = logic.all_of([_same_region(test.region, member.region, view), _no_onset(test)])
+        if test.value_set in vocabulary.sets_of(code):
+            outcome = logic.all_of([_same_region(test.region, _regions(members, code), view), _no_onset(test)])
             candidates.append((outcome, Evidence(source.ref, where, str(code))))
-    for found in sorted(view.case.conditions, key=lambda c: (c.ref not in refs, c.ref)):
-        hit = members.first(found.codes)
-        if hit is not None and (outcome := _condition_outcome(test, found, hit[1].region, view)) is not NOT_MET:
+    found_in = view.facts.conditions_in(test.value_set)
+    for found, code in sorted(found_in, key=lambda c: c[0].ref not in refs) if refs else found_in:
+        outcome = _condition_outcome(test, found, _regions(members, code), view)
+        if outcome is not NOT_MET:
             where = "reason of the order" if found.ref in refs else "problem list"
-            candidates.append((outcome, Evidence(found.ref, where, str(hit[0]))))
+            candidates.append((outcome, Evidence(found.ref, where, str(code))))
     met = tuple(e for o, e in candidates if o is MET)
     if met:
         return Result(MET, met[:1])
@@ -297,13 +298,14 @@ def _conditions(
     return absent(view, criterion, "conditions")
 
 
+def _regions(members: CodeSet, code: Code) -> list[Any] | None:
+    member = members.find(code)
+    return member.region if member else None
+
+
 def _illegible(members: CodeSet, view: View) -> list[str]:
     """Conditions that may be members without our seeing it: no code in any system that the value set uses."""
-    return [
-        c.ref
-        for c in view.case.conditions
-        if c.active is not False and not any(code.system in members.systems for code in c.codes)
-    ]
+    return [ref for ref, systems in view.facts.condition_systems if not systems & members.systems]
 
 
 def _no_onset(test: ConditionTest) -> Outcome:
@@ -451,10 +453,16 @@ BY_NAME: dict[str, Operator] = {
     "asked": asked,
 }
 
-# Operators whose answer is the same for every order of an operation.
-ORDER_FREE = frozenset(
-    {"operation", "interspaces", "vertebrae", "condition", "procedure", "age", "observation", "asked"}
-)
+_OF_OPERATION = frozenset({"operation", "interspaces", "vertebrae"})
+_OF_PATIENT = frozenset({"condition", "procedure", "age", "observation", "asked"})
+
+
+def scope(name: str, arguments: Any) -> str:
+    """How far a criterion's answer reaches: `patient`, `operation`, or only the `order`."""
+    if name in _OF_PATIENT:
+        return "operation" if getattr(arguments, "region", None) else "patient"
+    return "operation" if name in _OF_OPERATION else "order"
+
 
 READS: dict[str, tuple[str, ...]] = {
     "order": ("orders",),

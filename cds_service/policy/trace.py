@@ -41,9 +41,11 @@ class Trace(NamedTuple):
 
     def walk(self) -> Iterator[Trace]:
         """This node and all below it, depth first."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        stack = [self]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(reversed(node.children))
 
     def open_questions(self) -> tuple[Missing, ...]:
         """What is missing, from the unknown branches only, each once."""

@@ -8,7 +8,7 @@ from datetime import date
 from functools import cached_property
 from typing import NamedTuple
 
-from cds_service.policy.case import Case, Order
+from cds_service.policy.case import Case, Code, Condition, Order
 from cds_service.policy.logic import NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import Criterion
 from cds_service.policy.operation import Operation, Operations, PastOperation, operations_of, past_operations
@@ -27,10 +27,14 @@ class Result(NamedTuple):
 class Facts:
     """A case with facts derived once and shared by all orders and policies of the call."""
 
-    def __init__(self, case: Case, vocabulary: Vocabulary) -> None:
+    def __init__(self, case: Case, vocabulary: Vocabulary, same_patient: Facts | None = None) -> None:
         self.case = case
         self.vocabulary = vocabulary
         self._matches: dict[tuple[str, str], str | None] = {}
+        # Traces of criteria that no order can change, by policy version and day; a case with other orders keeps them.
+        self.patient_traces: dict[tuple[str, date], dict[str, Trace]] = (
+            same_patient.patient_traces if same_patient else {}
+        )
 
     @cached_property
     def operations(self) -> Operations:
@@ -41,6 +45,28 @@ class Facts:
     def past(self) -> tuple[PastOperation, ...]:
         """Spine operations of the history."""
         return past_operations(self.case, self.vocabulary)
+
+    @cached_property
+    def _conditions(self) -> dict[str, list[tuple[Condition, Code]]]:
+        """Conditions by the value sets they are in, with the code that puts them there; in order of reference."""
+        index: dict[str, list[tuple[Condition, Code]]] = {}
+        for condition in sorted(self.case.conditions, key=lambda c: c.ref):
+            homes: dict[str, Code] = {}
+            for code in condition.codes:
+                for name in self.vocabulary.sets_of(code):
+                    homes.setdefault(name, code)
+            for name, code in homes.items():
+                index.setdefault(name, []).append((condition, code))
+        return index
+
+    def conditions_in(self, value_set: str) -> list[tuple[Condition, Code]]:
+        """Conditions that are in a value set, each with its code."""
+        return self._conditions.get(value_set, [])
+
+    @cached_property
+    def condition_systems(self) -> list[tuple[str, frozenset[str]]]:
+        """Code systems of each condition that may be active."""
+        return [(c.ref, frozenset(k.system for k in c.codes)) for c in self.case.conditions if c.active is not False]
 
     def matches(self, order: Order, value_set: str) -> str | None:
         """How an order belongs to a set; remembered, because many rules ask the same."""
@@ -60,7 +86,8 @@ class View:
     judge: Callable[[Order], str | None]
     policy: str = ""
     done: dict[str, Trace] = field(default_factory=dict)
-    common: dict[str, Trace] = field(default_factory=dict)
+    operation_traces: dict[str, Trace] = field(default_factory=dict)
+    patient_traces: dict[str, Trace] = field(default_factory=dict)
 
     @property
     def case(self) -> Case:
