@@ -122,7 +122,10 @@ class _Changer(ast.NodeTransformer):
     def generic_visit(self, node: ast.AST) -> ast.AST:
         if isinstance(node, ast.FunctionDef):
             node.args = self.visit_arguments(node.args)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):  # decorators (frozen, slots) are not behaviour
             node.body = [self.visit(b) for b in node.body]
+            return node
+        if isinstance(node, ast.keyword) and node.arg in ("repr", "compare"):
             return node
         return super().generic_visit(node)
 

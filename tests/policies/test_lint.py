@@ -155,6 +155,11 @@ def test_warning(name: str, tmp_path: Path) -> None:
     assert [r.severity for r in remarks] == ["warning"]
 
 
+def test_all_of_all_is_a_count_that_can_be_met(tmp_path: Path) -> None:
+    both = rule("both", "{at_least: 2, of: [{not: tried-six-weeks}, {not: red-flag}]}")
+    assert lint_folder(folder(tmp_path, POLICY, [both]), TODAY) == []
+
+
 def test_a_value_set_that_nobody_uses(tmp_path: Path) -> None:
     target = folder(tmp_path, POLICY, [])
     text = (target / "value_sets/imaging-orders.yaml").read_text().replace("id: imaging-orders", "id: other")

@@ -1,0 +1,183 @@
+"""What a verdict says beside its outcome: who decided, what is missing and where it was looked for, authorisation."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from cds_service.policy.case import Answer, Case, Code, Order, Source, SourceState
+from cds_service.policy.compile import compile_version
+from cds_service.policy.evaluate import Evaluator, Verdict
+from cds_service.policy.model import Policy, SetCode, SetPrefix
+from cds_service.policy.trace import Missing
+from cds_service.policy.view import Facts
+from cds_service.policy.vocabulary import CodeSet, Vocabulary
+
+ORDER = Order("ServiceRequest/o", (Code("cpt", "1"),))
+SETS = {
+    "it": CodeSet("it", "It", {Code("cpt", "1"): SetCode(system="cpt", code="1", label="It")}, {}),
+    "illness": CodeSet("illness", "Illness", {}, {
+        "icd-10-cm": (SetPrefix(system="icd-10-cm", prefix="M48", label="Illness"),)
+    }),
+}  # fmt: skip
+CRITERIA = {
+    "asked": {"text": "It is asked.", "asked": {}, "ask": {"question": "Is it?"}},
+    "ill": {"text": "The patient is ill.", "condition": {"value_set": "illness"}},
+}
+
+
+def verdict(rules: list[dict[str, Any]], otherwise: dict[str, Any], **case: Any) -> Verdict:
+    rows = [{"because": f"because {r['id']}", "cite": ["s"], **r} for r in rules]
+    version = {
+        "version": "1",
+        "effective": {"from": None, "to": None},
+        "last_confirmed_on": "2026-01-01",
+        "review": {"status": "submitted"},
+        "sources": {"s": {"title": "S", "confidence": "recalled"}},
+        "criteria": CRITERIA,
+        "orders": {
+            "it": {"label": "It", "value_set": "it", "rules": rows, "otherwise": {"because": "otherwise", **otherwise}}
+        },
+    }
+    policy = Policy.model_validate(
+        {"format": 1, "id": "t/t", "kind": "guideline", "title": "T", "publisher": "T", "short_title": "T",
+         "notice": "unofficial encoding", "versions": [version]}
+    )  # fmt: skip
+    facts = Case(orders=(ORDER,), received=date(2026, 1, 1), **case)
+    found = Evaluator(Facts(facts, Vocabulary(SETS, {}))).verdict(compile_version(policy, policy.versions[0]), ORDER)
+    assert found is not None
+    return found
+
+
+def answered(value: bool) -> dict[str, Any]:
+    return {"answers": (Answer("QuestionnaireResponse/q", "/t/t/", "asked", value),)}
+
+
+SUPPORT = {"id": "support", "when": "asked", "outcome": "supported", "prior_authorization": "not-required"}
+REFUSE = {"outcome": "not-supported", "prior_authorization": "required"}
+
+
+def test_the_rule_that_is_met_speaks() -> None:
+    found = verdict([{**SUPPORT, "recommendation": "for"}], REFUSE, **answered(True))
+    assert (found.outcome, found.rule, found.because, found.prior_authorization, found.recommendation, found.cites) == (
+        "supported", "support", "because support", "not-required", "for", ("s",),
+    )  # fmt: skip
+    assert [(t.id, t.op, t.outcome.value) for t in found.trace.children] == [("support", "rule", "met")]
+
+
+def test_otherwise_speaks_when_no_rule_is_met() -> None:
+    found = verdict([SUPPORT], {**REFUSE, "recommendation": "against"}, **answered(False))
+    assert (found.outcome, found.rule, found.because, found.prior_authorization, found.recommendation) == (
+        "not-supported", None, "otherwise", "required", "against",
+    )  # fmt: skip
+    assert [(t.id, t.outcome.value) for t in found.trace.children] == [("support", "not-met"), ("otherwise", "met")]
+    assert found.trace.outcome == "met"
+
+
+def test_an_open_rule_speaks_when_nothing_is_settled() -> None:
+    found = verdict([{**SUPPORT, "recommendation": "for"}], {**REFUSE, "recommendation": "against"})
+    assert (found.outcome, found.rule, found.because, found.prior_authorization, found.recommendation) == (
+        "needs-information", None, "because support", "unknown", None,
+    )  # fmt: skip
+    assert found.missing == (Missing("Is it?", "answers", "not documented in coded form"),)
+    assert [(t.id, t.outcome.value) for t in found.trace.children] == [("support", "unknown"), ("otherwise", "not-met")]
+    assert found.trace.outcome == "unknown"
+
+
+def test_an_open_rule_of_the_same_outcome_changes_nothing_but_authorisation() -> None:
+    found = verdict([SUPPORT], {"outcome": "supported", "prior_authorization": "required"})
+    assert (found.outcome, found.because, found.prior_authorization, found.missing) == (
+        "supported", "otherwise", "unknown", (),
+    )  # fmt: skip
+    same = verdict([SUPPORT], {"outcome": "supported", "prior_authorization": "not-required"})
+    assert same.prior_authorization == "not-required"
+
+
+def test_a_rule_may_ask_for_information_itself() -> None:
+    rule = {"id": "vague", "when": "always", "outcome": "needs-information", "asks": "Which product?"}
+    found = verdict([rule], REFUSE)
+    assert (found.outcome, found.rule) == ("needs-information", "vague")
+    assert found.missing == (Missing("Which product?", "answers", "not documented"),)
+    silent = verdict([{**rule, "asks": None}], REFUSE)
+    assert silent.missing == ()
+    settled = verdict([{**rule, "outcome": "supported"}], REFUSE)
+    assert settled.missing == ()
+
+
+def test_rules_after_the_met_one_are_not_tried() -> None:
+    found = verdict([{"id": "first", "when": "always", "outcome": "supported"}, SUPPORT], REFUSE)
+    assert [t.id for t in found.trace.children] == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("source", "state"),
+    [
+        (Source(SourceState.READ), "not documented"),
+        (Source(SourceState.EMPTY), "nothing recorded"),
+        (Source(SourceState.UNAVAILABLE, "the server did not answer"), "could not be read (the server did not answer)"),
+        (Source(SourceState.UNAVAILABLE), "could not be read (not supplied)"),
+        (Source(SourceState.READ, "", ("Condition/x",)), "could not be read: Condition/x"),
+        (None, "could not be read (not supplied)"),
+    ],
+)
+def test_what_is_missing_says_where_it_was_looked_for(source: Source | None, state: str) -> None:
+    sources = {"conditions": source} if source else {}
+    found = verdict([{"id": "ill", "when": "ill", "outcome": "supported"}], REFUSE, sources=sources)
+    assert found.missing == (Missing("The patient is ill.", "conditions", state),)
+
+
+def test_the_trace_as_plain_data_leaves_out_what_is_empty() -> None:
+    found = verdict([SUPPORT], REFUSE, **answered(True))
+    assert found.trace.to_json() == {
+        "id": "it",
+        "op": "rules",
+        "outcome": "met",
+        "text": "It",
+        "children": [
+            {
+                "id": "support",
+                "op": "rule",
+                "outcome": "met",
+                "text": "because support",
+                "cites": ["s"],
+                "children": [
+                    {
+                        "id": "asked",
+                        "op": "asked",
+                        "outcome": "met",
+                        "text": "It is asked.",
+                        "evidence": [{"ref": "QuestionnaireResponse/q", "text": "answer to the policy's question"}],
+                    }
+                ],
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome"),
+    [
+        ([("asked", "/t/t/", True, "2026-01-01"), ("asked", "/t/t/", False, "2026-02-01")], "not-supported"),
+        ([("asked", "/t/t/", False, "2026-02-01"), ("asked", "/t/t/", True, "2026-01-01")], "not-supported"),
+        ([("asked", "/t/other/", True, "2026-01-01")], "needs-information"),
+        ([("else", "/t/t/", True, "2026-01-01")], "needs-information"),
+        ([("asked", "/t/t/", "yes", "2026-01-01")], "needs-information"),
+        ([("asked", "/t/t/", True, None), ("asked", "/t/t/", False, "2026-02-01")], "not-supported"),
+    ],
+)
+def test_the_latest_answer_to_this_policys_question_counts(answers: list[Any], outcome: str) -> None:
+    given = tuple(
+        Answer(f"QuestionnaireResponse/{n}", q, link, value, date.fromisoformat(day) if day else None)
+        for n, (link, q, value, day) in enumerate(answers)
+    )
+    assert verdict([SUPPORT], REFUSE, answers=given).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("about", "outcome"), [(("ServiceRequest/o",), "supported"), (("ServiceRequest/x",), "needs-information")]
+)
+def test_an_answer_about_another_order_is_not_for_this_one(about: tuple[str, ...], outcome: str) -> None:
+    given = (Answer("QuestionnaireResponse/q", "/t/t/", "asked", True, about=about),)
+    assert verdict([SUPPORT], REFUSE, answers=given).outcome == outcome
