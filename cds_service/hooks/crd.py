@@ -191,8 +191,9 @@ class _Call:
     def _cards(self, done: Answer) -> None:
         context = self._context()
         off = self.wishes.switched_off | (frozenset() if self.wishes.coverage_info else {COVERAGE_INFO})
-        maker = CrdCards(self.directory.label(self.payer), self.wishes.version, off, self.wishes.max_cards)
-        unread = maker.unread(tuple(self.scope.unreadable), self.runtime.new_id())
+        insurer = self.directory.label(self.payer)
+        maker = CrdCards(insurer, self.wishes.version, off, self.wishes.max_cards, self.runtime.new_id)
+        unread = maker.unread(tuple(self.scope.unreadable))
         made = maker.of(render_cards.render(self.decider, self.results, context))
         done.rendered = [*made, *unread][: self.wishes.max_cards]
         for rendered in done.rendered:

@@ -6,7 +6,7 @@ safety and coding remarks (text alone). Source: Da Vinci CRD 2.2.1, cards, and t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,6 +41,7 @@ class CrdCards:
     version: Version
     switched_off: frozenset[str]
     max_cards: int
+    new_id: Callable[[], str]
 
     def of(self, rendered: Iterable[RenderedCard]) -> list[RenderedCard]:
         """CRD cards made of an advisor's, the most important first and no more than asked for."""
@@ -59,12 +60,12 @@ class CrdCards:
         if r.flagged and r.verdict and (r.flagged.ordered or r.flagged.offered):
             yield self._alternatives(r, r.flagged, r.verdict)
 
-    def unread(self, refs: tuple[str, ...], uuid: str) -> list[RenderedCard]:
+    def unread(self, refs: tuple[str, ...]) -> list[RenderedCard]:
         """A card for orders that the client named and nobody could read: silence would look like an answer."""
         if not refs or "coverage-info" in self.switched_off:
             return []
         card = {
-            "uuid": uuid,
+            "uuid": self.new_id(),
             "summary": "Orders could not be read and were not checked",
             "detail": "\n".join(["**Not checked**", *(f"- {escape(r)}" for r in refs)]),
             "indicator": "info",
@@ -97,7 +98,9 @@ class CrdCards:
     def _alternatives(self, r: RenderedCard, group: Flagged, verdict: Verdict) -> RenderedCard:
         """What could be ordered instead, or is ordered already; that it is not covered, the order itself says."""
         card = _without(r.card, "links", "suggestions", "selectionBehavior")
-        card |= {"summary": _summary(r, group), "detail": _detail(r, group, verdict), "indicator": "info"}
+        # An id of its own: the same finding may make a guideline card as well.
+        card |= {"uuid": self.new_id(), "indicator": "info"}
+        card |= {"summary": _summary(r, group), "detail": _detail(r, group, verdict)}
         replacing = [_pair(s) for s in r.card.get("suggestions", ()) if len(s["actions"]) == 2]
         if replacing and len(group.twins) == 1:
             card |= {"suggestions": replacing, "selectionBehavior": "at-most-one"}

@@ -1,0 +1,531 @@
+"""The running service: discovery, every hook and resource type, untouched resources, errors, the guide's examples."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from crd_support import (
+    EMPTY_CHART,
+    HCPCS,
+    ON,
+    PATIENT,
+    PAYER_ID,
+    REQUESTER,
+    SUBJECT,
+    bundle,
+    coverage,
+    example,
+    faults,
+    infos,
+    one,
+    order,
+    patient,
+    said,
+    sign,
+    texts,
+    updated,
+    values,
+)
+from support.listener import Listener
+from support.service import Service
+
+from cds_service.facts import validity
+
+Json = dict[str, Any]
+HOOKS = ("order-sign", "order-select", "order-dispatch", "appointment-book", "encounter-start", "encounter-discharge")
+
+
+@pytest.fixture
+def ehr(listener: Listener) -> Iterator[Listener]:
+    listener.reset(patient())
+    yield listener
+    listener.reset()
+
+
+def call(service: Service, body: Json) -> Json:
+    return service.answer(body, f"{body['hook']}-crd")
+
+
+def refused(service: Service, body: Json) -> tuple[int, str]:
+    response = service.call(body, f"{body['hook']}-crd")
+    outcome = response.json()
+    assert outcome["resourceType"] == "OperationOutcome"
+    return response.status_code, " ".join(i["diagnostics"] for i in outcome["issue"])
+
+
+# --- discovery --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def services(service: Service) -> dict[str, Json]:
+    return {s["id"]: s for s in service.get("/cds-services").json()["services"]}
+
+
+@pytest.mark.crd("hook-4", "found-15", "ops-1", "hook-5", "found-24")
+def test_the_six_services_are_offered_once(services: dict[str, Json]) -> None:
+    crd = {i: s["hook"] for i, s in services.items() if i.endswith("-crd")}
+    assert crd == {f"{h}-crd": h for h in HOOKS}
+
+
+@pytest.mark.crd("dev-1", "dev-2")
+@pytest.mark.parametrize("hook", HOOKS)
+def test_versions_are_declared(services: dict[str, Json], hook: str) -> None:
+    assert services[f"{hook}-crd"]["extension"]["davinci-crd.version"] == ["2.0", "2.1", "2.2"]
+
+
+@pytest.mark.crd("dev-4", "dev-5", "dev-7", "dev-8", "dev-9", "dev-10")
+def test_configuration_options(services: dict[str, Json]) -> None:
+    response_types = {
+        "coverage-info", "unsolicited-determ", "claim", "insurance", "limits", "network", "appropriate-use", "cost",
+        "therapy-alternatives-opt", "therapy-alternatives-req", "clinical-reminder", "duplicate-therapy",
+        "contraindication", "guideline", "off-guideline",
+    }  # fmt: skip
+    seen: dict[str, Json] = {}
+    for hook in HOOKS:
+        options = services[f"{hook}-crd"]["extension"]["davinci-crd.configuration-options"]
+        for option in options:
+            assert set(option) == {"code", "type", "name", "description", "default"}
+            assert option["code"] in response_types | {"max-cards"}
+            kind = {"boolean": bool, "integer": int}[option["type"]]
+            assert type(option["default"]) is kind
+            assert re.fullmatch(r"[a-z-]+", option["code"])
+            assert seen.setdefault(option["code"], option) == option
+        for name in ("code", "name", "description"):
+            assert len({o[name] for o in options}) == len(options)
+        assert "coverage-info" in {o["code"] for o in options}
+    switches = {"coverage-info", "therapy-alternatives-opt", "guideline", "off-guideline", "contraindication", "claim"}
+    assert set(seen) == switches | {"max-cards"}
+
+
+@pytest.mark.crd("found-29", "found-27", "found-28", "found-26")
+def test_prefetch_is_a_subset_of_the_standard_one(services: dict[str, Json]) -> None:
+    standard = {
+        "patient": r"Patient/\{\{context\.patientId\}\}",
+        "encounter": r"Encounter/\{\{context\.encounterId\}\}",
+        "coverage": r"Coverage\?patient=\{\{context\.patientId\}\}&status=active",
+        "devices": r"Device\?_id=\{\{.+\.code\.resolve\(\)\.id\}\}",
+        "medications": r"Medication\?_id=\{\{.+\.medication\.resolve\(\)\.id\}\}",
+    }
+    for hook in HOOKS:
+        prefetch = services[f"{hook}-crd"]["prefetch"]
+        assert {"patient", "coverage"} <= set(prefetch)
+        for key, template in prefetch.items():
+            kind = key[0].upper() + key[1:-1]
+            pattern = standard.get(key, rf"{kind}\?_id=\{{\{{context\.(dispatchedOrders|appointments)\..+\.id\}}\}}")
+            assert re.fullmatch(pattern, template), (hook, key, template)
+    assert "serviceRequests" in services["order-dispatch-crd"]["prefetch"]
+    assert "encounter" in services["encounter-start-crd"]["prefetch"]
+
+
+def test_the_advisors_are_as_they_were(services: dict[str, Json]) -> None:
+    assert "extension" not in services["order-sign-advisor"]
+    assert set(services["order-sign-advisor"]["prefetch"]) >= {"patient", "coverage", "activeOrders"}
+
+
+# --- resources and hooks ----------------------------------------------------------------------------
+
+OTHERS: dict[str, Json] = {
+    "ServiceRequest": order("20939", "one"),
+    "DeviceRequest": {
+        "resourceType": "DeviceRequest", "id": "one", "status": "draft", "intent": "order", "subject": SUBJECT,
+        "codeCodeableConcept": {"coding": [{"system": HCPCS, "code": "E0748"}]}, "authoredOn": ON,
+        "requester": REQUESTER,
+    },
+    "MedicationRequest": {
+        "resourceType": "MedicationRequest", "id": "one", "status": "draft", "intent": "order", "subject": SUBJECT,
+        "medicationCodeableConcept": {"text": "An ointment"}, "authoredOn": ON, "requester": REQUESTER,
+        "dosageInstruction": [{"doseAndRate": [{"doseQuantity": {"value": 1.5, "unit": "g"}}]}],
+    },
+    "NutritionOrder": {
+        "resourceType": "NutritionOrder", "id": "one", "status": "draft", "intent": "order", "patient": SUBJECT,
+        "dateTime": ON, "orderer": REQUESTER, "oralDiet": {"instruction": "Soft diet"},
+    },
+    "VisionPrescription": {
+        "resourceType": "VisionPrescription", "id": "one", "status": "draft", "created": ON, "patient": SUBJECT,
+        "dateWritten": ON, "prescriber": REQUESTER,
+        "lensSpecification": [
+            {"product": {"text": "Lens"}, "eye": "right", "sphere": -2.00},
+        ],
+    },
+    "CommunicationRequest": {
+        "resourceType": "CommunicationRequest", "id": "one", "status": "draft", "subject": SUBJECT, "authoredOn": ON,
+        "requester": REQUESTER, "payload": [{"contentString": "Pathology report"}],
+    },
+}  # fmt: skip
+APPOINTMENT: Json = {
+    "resourceType": "Appointment", "id": "one", "status": "proposed", "serviceType": [{"text": "Clinic visit"}],
+    "participant": [{"actor": SUBJECT, "status": "accepted"}],
+}  # fmt: skip
+ENCOUNTER: Json = {
+    "resourceType": "Encounter", "id": "enc-1", "status": "in-progress", "subject": SUBJECT,
+    "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
+}  # fmt: skip
+
+
+def hooked(hook: str, context: Json, version: str = "2.2", **prefetch: Any) -> Json:
+    return {
+        "hook": hook,
+        "hookInstance": "d1577c69-dfbe-44ad-ba6d-3e05e953b2ea",
+        "context": {"userId": "Practitioner/crd-surgeon", "patientId": PATIENT, **context},
+        "prefetch": {"patient": patient(), "coverage": bundle(coverage()), **EMPTY_CHART, **prefetch},
+        "extension": {"davinci-crd.requestedVersion": version},
+    }
+
+
+@pytest.mark.crd("hook-4", "resp-47", "resp-52", "resp-26", "resp-14", "resp-25", "resp-37")
+@pytest.mark.parametrize("version", ["2.0", "2.1", "2.2"])
+@pytest.mark.parametrize("kind", OTHERS)
+def test_every_type_of_order_is_returned_whole(service: Service, kind: str, version: str) -> None:
+    given = OTHERS[kind]
+    answer = call(service, sign(given, version=version))
+    (action,) = answer["systemActions"]
+    assert set(action) == {"type", "description", "resource"}
+    assert action["type"] == "update"
+    back = copy.deepcopy(action["resource"])
+    (info,) = infos(back)
+    assert faults(info, version) == []
+    assert validity.accepts(back)
+    del back["extension"]
+    assert back == given
+
+
+@pytest.mark.crd("resp-37")
+def test_numbers_and_foreign_extensions_come_back_as_they_were(service: Service) -> None:
+    marrow = order("20939", extension=[{"url": "http://ehr.example.org/priority", "valueDecimal": 0.10}])
+    marrow["quantityQuantity"] = {"value": 1.0}
+    text = json.dumps(sign(order("22551"), marrow))
+    text = text.replace('"valueDecimal": 0.1', '"valueDecimal": 0.100').replace('"value": 1.0', '"value": 1.00')
+    headers = {"Content-Type": "application/json"}
+    response = service.request("POST", "/cds-services/order-sign-crd", data=text.encode(), headers=headers)
+    assert '"value":1.00}' in response.text
+    assert '"valueDecimal":0.100}' in response.text
+    back = updated(response.json())["ServiceRequest/o-20939"]
+    assert back["extension"][0] == {"url": "http://ehr.example.org/priority", "valueDecimal": 0.1}
+    assert len(infos(back)) == 1
+
+
+@pytest.mark.crd("resp-35", "resp-29", "hook-16", "resp-36")
+@pytest.mark.parametrize("version", ["2.0", "2.1", "2.2"])
+def test_nothing_is_sent_again_when_nothing_changed(service: Service, version: str) -> None:
+    orders = (order("22551"), order("20930"), order("20939"), order("71046"))
+    first = updated(call(service, sign(*orders, version=version)))
+    again = call(service, sign(*first.values(), version=version))
+    assert "systemActions" not in again
+    changed = sign(*first.values(), version=version, cover=coverage(period={"end": "2030-01-01"}))
+    answer = call(service, changed)
+    if version == "2.0":  # it has no expiry date, so nothing new can be said
+        assert "systemActions" not in answer
+    else:
+        assert one(said(answer, "ServiceRequest/o-20930"), "expiry-date") == "2030-01-01"
+
+
+@pytest.mark.crd("hook-33", "resp-26", "hook-30")
+@pytest.mark.parametrize("kind", OTHERS)
+def test_dispatched_orders_are_looked_up(service: Service, ehr: Listener, kind: str) -> None:
+    signed = {**OTHERS[kind], "status": "active"}
+    context = {"dispatchedOrders": [f"{kind}/one"], "performer": "Organization/lab"}
+    key = kind[0].lower() + kind[1:] + "s"
+    by_prefetch = call(service, hooked("order-dispatch", context, **{key: bundle(signed)}))
+    assert list(updated(by_prefetch)) == [f"{kind}/one"]
+    ehr.reset(signed)
+    by_query = call(service, {**hooked("order-dispatch", context), "fhirServer": ehr.base})
+    assert ehr.paths == [f"/fhir/{kind}/one"]
+    assert {k: v for k, v in updated(by_query)[f"{kind}/one"].items() if k != "extension"} == signed
+
+
+def test_order_dispatch_as_version_1_of_the_hook_names_it(service: Service) -> None:
+    body = hooked("order-dispatch", {"order": "ServiceRequest/one"}, serviceRequests=bundle(order("20939", "one")))
+    assert list(updated(call(service, body))) == ["ServiceRequest/one"]
+
+
+def test_dispatched_orders_that_cannot_be_read(service: Service) -> None:
+    context = {"dispatchedOrders": ["ServiceRequest/one", "ServiceRequest/gone"]}
+    assert refused(service, hooked("order-dispatch", context))[0] == 412
+    answer = call(service, hooked("order-dispatch", context, serviceRequests=bundle(order("71046", "one"))))
+    assert list(updated(answer)) == ["ServiceRequest/one"]
+    (card,) = answer["cards"]
+    assert card["summary"] == "Orders could not be read and were not checked"
+    assert card["extension"] == {"davinci-crd.associated-resource": [{"reference": "ServiceRequest/gone"}]}
+
+
+@pytest.mark.crd("hook-26", "resp-26")
+def test_an_appointment_is_annotated_itself_or_its_order(service: Service) -> None:
+    alone = call(service, hooked("appointment-book", {"appointments": bundle(APPOINTMENT, kind="collection")}))
+    assert list(updated(alone)) == ["Appointment/one"]
+    based = {**APPOINTMENT, "basedOn": [{"reference": "ServiceRequest/sr"}]}
+    body = hooked("appointment-book", {"appointments": bundle(based)}, serviceRequests=bundle(order("20939", "sr")))
+    assert list(updated(call(service, body))) == ["ServiceRequest/sr"]
+    alternate = {
+        "url": "http://hl7.org/fhir/StructureDefinition/alternate-reference",
+        "valueReference": {"reference": "DeviceRequest/one"},
+    }
+    other = {**APPOINTMENT, "basedOn": [{"extension": [alternate]}]}
+    body = hooked("appointment-book", {"appointments": bundle(other)}, deviceRequests=bundle(OTHERS["DeviceRequest"]))
+    assert list(updated(call(service, body))) == ["DeviceRequest/one"]
+
+
+@pytest.mark.crd("resp-27", "hook-19", "ops-1", "resp-28")
+@pytest.mark.parametrize("hook", ["encounter-start", "encounter-discharge"])
+def test_encounter_hooks_annotate_the_encounter(service: Service, hook: str) -> None:
+    body = hooked(hook, {"encounterId": "enc-1"}, encounter=ENCOUNTER)
+    info = said(call(service, body), "Encounter/enc-1")
+    assert faults(info, "2.2") == []
+    assert values(info, "doc-needed") == []
+    body["prefetch"]["coverage"] = bundle(coverage(status="cancelled"))
+    assert one(said(call(service, body), "Encounter/enc-1"), "covered") == "not-covered"
+    del body["prefetch"]["encounter"]
+    assert call(service, body)["cards"][0]["summary"] == "Orders could not be read and were not checked"
+
+
+@pytest.mark.crd("hook-34", "hook-39")
+def test_order_select_speaks_of_selected_orders_and_reads_the_others(service: Service) -> None:
+    orders = (order("22551"), order("20930"), order("20939"))
+    body = sign(*orders, hook="order-select", selections=["ServiceRequest/o-20939"])
+    answer = call(service, body)
+    assert list(updated(answer)) == ["ServiceRequest/o-20939"]
+    assert one(said(answer, "ServiceRequest/o-20939"), "dependency") == {"reference": "ServiceRequest/o-22551"}
+
+
+def test_settled_and_forbidden_orders_get_no_answer(service: Service) -> None:
+    orders = (order("20939", status="revoked"), order("20930", "no", doNotPerform=True))
+    assert call(service, sign(*orders)) == {"cards": []}
+
+
+# --- what is ignored --------------------------------------------------------------------------------
+
+
+@pytest.mark.crd("hook-23", "found-33", "dev-15", "dev-17", "found-1")
+def test_unrecognised_parts_are_ignored(service: Service) -> None:
+    marrow = order("20939", unknownElement={"a": 1}, extension=[{"url": "http://x.example.org/e", "valueString": "?"}])
+    body = sign(
+        order("22551"), marrow, version=None, configuration={"no-such-option": 7, "cost": False}, novelty={"x": [1]}
+    )
+    body["extension"]["com.example.other"] = {"deep": True}
+    body["unheardOf"] = 1
+    body["prefetch"]["myOwnKey"] = {"resourceType": "Basic", "id": "b"}
+    resource = updated(call(service, body))["ServiceRequest/o-20939"]
+    assert resource["unknownElement"] == {"a": 1}
+    assert one(infos(resource)[0], "covered") == "not-covered"
+
+
+@pytest.mark.crd("dev-15")
+def test_without_any_extension_the_answer_is_in_version_2_0(service: Service) -> None:
+    body = sign(order("71046"), version=None)
+    assert "extension" not in body
+    info = said(call(service, body), "ServiceRequest/o-71046")
+    assert one(info, "covered") == "conditional"
+    assert faults(info, "2.0") == []
+
+
+def test_a_version_that_is_not_served(service: Service) -> None:
+    status, text = refused(service, sign(order("71046"), version="3.0"))
+    assert status == 400
+    assert "is not one of 2.0, 2.1, 2.2" in text
+    assert (
+        one(said(call(service, sign(order("71046"), version="2.2.1")), "ServiceRequest/o-71046"), "covered")
+        == "indeterminate"
+    )
+
+
+@pytest.mark.crd("conf-8", "conf-12", "hook-22", "conf-7", "found-34")
+def test_nothing_beyond_the_profiles_is_needed(service: Service) -> None:
+    bare = {
+        k: v
+        for k, v in order("20939").items()
+        if k in ("resourceType", "id", "status", "intent", "code", "subject", "authoredOn", "requester")
+    }
+    body = sign(order("22551"), bare)
+    body["prefetch"] = {"coverage": bundle(coverage())}
+    assert one(said(call(service, body), "ServiceRequest/o-20939"), "covered") in ("not-covered", "indeterminate")
+
+
+# --- errors -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.crd("hook-13", "hook-9", "hook-10")
+@pytest.mark.parametrize(
+    ("cover", "text"),
+    [
+        ([], "There is no Coverage"),
+        ([coverage(), coverage("cigna", "cov-2")], "several Coverages"),
+        ([coverage("nobody")], "not one of a payer that is served here"),
+        ([coverage(None)], "has no identifier"),
+        ([{k: v for k, v in coverage().items() if k != "payor"}], "Coverage"),
+        ([coverage(beneficiary={"reference": "Patient/another"})], "Coverage"),
+    ],
+    ids=["none", "several", "not-served", "name-only", "invalid", "of-another-patient"],
+)
+def test_coverage_that_is_refused(service: Service, cover: list[Json], text: str) -> None:
+    status, told = refused(service, sign(order("20939"), cover=cover or [patient()]) if cover else _uncovered())
+    assert status == 400
+    assert text in told
+
+
+def _uncovered() -> Json:
+    body = sign(order("20939"))
+    body["prefetch"]["coverage"] = {"resourceType": "Bundle", "type": "searchset", "total": 0}
+    return body
+
+
+@pytest.mark.crd("hook-13", "found-32")
+def test_coverage_out_of_reach(service: Service, ehr: Listener) -> None:
+    body = sign(order("20939"))
+    del body["prefetch"]["coverage"]
+    status, told = refused(service, body)
+    assert (status, "'coverage' is needed" in told) == (412, True)
+    body["fhirServer"] = ehr.base
+    assert refused(service, body)[0] == 400
+    ehr.reset(coverage())
+    assert one(said(call(service, body), "ServiceRequest/o-20939"), "coverage") == {"reference": "Coverage/cov-1"}
+    assert [p for p in ehr.paths if p.startswith("/fhir/Coverage")] == [
+        f"/fhir/Coverage?patient={PATIENT}&status=active"
+    ]
+
+
+@pytest.mark.crd("hook-13")
+@pytest.mark.parametrize("missing", ["code", "authoredOn", "requester"])
+def test_an_incomplete_order_is_422(service: Service, missing: str) -> None:
+    incomplete = {k: v for k, v in order("20939").items() if k != missing}
+    status, told = refused(service, sign(order("22551"), incomplete))
+    assert status == 422
+    assert told == f"ServiceRequest.{missing} ServiceRequest/o-20939: {missing} is missing"
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing", "status"),
+    [
+        ("DeviceRequest", "codeCodeableConcept", 400),  # R4 itself demands it
+        ("DeviceRequest", "requester", 422),
+        ("NutritionOrder", "orderer", 422),
+        ("CommunicationRequest", "payload", 422),
+    ],
+)
+def test_an_incomplete_order_of_another_type(service: Service, kind: str, missing: str, status: int) -> None:
+    incomplete = {k: v for k, v in OTHERS[kind].items() if k != missing}
+    assert refused(service, sign(incomplete))[0] == status
+
+
+@pytest.mark.crd("hook-13")
+@pytest.mark.parametrize(
+    "change",
+    [{"authoredOn": "yesterday"}, {"status": 7}, {"intent": None}, {"id": None}, {"code": {"coding": "20939"}}],
+    ids=lambda c: next(iter(c)),
+)
+def test_orders_that_are_not_r4_are_400(service: Service, change: Json) -> None:
+    wrong = {k: v for k, v in {**order("20939"), **change}.items() if v is not None}
+    assert refused(service, sign(order("22551"), wrong))[0] == 400
+
+
+def test_an_order_with_a_modifier_is_answered_not_refused(service: Service) -> None:
+    strange = order("20939", modifierExtension=[{"url": "http://x.example.org/not", "valueBoolean": True}])
+    answer = call(service, sign(order("22551"), strange))
+    info = said(answer, "ServiceRequest/o-20939")
+    assert faults(info, "2.2") == []
+    assert one(info, "covered") == "indeterminate"
+    assert "modifier extension" in texts(info)
+
+
+@pytest.mark.crd("hook-9", "hook-10")
+@pytest.mark.parametrize(
+    ("hook", "context"),
+    [
+        ("order-dispatch", {}),
+        ("appointment-book", {}),
+        ("encounter-start", {}),
+        ("order-dispatch", {"dispatchedOrders": []}),
+    ],
+)
+def test_contexts_are_checked(service: Service, hook: str, context: Json) -> None:
+    assert refused(service, hooked(hook, context))[0] == 400
+
+
+# --- the guide's own examples -----------------------------------------------------------------------
+
+
+def acme() -> Json:
+    identifier = [{"system": PAYER_ID, "value": "aetna"}]
+    return {
+        "resourceType": "Organization",
+        "id": "acme-payer",
+        "active": True,
+        "name": "Acme Health Plan",
+        "identifier": identifier,
+    }
+
+
+@pytest.mark.crd("hook-13", "resp-28", "resp-51", "resp-39", "found-5")
+def test_example_1_is_answered(service: Service, ehr: Listener) -> None:
+    body = {**example(1), "fhirServer": ehr.base}
+    ehr.reset(acme())
+    answer = call(service, body)
+    assert "/fhir/Organization/acme-payer" in ehr.paths
+    assert list(updated(answer)) == ["ServiceRequest/1357", "ServiceRequest/2468"]
+    for entry in body["context"]["draftOrders"]["entry"]:
+        back = updated(answer)[f"ServiceRequest/{entry['resource']['id']}"]
+        assert [faults(i, "2.2") for i in infos(back)] == [[] for _ in infos(back)]
+        assert {k: v for k, v in back.items() if k != "extension"} == entry["resource"]
+        assert validity.accepts(back)
+    info = said(answer, "ServiceRequest/1357")
+    assert [c["code"] for c in values(info, "billingCode")] == ["77061", "77062", "77065", "77066"]
+
+
+@pytest.mark.crd("resp-28", "dev-14")
+def test_example_2_asks_for_no_coverage_information(service: Service, ehr: Listener) -> None:
+    medications = [
+        {
+            "resourceType": "MedicationRequest", "id": own, "status": "active", "intent": "order", "authoredOn": ON,
+            "medicationReference": {"reference": f"Medication/{med}"}, "subject": {"reference": "Patient/123"},
+            "requester": REQUESTER,
+        }
+        for own, med in (("1111", "MED1"), ("2222", "MED2"))
+    ]  # fmt: skip
+    body = {**example(2), "fhirServer": ehr.base}
+    ehr.reset(acme(), *medications)
+    assert call(service, body) == {"cards": []}
+    del body["extension"]["davinci-crd.configuration"]["coverage-info"]
+    answer = call(service, body)
+    assert list(updated(answer)) == ["MedicationRequest/1111", "MedicationRequest/2222"]
+    for resource in updated(answer).values():
+        assert faults(infos(resource)[0], "2.0") == []
+
+
+@pytest.mark.crd("hook-13")
+@pytest.mark.parametrize("number", [3, 4])
+def test_examples_without_coverage(service: Service, ehr: Listener, number: int) -> None:
+    ehr.reset(patient(id="123"))
+    assert refused(service, {**example(number), "fhirServer": ehr.base})[0] == 400
+    assert refused(service, example(number))[0] in (400, 412)
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_examples_with_a_coverage_added(service: Service, number: int) -> None:
+    body = example(number)
+    covered = coverage(beneficiary={"reference": "Patient/123"})
+    body["prefetch"] = {**(body.get("prefetch") or {}), "coverage": bundle(covered)}
+    resources = updated(call(service, body))
+    assert list(resources) == [{3: "CommunicationRequest/example", 4: "Appointment/example"}[number]]
+
+
+# --- privacy ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.crd("sec-6", "found-33")
+def test_nothing_that_was_fetched_for_one_call_serves_another(service: Service, ehr: Listener) -> None:
+    body = {**sign(order("20939")), "fhirServer": ehr.base}
+    del body["prefetch"]["coverage"]
+    ehr.reset(coverage())
+    assert call(service, body)["systemActions"]
+    ehr.reset()
+    assert refused(service, body)[0] == 400
+    assert [p for p in ehr.paths if p.startswith("/fhir/Coverage")] != []
+
+
+@pytest.mark.crd("found-40")
+def test_no_white_space_is_sent(service: Service) -> None:
+    response = service.call(sign(order("71046")), "order-sign-crd")
+    assert response.text == json.dumps(response.json(), separators=(",", ":"), ensure_ascii=False)
