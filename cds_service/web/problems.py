@@ -50,6 +50,8 @@ def register(app: Flask) -> None:
         response = problem(error.http_status, error.issues)
         if error.http_status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
+        if error.http_status in (408, 413):
+            response.headers["Connection"] = "close"  # what is left of the body must not be taken for a request
         if isinstance(error, Throttled):
             response.headers["Retry-After"] = str(error.retry_after)
         return response
