@@ -6,6 +6,7 @@ codes and our own labels, never free text of the chart.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from typing import Any
@@ -19,6 +20,7 @@ from cds_service.policy.trace import Trace
 from cds_service.render.cards import DISCLAIMER, Context, RenderedCard, covered_lines, operation_phrase, option_text
 
 Json = dict[str, Any]
+_LEGAL = re.compile(r"[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.\-]{1,64}")
 TITLES = (
     "Finding",
     "What the policy and the guideline say",
@@ -169,10 +171,16 @@ def _public_trace(trace: Trace) -> Json:
 
 def _strip(node: Json) -> None:
     for item in node.get("evidence", []):
-        if item["ref"].startswith("Patient/"):
-            item["ref"] = "the patient's record"
+        item["ref"] = _public_ref(item["ref"])
     for child in node.get("children", []):
         _strip(child)
+
+
+def _public_ref(ref: str) -> str:
+    """A reference as a page may show it; what is written where FHIR has an id may be anything, a name too."""
+    if ref.startswith("Patient/"):
+        return "the patient's record"
+    return ref if _LEGAL.fullmatch(ref) else f"{ref.partition('/')[0]} (id withheld)"
 
 
 def _references(version: CompiledVersion) -> Iterator[Json]:
