@@ -75,6 +75,7 @@ def test_nothing_governed_is_answered_with_no_cards_and_no_outbound_call(
 def test_what_policies_need_is_fetched_when_prefetch_is_left_out(service: Service, listener: Listener) -> None:
     listener.reset(patient(), coverage(identified("aetna")), condition("M50.321"))
     body = case_of(*SIX, fhirServer=listener.base, fhirAuthorization={"access_token": "t0ken-zzz"})
+    body["prefetch"]["conditions"] = bundle(condition("M50.321"))
     expected = [outline(c) for c in service.cards(body)]
     assert listener.connections == 0, "prefetch was complete"
     del body["prefetch"]

@@ -96,12 +96,12 @@ def _wait(service: Service) -> None:
     until = time.monotonic() + START_SECONDS
     while True:
         if service.process.poll() is not None:
-            raise AssertionError(f"the service ended at start:\n{service.log()}")
+            raise AssertionError(f"the service ended at start:\n{service.log()[-2000:]}")
         try:
             if service.session.get(f"{service.base}/health/ready", timeout=2).ok:
                 return
         except requests.ConnectionError:
             pass
         if time.monotonic() > until:
-            raise AssertionError(f"the service did not start in {START_SECONDS} s:\n{service.log()}")
+            raise AssertionError(f"the service did not start in {START_SECONDS} s:\n{service.log()[-2000:]}")
         time.sleep(0.05)
