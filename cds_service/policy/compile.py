@@ -104,6 +104,14 @@ def sources_of(criterion: Criterion) -> tuple[str, ...]:
     return operators.READS[name] + (("answers",) if criterion.ask else ())
 
 
+_SHELVES: dict[str, Callable[[View], dict[str, Trace]]] = {
+    "patient": lambda view: view.patient_traces,
+    "operation": lambda view: view.operation_traces,
+    "reasons": lambda view: view.reason_traces,
+    "order": lambda view: view.done,
+}
+
+
 def compile_criterion(criterion_id: str, criterion: Criterion) -> Check:
     """A criterion as a function of the view; each view evaluates it at most once."""
     name, arguments = criterion.operator
@@ -116,15 +124,13 @@ def compile_criterion(criterion_id: str, criterion: Criterion) -> Check:
             outcome, evidence, missing = answer[0], (*evidence, answer[1]), ()
         return Trace(criterion_id, name, outcome, criterion.text, evidence, missing, cites)
 
-    scope = operators.scope(name, arguments)
+    shelf = _SHELVES[operators.scope(name, arguments)]
 
     def check(view: View) -> Trace:
         known = view.done.get(criterion_id)
         if known is None:
-            # What does not depend on the judged order is found once for its operation, or for the patient.
-            shared = view.operation_traces if scope == "operation" else view.patient_traces
-            if scope == "order" or view.case.answers:
-                shared = view.done
+            # What does not depend on the judged order alone is found once for all that share it.
+            shared = view.done if view.case.answers else shelf(view)
             known = shared.get(criterion_id) or find(view)
             shared[criterion_id] = view.done[criterion_id] = known
         return known

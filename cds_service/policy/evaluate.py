@@ -49,6 +49,7 @@ class Evaluator:
         self.facts = facts
         self._views: dict[Key, View] = {}
         self._operation_traces: dict[tuple[str, object, date], dict[str, Trace]] = {}
+        self._reason_traces: dict[tuple[object, ...], dict[str, Trace]] = {}
         self._verdicts: dict[Key, Verdict | None] = {}
         self._round: dict[Key, Verdict | None] | None = None
         self._guesses: dict[Key, str | None] = {}
@@ -64,6 +65,9 @@ class Evaluator:
             view.patient_traces = self.facts.patient_traces.setdefault((version.key, day), {})
             home = (version.key, self.facts.operations.home(order), day)
             view.operation_traces = self._operation_traces.setdefault(home, {})
+            reasons = view.reasons
+            if not reasons.coded:  # coded reasons are evidence of one order
+                view.reason_traces = self._reason_traces.setdefault((*home, reasons.refs, reasons.unread), {})
             self._views[key] = view
         return self._views[key]
 

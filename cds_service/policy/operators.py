@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -247,29 +247,24 @@ def lacks_primary(criterion: Criterion, _test: Flag, view: View) -> Result:
 
 def condition(criterion: Criterion, test: ConditionTest, view: View) -> Result:
     """A diagnosis in the problem list."""
-    return _conditions(criterion, test, view, [], ())
+    return _conditions(criterion, test, view, (), frozenset())
 
 
 def indication(criterion: Criterion, test: ConditionTest, view: View) -> Result:
     """A diagnosis in the order's own reasons, in its operation's reasons, or in the problem list, in that order."""
-    reasons = [(view.order, "reason of the order")]
-    reasons += [
-        (p.order, "reason of the operation")
-        for o in view.operations
-        for p in o.primaries
-        if p.order.ref != view.order.ref and len(view.operations) == 1
-    ]
-    refs = tuple(r for o, _ in reasons for r in o.reason_refs)
-    coded = [(c, o, where) for o, where in reasons for c in o.reason_codes]
-    result = _conditions(criterion, test, view, coded, refs)
-    unread = next((o.ref for o, _ in reasons if o.reasons_faulty), None)
-    if result.outcome is NOT_MET and unread:
-        return Result(UNKNOWN, (), (unavailable(criterion, "orders", f"reason of {unread} could not be read"),))
+    reasons = view.reasons
+    result = _conditions(criterion, test, view, reasons.coded, reasons.refs)
+    if result.outcome is NOT_MET and reasons.unread:
+        return Result(UNKNOWN, (), (unavailable(criterion, "orders", f"reason of {reasons.unread} could not be read"),))
     return result
 
 
 def _conditions(
-    criterion: Criterion, test: ConditionTest, view: View, coded: list[tuple[Code, Order, str]], refs: tuple[str, ...]
+    criterion: Criterion,
+    test: ConditionTest,
+    view: View,
+    coded: Sequence[tuple[Code, Order, str]],
+    refs: frozenset[str],
 ) -> Result:
     vocabulary = view.facts.vocabulary
     members = vocabulary.sets[test.value_set]
@@ -458,9 +453,11 @@ _OF_PATIENT = frozenset({"condition", "procedure", "age", "observation", "asked"
 
 
 def scope(name: str, arguments: Any) -> str:
-    """How far a criterion's answer reaches: `patient`, `operation`, or only the `order`."""
+    """How far a criterion's answer reaches: `patient`, `operation`, orders with the same `reasons`, or one `order`."""
     if name in _OF_PATIENT:
         return "operation" if getattr(arguments, "region", None) else "patient"
+    if name == "indication":
+        return "reasons"
     return "operation" if name in _OF_OPERATION else "order"
 
 

@@ -76,6 +76,14 @@ class Facts:
         return self._matches[key]
 
 
+class Reasons(NamedTuple):
+    """Why an order is given: coded reasons and references, its own and its operation's primaries'."""
+
+    coded: tuple[tuple[Code, Order, str], ...]
+    refs: frozenset[str]
+    unread: str | None
+
+
 @dataclass
 class View:
     """One judged order within the facts; remembers each criterion of one policy version."""
@@ -88,6 +96,7 @@ class View:
     done: dict[str, Trace] = field(default_factory=dict)
     operation_traces: dict[str, Trace] = field(default_factory=dict)
     patient_traces: dict[str, Trace] = field(default_factory=dict)
+    reason_traces: dict[str, Trace] = field(default_factory=dict)
 
     @property
     def case(self) -> Case:
@@ -98,6 +107,19 @@ class View:
     def operations(self) -> tuple[Operation, ...]:
         """The operations the order may belong to."""
         return self.facts.operations.of(self.order)
+
+    @cached_property
+    def reasons(self) -> Reasons:
+        """Reasons of the order, then those of the primaries of its operation (where it is clear which that is)."""
+        orders = [(self.order, "reason of the order")]
+        if len(self.operations) == 1:
+            primaries = (p.order for p in self.operations[0].primaries)
+            orders += [(o, "reason of the operation") for o in primaries if o.ref != self.order.ref]
+        return Reasons(
+            tuple((code, order, where) for order, where in orders for code in order.reason_codes),
+            frozenset(ref for order, _ in orders for ref in order.reason_refs),
+            next((order.ref for order, _ in orders if order.reasons_faulty), None),
+        )
 
     @cached_property
     def basket_complete(self) -> str:
