@@ -7,11 +7,12 @@ import json
 import random
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.charts import CPT, CPT_OID
-from support.service import Service
+from support.service import Service, running
 from support.stories import EHR, SEED, story, without_ids
 
 Json = dict[str, Any]
@@ -118,6 +119,15 @@ def test_the_explanation_names_finding_options_and_risk_factors(service: Service
     assert "medical necessity" in text[8]
     assert document["policy"]["review"] == "submitted"
     assert document["references"]
+
+
+def test_an_explanation_survives_a_restart(tmp_path: Path) -> None:
+    with running(tmp_path) as first:
+        [card] = first.cards(story(SEED).request)
+        path = f"/explanations/{card['uuid']}"
+        told = first.get(path, headers={"Accept": "application/json"}).json()
+    with running(tmp_path) as second:
+        assert second.get(path, headers={"Accept": "application/json"}).json() == told
 
 
 # --- the same case, spelt otherwise ---------------------------------------------------------------------
