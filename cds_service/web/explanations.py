@@ -8,9 +8,14 @@ from flask import Blueprint, Response, render_template, request
 
 from cds_service.errors import NotFound, RequestError
 from cds_service.web.hooks_api import json_response, ledger
+from cds_service.web.pages.blueprint import ASSETS, page_or_problem, secured
 
-pages = Blueprint("explanations", __name__, template_folder="templates")
-_OPERATORS = {"all": "all of", "any": "any of", "not": "not", "at_least": "at least"}
+# This page is on the service's listener, where the other pages are not: it brings the sheet along.
+pages = Blueprint(
+    "explanations", __name__, template_folder="pages/templates", static_folder="pages/static", static_url_path=ASSETS
+)
+pages.after_request(secured)
+pages.register_error_handler(RequestError, page_or_problem)
 
 
 @pages.get("/explanations/<uuid>")

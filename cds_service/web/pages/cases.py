@@ -1,0 +1,95 @@
+"""Worked cases, run on the content in force: pass or fail, and which rules they reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from cds_service.determination.worked import CaseReport, run_case, verdict_of
+from cds_service.policy.compile import Rulebook
+from cds_service.policy.content import PolicyFolder
+from cds_service.policy.logic import MET
+from cds_service.policy.model import CaseOrder, ExpectedOrder, Policy, WorkedCase
+from cds_service.web.pages.remembered import per_revision
+
+
+class CaseView(NamedTuple):
+    """One worked case as it is shown."""
+
+    id: str
+    title: str
+    scenario: str
+    orders: tuple[str, ...]
+    expected: tuple[tuple[str, str], ...]
+    failures: tuple[str, ...]
+
+
+class Results(NamedTuple):
+    """The cases of one policy; `reached` of `rules` were met by some case."""
+
+    cases: tuple[CaseView, ...]
+    passed: int
+    reached: int
+    rules: int
+
+    @property
+    def clean(self) -> bool:
+        """True when every case passes."""
+        return self.passed == len(self.cases)
+
+
+@per_revision
+def all_results(rulebook: Rulebook) -> Mapping[str, Results]:
+    """Results of every policy's cases, by policy id."""
+    return {name: _results(folder, rulebook) for name, folder in rulebook.folders.items()}
+
+
+def _results(folder: PolicyFolder, rulebook: Rulebook) -> Results:
+    worked = folder.cases.cases if folder.cases else []
+    reports = [run_case(folder, case, rulebook) for case in worked]
+    rules = set(_rules(folder.policy))
+    reached = {key for report in reports for key in _reached(report)} & rules
+    views = tuple(_view(r) for r in reports)
+    return Results(views, sum(not v.failures for v in views), len(reached), len(rules))
+
+
+def _rules(policy: Policy) -> Iterator[tuple[str, str, str]]:
+    for version in policy.versions:
+        for item_id, item in version.orders.items():
+            yield from ((version.version, item_id, rule.id) for rule in item.rules)
+        yield from ((version.version, "findings", finding.id) for finding in version.findings)
+
+
+def _reached(report: CaseReport) -> Iterator[tuple[str, str, str]]:
+    for result in report.results:
+        verdict = verdict_of(report.policy, result)
+        if verdict is not None:
+            met = (t.id for t in verdict.trace.children if t.op == "rule" and t.outcome is MET)
+            yield from ((verdict.version.version.version, verdict.item.id, rule) for rule in met)
+        yield from ((f.version.version.version, "findings", f.rule) for f in result.findings)
+
+
+def _view(report: CaseReport) -> CaseView:
+    case = report.case
+    return CaseView(
+        case.id,
+        case.title,
+        case.scenario or "",
+        tuple(_order(o) for o in case.orders),
+        tuple(_expected(case)),
+        report.failures,
+    )
+
+
+def _order(order: str | CaseOrder) -> str:
+    if isinstance(order, str):
+        return order
+    name = order.code or order.text or "no code"
+    return f"{name} ×{order.units}" if order.units not in (None, 1) else name
+
+
+def _expected(case: WorkedCase) -> Iterator[tuple[str, str]]:
+    for name, want in case.expect.items():
+        yield name, want.outcome if isinstance(want, ExpectedOrder) else want
+    for name, rules in (case.findings or {}).items():
+        yield name, f"remark: {', '.join(rules)}" if rules else "no remark"

@@ -1,0 +1,90 @@
+"""What a person pastes into the workbench, as a hook request: a request as it is, or a Bundle taken as the chart."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from cds_service.errors import RequestError
+from cds_service.facts.orders import ORDER_TYPES
+from cds_service.facts.sources import SPECS
+
+Json = dict[str, Any]
+_ORDERS = ORDER_TYPES - {"Encounter", "Appointment"}
+_EXTRA = {"coverage": {"Coverage", "Organization"}}
+
+
+def as_request(value: Json) -> Json:
+    """The hook request that was pasted, or one made of a Bundle. Raises RequestError."""
+    if "context" in value or "hook" in value:
+        return value
+    if value.get("resourceType") == "Bundle":
+        return from_bundle(value)
+    raise RequestError("is neither a hook request nor a FHIR Bundle", path="$", code="structure")
+
+
+def from_bundle(bundle: Json) -> Json:
+    """An order-sign request: the Bundle's drafts (or, without any, its active orders) are signed.
+
+    The Bundle is taken as the whole chart: a source of which it holds nothing is empty, not unavailable.
+    """
+    resources = [e["resource"] for e in bundle.get("entry", ()) if isinstance(e, dict) and _is_resource(e)]
+    orders = [r for r in resources if r["resourceType"] in _ORDERS]
+    drafts = [r for r in orders if r.get("status") == "draft"]
+    if not drafts:
+        drafts = [{**r, "status": "draft"} for r in orders if r.get("status", "active") == "active"]
+    if not drafts:
+        raise RequestError("holds no draft or active order", path="Bundle.entry", code="required")
+    return {
+        "hook": "order-sign",
+        "hookInstance": str(uuid4()),
+        "context": {
+            "userId": "Practitioner/workbench",
+            "patientId": _patient_of(resources, drafts),
+            "draftOrders": {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in drafts]},
+        },
+        "prefetch": _prefetch(resources, {_ref(r) for r in drafts}),
+    }
+
+
+def _is_resource(entry: Json) -> bool:
+    resource = entry.get("resource")
+    return isinstance(resource, dict) and isinstance(resource.get("resourceType"), str)
+
+
+def _ref(resource: Json) -> str:
+    return f"{resource['resourceType']}/{resource.get('id', '')}"
+
+
+def _patient_of(resources: list[Json], drafts: list[Json]) -> str:
+    own = (r.get("id") for r in resources if r["resourceType"] == "Patient")
+    subjects = (r.get("subject") for r in drafts)
+    referred = (s.get("reference", "").rpartition("/")[2] for s in subjects if isinstance(s, dict))
+    found = next((str(i) for i in (*own, *referred) if i), None)
+    if found is None:
+        raise RequestError("holds no Patient, and no order names one", path="Bundle.entry", code="required")
+    return found
+
+
+def _prefetch(resources: list[Json], signed: set[str]) -> Json:
+    filled: Json = {}
+    for spec in SPECS:
+        if spec.name == "planned-orders":
+            continue
+        kinds = _EXTRA.get(spec.name, {spec.kind})
+        members = [r for r in resources if r["resourceType"] in kinds and _ref(r) not in signed]
+        if spec.name == "active-orders":
+            members = [r for r in members if r.get("status") == "active"]
+        if spec.name == "patient":
+            filled[spec.key] = members[0] if members else None
+        else:
+            filled[spec.key] = searchset(members)
+    return filled
+
+
+def searchset(resources: list[Json]) -> Json:
+    """A searchset Bundle; FHIR JSON has no empty arrays."""
+    bundle: Json = {"resourceType": "Bundle", "type": "searchset", "total": len(resources)}
+    if resources:
+        bundle["entry"] = [{"resource": r} for r in resources]
+    return bundle

@@ -1,0 +1,174 @@
+"""Criteria and rules as sentences, made from the policy's data: what is looked for, where, and what absence means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from cds_service.policy.model import All, AnyOf, AtLeast, Criterion, Expression, Not, Version, Window
+
+
+class Part(NamedTuple):
+    """A piece of a sentence: plain text, or the value set that it names."""
+
+    text: str
+    value_set: str = ""
+
+
+Sentence = list[Part]
+
+
+def how(criterion: Criterion) -> Sentence:
+    """How a criterion is checked, from its operator and arguments."""
+    name, arguments = criterion.operator
+    return list(_HOW[name](arguments))
+
+
+def absence(criterion: Criterion) -> str:
+    """What it means when nothing is recorded."""
+    name, _ = criterion.operator
+    if name in ("order", "companion", "repeated", "lacks_primary"):
+        return ""
+    if criterion.when_absent == "not-met":
+        return "If the chart was read and holds nothing: not met."
+    return "If nothing is recorded: unknown, never a refusal."
+
+
+def value_sets_of(criterion: Criterion) -> list[str]:
+    """Value sets that a criterion names."""
+    return [p.value_set for p in how(criterion) if p.value_set]
+
+
+def joined(items: list[str], word: str) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {word} {items[-1]}" if items else ""
+
+
+def _span(window: Window | None, lead: str) -> str:
+    if window is None:
+        return ""
+    name, count = next((n, c) for n in ("days", "weeks", "months") if (c := getattr(window, n)))
+    return f", {lead} {count} {name if count != 1 else name[:-1]}"
+
+
+def _between(low: float | None, high: float | None, least: str = "at least", most: str = "at most") -> str:
+    bounds = [f"{word} {value:g}" for word, value in ((least, low), (most, high)) if value is not None]
+    return " and ".join(bounds)
+
+
+def _order(a: Any) -> Iterator[Part]:
+    yield Part("The order's code, or its own text, is in ")
+    yield Part("", a.value_set)
+    yield Part(".")
+
+
+def _companion(a: Any) -> Iterator[Part]:
+    where = "of the same operation" if a.scope == "operation" else "among all orders"
+    yield Part("An order " if a.at_least == 1 else f"{a.at_least} orders or more ")
+    yield Part(f"{where} in ")
+    yield Part("", a.value_set)
+    yield Part(", which this policy supports." if a.outcome else ".")
+
+
+def _operation(a: Any) -> Iterator[Part]:
+    kinds = {"region": a.region, "approach": a.approach, "kind": a.role}
+    found = [f"{name} {joined(list(values), 'or')}" for name, values in kinds.items() if values]
+    yield Part(f"The operation that the order belongs to: {', '.join(found)}.")
+
+
+def _count(what: str) -> Callable[[Any], Iterator[Part]]:
+    def sentence(a: Any) -> Iterator[Part]:
+        where = {"history": "in the history", "operation-or-history": "in the operation or the history"}
+        yield Part(f"{what}: {_between(a.at_least, a.at_most)}, {where.get(a.of, 'in the operation')}.")
+
+    return sentence
+
+
+def _diagnosis(where: str) -> Callable[[Any], Iterator[Part]]:
+    def sentence(a: Any) -> Iterator[Part]:
+        yield Part(f"{where}: {'an active' if a.status == 'active' else 'any'} diagnosis in ")
+        yield Part("", a.value_set)
+        at = ", at the region of the operation" if a.region else ""
+        yield Part(f"{at}{_span(a.onset_within, 'begun within the last')}.")
+
+    return sentence
+
+
+def _procedure(a: Any) -> Iterator[Part]:
+    yield Part("Procedures done: " + ("one in " if a.at_least == 1 else f"{a.at_least} or more in "))
+    yield Part("", a.value_set)
+    at = ", at the region of the operation" if a.region else ""
+    yield Part(f"{at}{_span(a.within, 'within the last')}{_span(a.before, 'at least this long ago:')}.")
+
+
+def _age(a: Any) -> Iterator[Part]:
+    yield Part(f"Age on the day of the order: {_between(a.at_least, a.under, most='under')} years.")
+
+
+def _observation(a: Any) -> Iterator[Part]:
+    yield Part("The latest final result in ")
+    yield Part("", a.value_set)
+    numbers = [_between(a.at_least, a.at_most), _between(a.above, a.below, "above", "below")]
+    bounds = " and ".join(n for n in numbers if n)
+    if bounds:
+        yield Part(f" is {bounds}{f' {a.unit}' if a.unit else ''}")
+    if a.equals:
+        yield Part(" is one of ")
+        yield Part("", a.equals)
+    if a.present is not None:
+        yield Part(" is present" if a.present else " is absent")
+    yield Part(f"{_span(a.within, 'within the last')}.")
+
+
+def _units(a: Any) -> Iterator[Part]:
+    bounds = _between(a.at_least, a.at_most)
+    if a.compared_with:
+        bounds = "more than the interspaces of the operation" if not bounds else f"{bounds}, beside its interspaces"
+    yield Part(f"Units ordered of this code in the operation: {bounds}.")
+
+
+def _plain(text: str) -> Callable[[Any], Iterator[Part]]:
+    return lambda _: iter((Part(text),))
+
+
+_HOW: Mapping[str, Callable[[Any], Iterator[Part]]] = {
+    "order": _order,
+    "companion": _companion,
+    "operation": _operation,
+    "interspaces": _count("Interspaces fused"),
+    "vertebrae": _count("Vertebrae fused"),
+    "condition": _diagnosis("Problem list"),
+    "indication": _diagnosis("The order's own reasons first, then the problem list"),
+    "procedure": _procedure,
+    "age": _age,
+    "observation": _observation,
+    "units": _units,
+    "repeated": _plain("The same code is ordered twice in the operation."),
+    "lacks_primary": _plain("The order is an add-on, and nothing it can be added to is ordered."),
+    "asked": _plain("No code carries this: it is asked."),
+}
+
+
+class Clause(NamedTuple):
+    """An expression to read: a criterion's own sentence, or how its parts join."""
+
+    text: str
+    criterion: str = ""
+    parts: tuple[Clause, ...] = ()
+
+
+def clause(expression: Expression, version: Version) -> Clause:
+    """An expression as nested sentences."""
+    match expression:
+        case str():
+            if expression == "always":
+                return Clause("Always.")
+            return Clause(version.criteria[expression].text, expression)
+        case All(all=parts):
+            return Clause("All of these:", parts=tuple(clause(p, version) for p in parts))
+        case AnyOf(any=parts):
+            return Clause("Any of these:", parts=tuple(clause(p, version) for p in parts))
+        case AtLeast(at_least=count, of=parts):
+            return Clause(f"At least {count} of these:", parts=tuple(clause(p, version) for p in parts))
+        case Not():
+            return Clause("Not the case:", parts=(clause(expression.not_, version),))
