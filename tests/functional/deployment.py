@@ -69,6 +69,7 @@ class Deployment:
         self.clients_file = self.folder / "clients.yaml"
         self.log_file = self.folder / "service.log"
         self.session = requests.Session()
+        self.session.trust_env = False  # its REQUESTS_CA_BUNDLE would win over `verify`
         self.clients: dict[str, Trusted] = {}
 
     @property
