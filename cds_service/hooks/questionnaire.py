@@ -140,7 +140,7 @@ class _Case:
 
     def named(self, canonicals: Iterable[str]) -> Iterator[tuple[RuleForm, Order | None]]:
         """Forms asked for by name, for each order they speak to; else without an order."""
-        for form in dict.fromkeys(f for c in canonicals if (f := self.form(c))):
+        for form in {f.canonical(self.base): f for c in canonicals if (f := self.form(c))}.values():
             orders = [r.order for r in self.results if self._verdict(form, r.order) is not None]
             every: list[Order | None] = [*orders] if orders else [None]
             yield from ((form, o) for o in every)
