@@ -35,12 +35,18 @@ PACKAGES = ("cds_service/policy", "cds_service/determination")
 # Fast and sharp tests first: a mutant is dead at its first failure.
 TESTS = (
     "tests/spec/test_truth_tables.py",
-    "tests/unit/test_policy_*.py",
+    "tests/unit/test_policy_verdict.py",
+    "tests/unit/test_policy_evaluate.py",
     "tests/unit/test_determination*.py",
     "tests/unit/test_operation*.py",
-    "tests/policies",
-    "tests/generative/test_engine_agrees.py",
+    "tests/policies/test_policy_cases.py",
+    "tests/policies/test_lint.py",
+    "tests/policies/test_broken_files.py",
+    "tests/unit/test_policy_outlines.py",
+    "tests/unit/test_policy_commands.py",
     "tests/generative/test_engine_cards.py",
+    "tests/generative/test_engine_agrees.py",
+    "tests/policies/test_vocabulary.py",
 )
 TIME_LIMIT = 180  # seconds per mutant; a mutant that loops forever is killed
 
