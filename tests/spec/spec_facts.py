@@ -23,9 +23,9 @@ from cds_service.policy.case import (
 )
 from cds_service.policy.compile import compile_criterion
 from cds_service.policy.content import read
-from cds_service.policy.logic import Outcome
 from cds_service.policy.model import Criterion
 from cds_service.policy.source import Document
+from cds_service.policy.trace import Trace
 from cds_service.policy.view import Facts, View
 from cds_service.policy.vocabulary import compile_vocabulary
 
@@ -218,8 +218,8 @@ def criterion_of(text: str) -> Criterion:
     return Criterion.model_validate({"text": "It is so.", **Document("spec", text).data})
 
 
-def evaluate(criterion: str, facts: str, judged: str) -> Outcome:
-    """The outcome of a criterion on a line of facts."""
+def trace(criterion: str, facts: str, judged: str) -> Trace:
+    """What a criterion finds on a line of facts."""
     case, order, outcomes = parse(facts, judged)
     view = View(Facts(case, VOCABULARY), order, DAY, lambda o: outcomes.get(o.ref), "spec")
-    return compile_criterion("it", criterion_of(criterion))(view).outcome
+    return compile_criterion("it", criterion_of(criterion))(view)
