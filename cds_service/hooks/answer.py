@@ -181,16 +181,19 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime) -> None:
 # --- what `evaluate --json`, replay and the ledger tell ---------------------------------------------
 
 
-def determinations(done: Answer) -> list[Json]:
-    """One entry per order and policy that speaks to it; a `primary` one without policy where none does."""
+def determinations(done: Answer, *, brief: bool = False) -> list[Json]:
+    """One entry per order and policy that speaks to it; a `primary` one without policy where none does.
+
+    `brief`: traces without the policy's own words, as the ledger keeps them.
+    """
     notes = [_fault(f) for f in done.case.faults]
-    return [entry for result in done.results for entry in _entries(done, result, notes)]
+    return [entry for result in done.results for entry in _entries(done, result, notes, brief)]
 
 
-def _entries(done: Answer, result: OrderResult, notes: list[Json]) -> Iterator[Json]:
+def _entries(done: Answer, result: OrderResult, notes: list[Json], brief: bool) -> Iterator[Json]:
     for d in result.determinations:
         verdict = d.verdict
-        trace: Json = verdict.trace.to_json() if verdict else {}
+        trace: Json = verdict.trace.to_json(brief=brief) if verdict else {}
         if verdict and verdict.rule:
             trace["decided_by"] = verdict.rule
         if verdict and verdict.given:
@@ -198,7 +201,7 @@ def _entries(done: Answer, result: OrderResult, notes: list[Json]) -> Iterator[J
         if verdict and verdict.recommendation:
             trace["recommendation"] = verdict.recommendation
         if result.authorization is not None:
-            trace["authorization"] = {"number": result.authorization.number, "ref": result.authorization.ref}
+            trace["authorised_by"] = {"number": result.authorization.number, "ref": result.authorization.ref}
         if notes:
             trace["not_used"] = notes
         asserted = done.assertions.get(result.order.ref) if d.role == "primary" else None

@@ -72,7 +72,7 @@ def record(
     done: Answer, caller: Caller, received: datetime, pseudonym: Callable[..., str], silenced: frozenset[str]
 ) -> Record:
     """The record of one answer; `silenced` are uuids of cards that were held back."""
-    entries = [{**d, "rule": d["trace"].get("decided_by")} for d in determinations(done)]
+    entries = [{**d, "rule": d["trace"].get("decided_by")} for d in determinations(done, brief=True)]
     policies = {f"{d['policy']}@{d['version']}" for d in entries if d["policy"]}
     payer = next((d.payer for r in done.results for d in r.primary if d.payer), None)
     return Record(

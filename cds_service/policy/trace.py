@@ -56,10 +56,13 @@ class Trace(NamedTuple):
             found.update(dict.fromkeys(child.open_questions()))
         return tuple(found)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, empty members left out."""
+    def to_json(self, *, brief: bool = False) -> dict[str, Any]:
+        """Plain data, empty members left out.
+
+        `brief` leaves out the policy's own words and citations: its version and content revision say them.
+        """
         node: dict[str, Any] = {"id": self.id, "op": self.op, "outcome": self.outcome.value}
-        if self.text:
+        if self.text and not brief:
             node["text"] = self.text
         if self.evidence:
             node["evidence"] = [
@@ -67,8 +70,8 @@ class Trace(NamedTuple):
             ]
         if self.missing:
             node["missing"] = [{"text": m.text, "source": m.source, "state": m.state} for m in self.missing]
-        if self.cites:
+        if self.cites and not brief:
             node["cites"] = list(self.cites)
         if self.children:
-            node["children"] = [child.to_json() for child in self.children]
+            node["children"] = [child.to_json(brief=brief) for child in self.children]
         return node
