@@ -19,6 +19,7 @@ from crd_support import (
     infos,
     one,
     order,
+    patient,
     said,
     sign,
     texts,
@@ -43,7 +44,7 @@ def ref(code: str) -> str:
     return f"ServiceRequest/o-{code}"
 
 
-@pytest.mark.crd("resp-52", "conf-5", "dev-2", "resp-29", "resp-26", "conf-13")
+@pytest.mark.crd("resp-52", "conf-5", "dev-2", "resp-29", "resp-26", "resp-48", "conf-13")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_order_is_annotated_as_the_version_demands(ask: Ask, version: str) -> None:
     orders = (*NECK, order("71046", "o-nothing-speaks"))
@@ -55,7 +56,7 @@ def test_every_order_is_annotated_as_the_version_demands(ask: Ask, version: str)
         assert one(info, "coverage") == {"reference": "Coverage/cov-1"}
 
 
-@pytest.mark.crd("conf-5", "resp-30")
+@pytest.mark.crd("conf-5", "resp-30", "resp-51", "impl-5")
 def test_not_supported_is_not_covered_with_reason_policy_and_code(ask: Ask) -> None:
     info = said(ask(sign(*NECK)).response, ref("20939"))
     assert one(info, "covered") == "not-covered"
@@ -208,20 +209,22 @@ def test_members_of_the_demo_are_found() -> None:
 
 
 @pytest.mark.crd("resp-43")
-@pytest.mark.parametrize(("version", "code"), [("2.2", "indeterminate"), ("2.1", "conditional")])
+@pytest.mark.parametrize(
+    ("version", "code"), [("2.2", "indeterminate"), ("2.1", "conditional"), ("2.0", "conditional")]
+)
 def test_data_that_cannot_be_read_is_technical(ask: Ask, version: str, code: str) -> None:
     outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "exception"}]}
-    body = sign(*LUMBAR, cover=coverage("cigna"), version=version, prefetch={"conditions": outcome})
-    done = ask(body)
-    result = next(r for r in done.results if r.order.ref == ref("20939"))
-    sources = {m.source for d in result.primary for m in d.missing}
-    info = said(done.response, ref("20939"))
+    marrow = order("20939", note=[{"text": "Muschler technique"}])
+    whole = sign(*LUMBAR[:2], marrow, cover=coverage("cigna"), version=version)
+    assert one(said(ask(whole).response, ref("20939")), "covered") == "covered"
+    whole["prefetch"]["conditions"] = outcome
+    info = said(ask(whole).response, ref("20939"))
     assert faults(info, version) == []
-    if sources == {"conditions"}:
-        assert one(info, "covered") == code
-        assert texts(info) == "Coverage: data that the policy needs could not be read: conditions."
-    else:
-        assert one(info, "covered") == "conditional"
+    assert (one(info, "covered"), one(info, "pa-needed")) == (code, code)
+    (reason,) = values(info, "reason")
+    assert reason["text"] == "Coverage: data that the policy needs could not be read: conditions."
+    assert [c["code"] for c in reason.get("coding", ())] == (["technical"] if version == "2.2" else [])
+    assert values(info, "questionnaire") == []
 
 
 # --- authority --------------------------------------------------------------------------------------
@@ -409,3 +412,20 @@ def test_conditions_count_for_an_order(ask: Ask) -> None:
 
 def bundle_of(*resources: Json) -> Json:
     return {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": r} for r in resources]}
+
+
+@pytest.mark.crd("conf-2", "conf-4", "conf-9")
+@pytest.mark.parametrize("us_core", ["3.1.1", "6.1.0", "7.0.0"])
+def test_charts_of_each_us_core_version_say_the_same(ask: Ask, us_core: str) -> None:
+    """What differs between the versions (profiles, categories, sex, reasons) changes nothing that is read."""
+    base = "http://hl7.org/fhir/us/core/StructureDefinition"
+    tumour = {**condition("C41.2"), "meta": {"profile": [f"{base}/us-core-condition|{us_core}"]}}
+    if us_core != "3.1.1":
+        tumour["meta"] = {"profile": [f"{base}/us-core-condition-problems-health-concerns|{us_core}"]}
+        category = "http://terminology.hl7.org/CodeSystem/condition-category"
+        tumour["category"] = [{"coding": [{"system": category, "code": "problem-list-item"}]}]
+    person = patient(meta={"profile": [f"{base}/us-core-patient|{us_core}"]})
+    person["extension"] = [{"url": f"{base}/us-core-sex", "valueCode": "248152002"}]
+    prefetch = {"conditions": bundle_of(tumour), "patient": person}
+    info = said(ask(sign(*LUMBAR, cover=coverage("cigna"), prefetch=prefetch)).response, ref("20939"))
+    assert one(info, "covered") == "not-covered"

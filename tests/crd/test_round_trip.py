@@ -317,7 +317,7 @@ def test_without_a_way_to_the_answers_the_form_is_asked_for_again(service: Servi
 # --- the ledger -------------------------------------------------------------------------------------
 
 
-@pytest.mark.crd("found-37", "found-11", "metric-1", "found-2", "hook-6")
+@pytest.mark.crd("found-37", "found-11", "metric-1", "found-2")
 def test_the_ledger_keeps_guidance_and_the_guides_metrics(tmp_path: Path) -> None:
     with running(tmp_path) as service:
         answer = service.answer(sign(*MARROW.orders, order("71046"), cover=coverage("cigna")), "order-sign-crd")
