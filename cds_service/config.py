@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -78,9 +79,46 @@ class Settings:
         """The settings, if they make sense together; raises ConfigurationError."""
         if unknown := self.offered - {"advisor", "crd"}:
             raise ConfigurationError(f"CDS_SERVICES: '{sorted(unknown)[0]}' is not advisor or crd.")
+        for name in ("workers", "threads", "waiting", "fetch_workers", "max_body_bytes", "shutdown_seconds"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"CDS_{name.upper()} must be at least 1.")
+        for name in ("fetch_deadline", "read_deadline"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigurationError(f"CDS_{name.upper()} must be a time in seconds above 0.")
+        for name in ("port", "admin_port"):
+            if not 0 <= getattr(self, name) <= 65535:
+                raise ConfigurationError(f"CDS_{name.upper()} must be a port: 1 to 65535.")
         if self.demo and self.host not in ("127.0.0.1", "::1", "localhost"):
             raise ConfigurationError("--demo listens on loopback only. Leave --host at 127.0.0.1, or drop --demo.")
         return self
+
+
+_PAGE = """# Configuration
+
+Settings come from environment variables; options of `cds-service serve` win over them. An unknown `CDS_` variable is
+warned of at start, a value that makes no sense stops the start. A change needs a restart; policies, clients and the
+control file do not ([operations.md](operations.md)).
+
+This page is made from the code: `python -m cds_service.config > docs/configuration.md`.
+
+| variable | default | meaning |
+| --- | --- | --- |
+"""
+
+
+def as_markdown() -> str:
+    """The configuration page, from the fields of Settings."""
+    rows = []
+    for setting in fields(Settings):
+        default = "" if setting.default == "" else f"`{str(setting.default).lower()}`"
+        hint = Settings.__annotations__[setting.name]
+        options = f" One of {', '.join(f'`{o}`' for o in _options(hint))}." if hint.startswith("Literal") else ""
+        rows.append(f"| `CDS_{setting.name.upper()}` | {default} | {setting.metadata['help']}{options} |\n")
+    return _PAGE + "".join(rows)
+
+
+def _options(hint: str) -> tuple[str, ...]:
+    return tuple(part.strip(" \"'") for part in hint[8:-1].split(","))
 
 
 def _convert(name: str, kind: Any, text: str) -> Any:
@@ -114,7 +152,11 @@ def from_environment(environment: Mapping[str, str] | None = None, **overrides: 
             warnings.warn(f"{variable} is not a setting; docs/configuration.md lists them.", stacklevel=2)
             continue
         hint = hints[name]
-        kind = kinds.get(hint) or Literal[tuple(part.strip(" \"'") for part in hint[8:-1].split(","))]
+        kind = kinds.get(hint) or Literal[_options(hint)]
         values[name] = _convert(name, kind, text)
     values.update({k: v for k, v in overrides.items() if v is not None})
     return Settings(**values).check()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_markdown())

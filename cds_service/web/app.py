@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
-from pathlib import Path
 
 from flask import Flask, Response, request
 
@@ -13,13 +11,9 @@ from cds_service.ledger.store import Ledger
 from cds_service.web import access, cors, demo_fhir, dtr, explanations, feedback, health, hooks_api, problems
 from cds_service.web.callers import check_loopback_name
 from cds_service.web.control import Live
+from cds_service.web.pages import pages
+from cds_service.web.pages.blueprint import POLICY
 from cds_service.web.turns import LentFetching, Turns
-
-_PAGES = "cds_service.web.pages"
-_POLICY = (
-    "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
 
 
 def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
@@ -53,9 +47,7 @@ def only_on_loopback(app: Flask) -> None:
 
 def _for_operators(app: Flask) -> None:
     app.register_blueprint(health.operators)
-    folder = Path(__file__).parent / "pages"
-    if all((folder / name).exists() for name in ("insights.py", "policies.py", "workbench.py")):
-        app.register_blueprint(importlib.import_module(_PAGES).pages)
+    app.register_blueprint(pages)
 
 
 def _app(live: Live, ledger: Ledger, turns: Turns) -> Flask:
@@ -75,7 +67,7 @@ def _secure(response: Response) -> Response:
     headers = response.headers
     headers.setdefault("X-Content-Type-Options", "nosniff")
     if response.mimetype == "text/html":
-        headers.setdefault("Content-Security-Policy", _POLICY)
+        headers.setdefault("Content-Security-Policy", POLICY)
         headers.setdefault("Referrer-Policy", "no-referrer")
         headers.setdefault("X-Frame-Options", "DENY")
         headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
