@@ -9,7 +9,7 @@ from functools import cached_property
 
 from cds_service.determination.routing import PayerDirectory, Role, Route, routes
 from cds_service.policy.case import Authorization, Case, Order
-from cds_service.policy.compile import ANYONE, CompiledFinding, CompiledVersion, Rulebook
+from cds_service.policy.compile import ALL_PAYERS, CompiledFinding, CompiledVersion, Rulebook
 from cds_service.policy.evaluate import Evaluator, Verdict
 from cds_service.policy.logic import MET
 from cds_service.policy.trace import Missing, Trace
@@ -124,25 +124,6 @@ class Terms:
     by_identifier_only: bool = False
 
 
-@dataclass(frozen=True)
-class Agenda:
-    """Versions that may speak to an order: coverage policies by payer, guidelines, and those that make remarks."""
-
-    coverage: dict[str, list[CompiledVersion]]
-    guidelines: list[CompiledVersion]
-    remarks: list[CompiledVersion]
-
-    def add(self, version: CompiledVersion) -> None:
-        """Sort a version in."""
-        policy = version.policy
-        if policy.kind == "guideline":
-            self.guidelines.append(version)
-        for payer in policy.payers:
-            self.coverage.setdefault(payer, []).append(version)
-        if version.findings:
-            self.remarks.append(version)
-
-
 class Decider:
     """Decides the orders of one case."""
 
@@ -152,7 +133,7 @@ class Decider:
         self.case, self.rulebook, self.directory, self.terms = case, rulebook, directory, terms
         self.evaluator = Evaluator(Facts(case, rulebook.vocabulary, before))
         self._routes: dict[tuple[date, tuple[str, ...]], tuple[Route, ...]] = {}
-        self._agendas: dict[tuple[object, date], Agenda] = {}
+        self._known: dict[tuple[object, str, date], tuple[CompiledVersion, ...]] = {}
 
     def with_orders(self, orders: tuple[Order, ...]) -> Decider:
         """A decider of the same case with other orders: what is known of the patient stays known."""
@@ -175,35 +156,33 @@ class Decider:
         found += self._guidelines(order)
         return OrderResult(order, tuple(found), tuple(self._findings(order)) if remarks else ())
 
-    def _agenda(self, order: Order) -> Agenda:
-        """The versions that may speak to an order, sorted by whom they speak for."""
+    def _versions(self, order: Order, payer: str) -> tuple[CompiledVersion, ...]:
+        """Versions of one payer (or, for ALL_PAYERS, of everyone's) that may speak to an order and that fire."""
         day = self.case.day(order)
-        key = (order.ref if order.texts else order.codes, day)
-        if key not in self._agendas:
-            agenda = Agenda({}, [], [])
-            for version in self.rulebook.speaking(order, ANYONE, day):
-                if self.terms.fires(version):
-                    agenda.add(version)
-            self._agendas[key] = agenda
-        return self._agendas[key]
+        key = (order.ref if order.texts else order.codes, payer, day)
+        known = self._known.get(key)
+        if known is None:
+            known = tuple(v for v in self.rulebook.speaking(order, payer, day) if self.terms.fires(v))
+            self._known[key] = known
+        return known
 
     def _coverage(self, order: Order) -> Iterator[Determination]:
-        coverage = self._agenda(order).coverage
         for route in self.routes(order):
             for payer in self.directory.policies_of(route.payer):
-                for version in coverage.get(payer, ()):
+                for version in self._versions(order, payer):
                     verdict = self.evaluator.verdict(version, order)
                     if verdict is not None:
                         yield Determination(order, route.role, verdict.outcome, verdict, route.payer)
 
     def _guidelines(self, order: Order) -> Iterator[Determination]:
-        for version in self._agenda(order).guidelines:
-            verdict = self.evaluator.verdict(version, order)
-            if verdict is not None:
-                yield Determination(order, "guideline", verdict.outcome, verdict)
+        for version in self._versions(order, ALL_PAYERS):
+            if version.policy.kind == "guideline":
+                verdict = self.evaluator.verdict(version, order)
+                if verdict is not None:
+                    yield Determination(order, "guideline", verdict.outcome, verdict)
 
     def _findings(self, order: Order) -> Iterator[Finding]:
-        for version in self._agenda(order).remarks:
+        for version in self._versions(order, ALL_PAYERS):
             for compiled in version.findings:
                 if self.evaluator.facts.matches(order, compiled.rule.about):
                     trace = compiled.check(self.evaluator.view(version, order))

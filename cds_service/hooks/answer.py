@@ -85,16 +85,16 @@ def answer(
         if not service.orders_in_chart:
             builder.draft_orders(request.context["draftOrders"], "context.draftOrders")
         judged = _judged(request, builder)
-        pairs = gather.speaking(book.rulebook, judged, builder, runtime)
+        outlines = gather.concerning(judged, builder, runtime)
     _refuse_if_unreadable(builder)
-    if pairs or builder.orders_unusable:
-        needed = gather.sources_needed(pairs, book.rulebook, judged)
+    if outlines or builder.orders_unusable:
+        needed = gather.sources_needed(outlines, judged)
         with clock.stage("gather"):
             fetched += gather.gather(request, needed, builder, runtime, caller)
     case = builder.build()
     with clock.stage("evaluate"):
         decider, results = decide(case, book.rulebook, book.directory, runtime.terms(), _selected(request, builder))
-    if pairs:
+    if outlines:
         _refuse_if_unobtainable(results, case)
     done = Answer(
         {}, request, service, case, results, decider, fetched=fetched, timing=clock, revision=book.rulebook.revision

@@ -26,7 +26,6 @@ from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime, review_note
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Order
-from cds_service.policy.compile import ALL_PAYERS, CompiledVersion
 from cds_service.render import cards as render_cards
 from cds_service.render import crd
 from cds_service.render.cards import RenderedCard
@@ -88,14 +87,7 @@ class _Call:
         """Sources that the payer's policies and the guidelines read for the orders in question."""
         selected = self._selected()
         orders = [o for o in self.builder.draft() if selected is None or o.ref in selected]
-        return gather.sources_needed([(o, v) for o in orders for v in self._speaking(o)], self.book.rulebook, orders)
-
-    def _speaking(self, order: Order) -> Iterable[CompiledVersion]:
-        day = self.builder.as_of or order.occurrence or order.authored_on or self.builder.received
-        for payer in (*self.directory.policies_of(self.payer), ALL_PAYERS):
-            for version in self.book.rulebook.speaking(order, payer, day):
-                if self.runtime.fires(version):
-                    yield version
+        return gather.sources_needed(gather.concerning(orders, self.builder, self.runtime), orders)
 
     def _member(self) -> MemberState:
         if self.runtime.members is None:

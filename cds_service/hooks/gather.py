@@ -12,32 +12,25 @@ from cds_service.facts.sources import BY_NAME, PATIENT, Supplied, merge, read_pr
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Order, Source, SourceState
-from cds_service.policy.compile import ANYONE, CompiledVersion, Rulebook
+from cds_service.policy.compile import Outline
 
 
-def speaking(
-    rulebook: Rulebook, orders: Iterable[Order], builder: CaseBuilder, runtime: Runtime
-) -> list[tuple[Order, CompiledVersion]]:
-    """Pairs of a judged order and a version in force that has an item or a finding for it, whoever the payer."""
-    found = []
+def concerning(orders: Iterable[Order], builder: CaseBuilder, runtime: Runtime) -> list[Outline]:
+    """Outlines of the policies that may speak to the judged orders, whoever the payer; empty: nothing speaks."""
+    found: dict[Outline, None] = {}
     for order in orders:
         day = builder.as_of or order.occurrence or order.authored_on or builder.received
-        for version in rulebook.speaking(order, ANYONE, day):
-            if runtime.fires(version):
-                found.append((order, version))
-    return found
+        outlines = runtime.book.rulebook.concerning(order, day)
+        found.update(dict.fromkeys(o for o in outlines if runtime.shows(o.status)))
+    return list(found)
 
 
-def sources_needed(pairs: list[tuple[Order, CompiledVersion]], rulebook: Rulebook, orders: Iterable[Order]) -> set[str]:
+def sources_needed(outlines: Iterable[Outline], orders: Iterable[Order]) -> set[str]:
     """Names of the sources that settling these orders may read."""
     needed: set[str] = set()
-    for order, version in pairs:
-        item = version.item_for(order, rulebook.vocabulary)
-        if item is not None:
-            needed |= item.reads
-        elif version.findings:
-            needed |= version.reads()
-        if version.policy.kind == "coverage":
+    for outline in outlines:
+        needed |= outline.reads
+        if outline.kind == "coverage":
             needed.add("coverage")
     if any(ref.startswith("ClaimResponse/") for o in orders for ref in o.insurance):
         needed.add("authorizations")

@@ -92,10 +92,11 @@ class Runtime:
 
     def fires(self, version: CompiledVersion) -> bool:
         """Not if switched off; outside demo mode only if approved, unless the deployment shows unreviewed ones."""
-        if version.policy.id in self.stopped:
-            return False
-        shown = self.settings.demo or self.settings.unreviewed_policies == "show"
-        return shown or version.version.review.status == "approved"
+        return version.policy.id not in self.stopped and self.shows(version.version.review.status)
+
+    def shows(self, status: str) -> bool:
+        """May a policy of this review status fire here?"""
+        return status == "approved" or self.settings.demo or self.settings.unreviewed_policies == "show"
 
     def terms(self) -> Terms:
         """What the deployment adds to the content."""
