@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from crd_support import bundle, coverage, order, sign, updated
+from crd_support import INVARIANTS, bundle, coverage, holds, order, sign, updated
 from support.service import Service
 
 from cds_service.hooks.answer import Answer
@@ -255,3 +255,29 @@ def test_cards_are_the_same_whatever_the_order_of_entries(ask: Ask) -> None:
     second = ask(sign(*reversed(NECK))).response["cards"]
     assert [c["summary"] for c in first] == [c["summary"] for c in second]
     assert bundle(*NECK)["entry"] != bundle(*reversed(NECK))["entry"]
+
+
+MAXIMA = {
+    "alternate-request": ("links",),
+    "external-reference": ("suggestions",),
+    "instructions": ("links", "suggestions"),
+}
+
+
+@pytest.mark.crd("resp-13", "resp-52", "resp-56", "resp-22", "resp-24")
+@pytest.mark.parametrize("payer", ["aetna", "medicare"])
+@pytest.mark.parametrize("orders", REQUESTS, ids=range(len(REQUESTS)))
+def test_answers_follow_the_logical_models(ask: Ask, orders: tuple[Json, ...], payer: str) -> None:
+    answer = ask(sign(*orders, cover=coverage(payer))).response
+    for action in answer["systemActions"]:
+        assert action["type"] == "update"
+        assert "resourceId" not in action
+        assert holds(INVARIANTS["response"]["crd-respci1"], action["resource"])
+    for card in answer["cards"]:
+        assert card["uuid"]
+        assert card["source"]["topic"]
+        assert not set(MAXIMA[card_type(card)]) & set(card)
+        for suggestion in card.get("suggestions", ()):
+            assert holds(INVARIANTS["response"]["crd-respar-1"], suggestion)
+            assert all(a["description"] for a in suggestion["actions"])
+    assert not holds(INVARIANTS["response"]["crd-respar-1"], {"actions": [{"type": "delete", "resourceId": "X/1"}]})
