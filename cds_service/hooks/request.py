@@ -57,7 +57,7 @@ class HookRequest:
 def parse(body: bytes) -> dict[str, Any]:
     """JSON to an object. Raises RequestError (not JSON) or TooLarge (nesting)."""
     try:
-        value = orjson.loads(body)
+        value = orjson.loads(body.removeprefix(_MARK))
     except orjson.JSONDecodeError as error:
         if "depth limit" in error.msg:  # orjson's own, far beyond ours
             raise TooLarge(_DEEP, path="$") from None
@@ -72,6 +72,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 _DEEP = f"is nested deeper than {MAX_DEPTH} levels"
+_MARK = b"\xef\xbb\xbf"  # a byte order mark, which some clients write before their UTF-8
 _NOT_BRACKETS = bytes(b for b in range(256) if b not in b"{}[]")
 _NOT_MARKS = bytes(b for b in range(256) if b not in b'{}[]"\\')
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)

@@ -52,16 +52,18 @@ def _value_set_file(name: str, content: Content, document: Document) -> Iterator
 def _value_set(value_set: ValueSet, stem: str, content: Content, document: Document) -> Iterator[ContentError]:
     if value_set.id != stem:
         yield document.error(("id",), f"the id '{value_set.id}' is not the file name '{stem}'.", "Make them equal.")
-    if not (value_set.codes or value_set.prefixes or value_set.terms or value_set.patterns or value_set.includes):
+    words = value_set.terms or value_set.patterns or value_set.with_code
+    if not (value_set.codes or value_set.prefixes or words or value_set.includes):
         yield document.error((), f"the value set '{value_set.id}' is empty.", "Add codes, prefixes, terms or includes.")
     for index, included in enumerate(value_set.includes):
         if not has_set(content, included):
             yield document.error(("includes", index), *unknown("value set", included, content.value_sets))
-    for index, pattern in enumerate(value_set.patterns):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            yield document.error(("patterns", index), f"not a regular expression: {error}.", "Correct it.")
+    yield from _patterns(document, ("patterns",), value_set.patterns)
+    if value_set.with_code is not None:
+        if not has_set(content, value_set.with_code.value_set):
+            strange = unknown("value set", value_set.with_code.value_set, content.value_sets)
+            yield document.error(("with_code", "value_set"), *strange)
+        yield from _patterns(document, ("with_code", "patterns"), value_set.with_code.patterns)
     if value_set.id in _included(value_set, content):
         yield document.error(("includes",), f"the value set '{value_set.id}' includes itself.", "Break the circle.")
     seen: set[tuple[str, str]] = set()
@@ -72,6 +74,14 @@ def _value_set(value_set: ValueSet, stem: str, content: Content, document: Docum
         yield from _spelling(document, ("codes", index, "code"), code.system, code.code)
     for index, prefix in enumerate(value_set.prefixes):
         yield from _spelling(document, ("prefixes", index, "prefix"), prefix.system, prefix.prefix)
+
+
+def _patterns(document: Document, path: Path, patterns: list[str]) -> Iterator[ContentError]:
+    for index, pattern in enumerate(patterns):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield document.error((*path, index), f"not a regular expression: {error}.", "Correct it.")
 
 
 def _included(value_set: ValueSet, content: Content) -> set[str]:

@@ -89,7 +89,7 @@ class CompiledVersion:
         homes = vocabulary.homes(order.codes)
         for item in self.items:
             value_set = item.item.value_set
-            if value_set in homes or (order.texts and vocabulary.sets[value_set].named_in(order.texts)):
+            if value_set in homes or (order.texts and vocabulary.sets[value_set].named_in(order.texts, order.codes)):
                 return item
         return None
 
@@ -223,7 +223,7 @@ class Audience:
                 _once(self.by_code.setdefault(str(code), []), number)
             for prefix in (p for group in members.prefixes.values() for p in group):
                 _once(self.by_prefix.setdefault(f"{prefix.system} {prefix.prefix}", []), number)
-            if members.expression:
+            if members.reads_text:
                 self.by_text.setdefault(members.id, []).append(number)
 
     def numbers(self, order: Order, vocabulary: Vocabulary) -> Iterator[int]:
@@ -233,7 +233,7 @@ class Audience:
             starts = (f"{c.system} {c.code[:end]}" for c in order.codes for end in range(1, len(c.code) + 1))
             found.update(n for start in starts for n in self.by_prefix.get(start, ()))
         if order.texts:
-            named = (s for s in self.by_text if vocabulary.sets[s].named_in(order.texts))
+            named = (s for s in self.by_text if vocabulary.sets[s].named_in(order.texts, order.codes))
             found.update(n for s in named for n in self.by_text[s])
         return iter(sorted(found))
 
@@ -272,8 +272,9 @@ class Rulebook:
         sets = {s for code in order.codes for s in self.vocabulary.sets_of(code) if s in self.outlines}
         everyone = self.audiences.get(ANYONE)
         if order.texts and everyone is not None:
-            named = (s for s in everyone.by_text if s not in sets and self.vocabulary.sets[s].named_in(order.texts))
-            sets.update(named)
+            known = self.vocabulary.sets
+            others = (s for s in everyone.by_text if s not in sets)
+            sets.update([s for s in others if known[s].named_in(order.texts, order.codes)])
         found = (o for s in sorted(sets) for o in self.outlines[s] if within((o.start, o.end), day))
         return tuple(dict.fromkeys(found))
 

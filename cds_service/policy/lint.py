@@ -61,6 +61,8 @@ def _value_sets(content: Content) -> Iterator[Notice]:
         if name not in used:
             used.add(name)
             ahead += content.value_sets[name].includes
+            if beside := content.value_sets[name].with_code:
+                ahead.append(beside.value_set)
     for name, value_set in content.value_sets.items():
         document = content.documents.get(f"value_sets/{name}.yaml")
         if name not in used and document is not None:

@@ -68,6 +68,14 @@ class SetPrefix(Model):
     region: list[Region] | None = None
 
 
+class CodedWords(Model):
+    """Words too short to trust alone: they count only in the text of an order that has a code of `value_set`."""
+
+    value_set: Id
+    terms: list[Text] = Field(default=[], description="words or phrases, matched whole and without case")
+    patterns: list[Text] = Field(default=[], description="regular expressions, matched without case")
+
+
 class ValueSet(Model):
     """Codes, code prefixes, and words by which an order's own text names the same thing."""
 
@@ -79,6 +87,7 @@ class ValueSet(Model):
     prefixes: list[SetPrefix] = []
     terms: list[Text] = Field(default=[], description="words or phrases, matched whole and without case")
     patterns: list[Text] = Field(default=[], description="regular expressions, matched without case")
+    with_code: CodedWords | None = Field(default=None, description="words that count beside certain codes only")
     includes: list[Id] = []
 
 
@@ -190,6 +199,7 @@ class ProcedureTest(Model):
 
     value_set: Id
     within: Window | None = None
+    after: Window | None = Field(default=None, description="less than this long ago; `within` takes the last day too")
     before: Window | None = Field(default=None, description="at least this long ago")
     at_least: Annotated[int, Field(ge=1)] = 1
     region: Literal["same"] | None = None

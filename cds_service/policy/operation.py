@@ -156,7 +156,10 @@ class Operation:
 
 
 def count_interspaces(fusions: list[tuple[ProcedureCode, int | None]], levels: Levels | None) -> Count | None:
-    """Interspaces of one operation: 1 + add-on units, per family; families must agree, and so must named levels."""
+    """Interspaces of one operation: 1 + add-on units, per family; families must agree, and so must named levels.
+
+    A first-level code that is there twice may be one level (a duplicate) or two (miscoded): both are left open.
+    """
     if not fusions:
         return None
     spans = [e.segments for e, _ in fusions if e.segments]
@@ -164,17 +167,21 @@ def count_interspaces(fusions: list[tuple[ProcedureCode, int | None]], levels: L
         return (max(s[0] for s in spans) - 1, max(s[1] for s in spans) - 1)
     if any(units is None for _, units in fusions):
         return (1, None)
-    families: dict[str | None, int] = {}
-    for entry, units in fusions:
-        count = (units or 0) if entry.add_on else 1
-        families[entry.family] = families.get(entry.family, 0) + count
-    counts = set(families.values())
-    if levels is not None:
-        counts.add(levels.interspaces)
+    counts = {_family_count([f for f in fusions if f[0].family == family]) for family in {e.family for e, _ in fusions}}
     if len(counts) > 1:
         return (1, None)
-    only = max(counts.pop(), 1)
-    return (only, only)
+    low, high = counts.pop()
+    if levels is not None:
+        named = levels.interspaces
+        return (named, named) if low <= named <= high else (1, None)
+    return (low, high)
+
+
+def _family_count(fusions: list[tuple[ProcedureCode, int | None]]) -> tuple[int, int]:
+    added = sum(units or 0 for entry, units in fusions if entry.add_on)
+    firsts = [(entry.code, units or 0) for entry, units in fusions if not entry.add_on]
+    fewest = added + len({code for code, _ in firsts})
+    return max(fewest, 1), max(fewest, added + sum(units for _, units in firsts), 1)
 
 
 @dataclass(frozen=True)

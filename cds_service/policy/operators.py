@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from cds_service.policy import dates, logic
@@ -49,7 +49,7 @@ def order(criterion: Criterion, test: OrderTest, view: View) -> Result:
     how = view.facts.matches(view.order, test.value_set)
     if how:
         return Result(MET, (_order_evidence(view.order, how),))
-    if view.order.faulty & _TEXT_ELEMENTS and view.facts.vocabulary.sets[test.value_set].expression:
+    if view.order.faulty & _TEXT_ELEMENTS and view.facts.vocabulary.sets[test.value_set].reads_text:
         return Result(UNKNOWN, (), (unavailable(criterion, "orders", f"text of {view.order.ref} could not be read"),))
     return Result(NOT_MET)
 
@@ -349,6 +349,9 @@ def _procedure_outcome(test: ProcedureTest, found: Procedure, hit: tuple[Code, A
     parts = [logic.of(found.done)]
     if test.within:
         parts.append(logic.of(dates.since(found.performed, dates.back(view.day, test.within), view.day)))
+    if test.after:
+        start = dates.back(view.day, test.after) + timedelta(days=1)
+        parts.append(logic.of(dates.since(found.performed, start, view.day)))
     if test.before:
         parts.append(logic.of(dates.by(found.performed, dates.back(view.day, test.before))))
     if test.region:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from cds_service.policy.case import Code, Order
-from cds_service.policy.model import ProcedureCode, SetCode, SetPrefix, ValueSet
+from cds_service.policy.model import CodedWords, ProcedureCode, SetCode, SetPrefix, ValueSet
 
 # A term is not a mention when its own clause denies it: "no BMP", "without rhBMP-2", "BMP not used".
 _DENIED_BEFORE = re.compile(
@@ -24,13 +24,21 @@ _DENIED_AFTER = re.compile(
 REMEMBERED = 4096
 
 # Where a denial ends: it reaches neither over a comma nor into the next sentence.
-_BOUNDARY = re.compile(r"[;:\n]|[.,](?!\d)|\b(?:but|however|and use)\b", re.IGNORECASE)
+_BOUNDARY = re.compile(r"[;:\n]|[.,](?!\d)|\b(?:but|however|and use|so|therefore|thus|hence)\b", re.IGNORECASE)
 
 
 def _denied(text: str, start: int, end: int) -> bool:
     before = _BOUNDARY.split(text[:start])[-1]
     after = _BOUNDARY.split(text[end:], maxsplit=1)[0]
     return bool(_DENIED_BEFORE.search(before) or _DENIED_AFTER.search(after))
+
+
+def _named(expression: re.Pattern[str], texts: Iterable[str]) -> str | None:
+    for text in texts:
+        for match in expression.finditer(text):
+            if not _denied(text, match.start(), match.end()):
+                return match.group(0)
+    return None
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,12 @@ class CodeSet:
     codes: Mapping[Code, SetCode]
     prefixes: Mapping[str, tuple[SetPrefix, ...]]
     expression: re.Pattern[str] | None = None
+    with_code: tuple[tuple[CodeSet, re.Pattern[str]], ...] = ()
+
+    @property
+    def reads_text(self) -> bool:
+        """True when an order's text can name a member."""
+        return self.expression is not None or bool(self.with_code)
 
     @cached_property
     def systems(self) -> frozenset[str]:
@@ -66,14 +80,16 @@ class CodeSet:
                 return code, member
         return None
 
-    def named_in(self, texts: Iterable[str]) -> str | None:
-        """The term by which a text names a member (our own spelling is not assumed), negated mentions left out."""
-        if self.expression is None:
-            return None
-        for text in texts:
-            for match in self.expression.finditer(text):
-                if not _denied(text, match.start(), match.end()):
-                    return match.group(0)
+    def named_in(self, texts: Iterable[str], codes: Iterable[Code] = ()) -> str | None:
+        """The term by which a text names a member (our own spelling is not assumed), negated mentions left out.
+
+        `codes` are those of the order the texts belong to: some words count beside certain codes only.
+        """
+        if self.expression is not None and (term := _named(self.expression, texts)):
+            return term
+        for beside, expression in self.with_code:
+            if beside.first(codes) and (term := _named(expression, texts)):
+                return term
         return None
 
 
@@ -119,7 +135,7 @@ class Vocabulary:
                 return str(code)
         if not order.texts:
             return None
-        return f"text: {term}" if (term := self.sets[value_set].named_in(order.texts)) else None
+        return f"text: {term}" if (term := self.sets[value_set].named_in(order.texts, order.codes)) else None
 
     def label(self, code: Code) -> str:
         """Our own label of a procedure code, empty when the catalogue does not have it."""
@@ -138,17 +154,27 @@ def _flatten(sets: Mapping[str, ValueSet], set_id: str, seen: frozenset[str] = f
 def compile_set(sets: Mapping[str, ValueSet], set_id: str) -> CodeSet:
     """One value set with everything it includes."""
     parts = _flatten(sets, set_id)
+    coded = [part.with_code for part in parts if part.with_code]
+    with_code = tuple((_codes_only(sets, c.value_set), e) for c in coded if (e := _expression([c])))
+    return replace(_codes_only(sets, set_id), expression=_expression(parts), with_code=with_code)
+
+
+def _codes_only(sets: Mapping[str, ValueSet], set_id: str) -> CodeSet:
+    parts = _flatten(sets, set_id)
     codes = {Code(c.system, c.code): c for part in reversed(parts) for c in part.codes}
     prefixes: dict[str, list[SetPrefix]] = {}
     for part in parts:
         for prefix in part.prefixes:
             prefixes.setdefault(prefix.system, []).append(prefix)
-    words = [rf"(?<!\w){re.escape(t)}(?!\w)" for part in parts for t in part.terms]
-    words += [f"(?:{p})" for part in parts for p in part.patterns]
     # Longest first, so that the more specific prefix gives its label and region.
     ordered = {s: tuple(sorted(p, key=lambda x: -len(x.prefix))) for s, p in prefixes.items()}
-    expression = re.compile("|".join(words), re.IGNORECASE) if words else None
-    return CodeSet(set_id, sets[set_id].title, codes, ordered, expression)
+    return CodeSet(set_id, sets[set_id].title, codes, ordered)
+
+
+def _expression(parts: Sequence[ValueSet | CodedWords]) -> re.Pattern[str] | None:
+    words = [rf"(?<!\w){re.escape(t)}(?!\w)" for part in parts for t in part.terms]
+    words += [f"(?:{p})" for part in parts for p in part.patterns]
+    return re.compile("|".join(words), re.IGNORECASE) if words else None
 
 
 def compile_vocabulary(sets: Mapping[str, ValueSet], procedures: Mapping[Code, ProcedureCode]) -> Vocabulary:

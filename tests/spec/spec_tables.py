@@ -189,13 +189,16 @@ OPERATORS = (
         "interspaces",
         "Fused disc spaces of the operation: 1 + units of the add-on codes. Anterior and posterior families of one "
         "region are not added up: equal counts stand, unequal ones are unknown, and so are counts that levels named "
-        "in an order contradict.",
+        "in an order contradict. A first-level code that is there twice may be one level or two.",
         "interspaces: {at_least: 2}",
         """
         also 22551                                     -> not-met
         also 22551; also 22552                         -> met
         also 22551; also 22552 x2                      -> met
         also 22551; also 22552 x?                      -> unknown
+        also 22551; also 22551                         -> unknown
+        also 22551 x2                                  -> unknown
+        also 22551 x2; also 22552                      -> met
         also 22551; also 22600                         -> not-met
         also 22551; also 22552; also 22600             -> unknown
         also 22551; also 22552; also 22600; also 22614 -> met
@@ -316,6 +319,18 @@ OPERATORS = (
         also 22551 reason-unreadable                         -> unknown
         also 22551 reason M48.02; also 22612 reason M54.2    -> not-met
         nothing else                                         -> not-met
+        """,
+    ),
+    Table(
+        "procedure",
+        "`after` takes what is less than so long ago; `before` and `after` of one length never both hold.",
+        "procedure: {value_set: fusion, after: {months: 9}}\nwhen_absent: not-met",
+        """
+        history 22551 on 2025-09-02  -> met
+        history 22551 on 2025-09-01  -> not-met
+        history 22551 on 2025-09     -> unknown
+        history 22551                -> unknown
+        nothing else                 -> not-met
         """,
     ),
     Table(
@@ -471,7 +486,8 @@ OPERATORS = (
         "units: {compared_with: interspaces}",
         """
         judge 22551                         -> not-met
-        judge 22551 x2                      -> met
+        judge 22551 x2                      -> unknown
+        judge 22552 x2; also 22551          -> met
         judge 22551; also 22552             -> met
         judge 22551; also 22552 x?          -> unknown
         judge 22551 x?                      -> unknown
