@@ -38,7 +38,7 @@ def workbench(page: Page, base: str, out: Path) -> None:
     page.screenshot(path=out / "trace.png")
 
 
-def explanation(page: Page, base: str, out: Path) -> None:
+def explanation(page: Page, _base: str, out: Path) -> None:
     page.get_by_role("tab", name="Cards").click()
     with page.expect_popup() as opened:
         page.get_by_role("link", name="Why, criterion by criterion").click()

@@ -17,6 +17,7 @@ from cds_service.web.pages.incoming import searchset
 Json = dict[str, Any]
 _PATIENT = {"reference": "Patient/worked"}
 _CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+_VERIFIED = {True: "confirmed", None: "provisional", False: "refuted"}
 _VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 
 
@@ -118,7 +119,7 @@ def _condition(number: int, item: str | CaseCondition) -> Json:
         "id": f"c{number}",
         "code": _concept(spec.system, spec.code, spec.text),
         "subject": _PATIENT,
-        "verificationStatus": _status(_VERIFICATION, "confirmed" if spec.confirmed else "provisional"),
+        "verificationStatus": _status(_VERIFICATION, _VERIFIED[spec.confirmed]),
     }
     if spec.active is not None:
         resource["clinicalStatus"] = _status(_CLINICAL, "active" if spec.active else "resolved")

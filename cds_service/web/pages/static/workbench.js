@@ -274,8 +274,7 @@ async function feedback(service, item) {
   if (!recorded) return 'Nothing was recorded: this listener only evaluates.';
   const sent = { ...item, outcomeTimestamp: new Date().toISOString() };
   const answer = await send(`/cds-services/${encodeURIComponent(service)}/feedback`, { feedback: [sent] });
-  if (answer.ok && !(answer.body && answer.body.issue)) return 'Feedback recorded.';
-  return `Feedback was refused (HTTP ${answer.status}).`;
+  return answer.ok ? 'Feedback recorded.' : `Feedback was refused (HTTP ${answer.status}).`; // one item: kept or refused
 }
 
 function apply(suggestion) {
