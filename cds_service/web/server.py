@@ -20,6 +20,7 @@ from granian.server import MPServer
 
 from cds_service.config import Settings, from_environment
 from cds_service.content_files import bundled
+from cds_service.errors import ConfigurationError
 from cds_service.facts.client import FhirClient, Limits
 from cds_service.hooks.runtime import Book, Runtime, load_book
 from cds_service.web import logs, process
@@ -131,7 +132,11 @@ def application() -> Flask:
 
 def _fhir_client(settings: Settings) -> FhirClient:
     limits = Limits(deadline_s=settings.fetch_deadline)
-    return FhirClient(limits, workers=settings.fetch_workers, ca_file=settings.fhir_ca_file or None)
+    try:
+        return FhirClient(limits, workers=settings.fetch_workers, ca_file=settings.fhir_ca_file or None)
+    except OSError as error:
+        file = settings.fhir_ca_file
+        raise ConfigurationError(f"CDS_FHIR_CA_FILE: {file} cannot be used: {error.strerror}.") from None
 
 
 def _announce(settings: Settings) -> None:

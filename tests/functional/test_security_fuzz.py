@@ -112,6 +112,9 @@ def send(service: Service, named: str, body: bytes) -> int:
     except requests.RequestException as error:
         raise AssertionError(f"no answer: {type(error).__name__}\n{service.log()[-2000:]}") from None
     check(answer)
+    if answer.status_code >= 500:
+        faults = [line for line in service.log().splitlines() if '"error"' in line]
+        raise AssertionError(f"{answer.text}\n{faults[-1:]}\n{body!r}")
     assert answer.status_code in EXPECTED, answer.text
     assert answer.elapsed.total_seconds() < SECONDS
     return answer.status_code
