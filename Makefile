@@ -1,11 +1,11 @@
-# make install | run | test | verify | bench | screenshots | lock
+# make install | run | test | verify | bench | screenshots | docs | sbom | lock
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock requirements-spark.lock
 
-.PHONY: install install-dev run lock test check verify bench screenshots system-packages docs
+.PHONY: install install-dev install-spark run lock test check verify bench screenshots system-packages docs sbom
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed") if sys.version_info < (3, 11) else None'
@@ -20,7 +20,13 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	touch $@
 
+# Spark is large (about 450 MB): only where its tests and benchmarks run.
+$(VENV)/.installed-spark: requirements-spark.lock $(VENV)/.installed-dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
+	touch $@
+
 install: $(VENV)/.installed
+install-spark: $(VENV)/.installed-spark
 install-dev: $(VENV)/.installed-dev
 
 # What Debian and Ubuntu call the browser, the database and the proxy that tests use. CI runs it; on your own
@@ -40,6 +46,29 @@ check: install-dev
 	$(BIN)/mypy
 	$(BIN)/cds-service policy lint cards
 	$(BIN)/cds-service policy test cards
+
+# What is too long for `make test`: kills, large fuzzes, mutation, soak, a million orders. Results go to benchmarks/.
+verify: install-dev install-spark
+	$(BIN)/pytest -q -m verify
+	$(BIN)/python benchmarks/mutation.py --minutes 90
+	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/replay.py
+
+bench: install-dev
+	$(BIN)/python benchmarks/serving.py
+
+screenshots: install-dev
+	$(BIN)/python benchmarks/screenshots.py
+
+# Pages that are made from the code; tests hold them in step.
+docs: install-dev
+	$(BIN)/cds-service policy schema
+	$(BIN)/python tests/spec/spec_render.py
+	$(BIN)/python tests/crd/make_docs.py
+	$(BIN)/python tests/docs/readme_answer.py
+
+sbom: install-dev
+	$(BIN)/uv export --quiet --format cyclonedx1.5 --no-dev --no-emit-project --output-file sbom.json
 
 run: install
 	$(BIN)/cds-service serve --demo --port $(PORT)
