@@ -26,7 +26,7 @@ from cds_service.policy.model import (
     Version,
     criterion_ids,
 )
-from cds_service.policy.trace import Evidence, Trace
+from cds_service.policy.trace import Evidence, Trace, few
 from cds_service.policy.view import View
 from cds_service.policy.vocabulary import REMEMBERED, CodeSet, Vocabulary, compile_vocabulary
 
@@ -122,7 +122,7 @@ def compile_criterion(criterion_id: str, criterion: Criterion) -> Check:
         outcome, evidence, missing = operator(criterion, arguments, view)
         if outcome is UNKNOWN and criterion.ask and (answer := _answer(criterion_id, view)) is not None:
             outcome, evidence, missing = answer[0], (*evidence, answer[1]), ()
-        return Trace(criterion_id, name, outcome, criterion.text, evidence, missing, cites)
+        return Trace(criterion_id, name, outcome, criterion.text, few(evidence), missing, cites)
 
     shelf = _SHELVES[operators.scope(name, arguments)]
 

@@ -9,7 +9,7 @@ from cds_service.policy.case import Order
 from cds_service.policy.compile import CompiledItem, CompiledVersion
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN
 from cds_service.policy.model import Otherwise, Rule
-from cds_service.policy.trace import Evidence, Missing, Trace
+from cds_service.policy.trace import Evidence, Missing, Trace, few
 from cds_service.policy.view import Facts, View
 
 
@@ -201,5 +201,5 @@ def _given(item: CompiledItem, view: View) -> tuple[tuple[str, ...], tuple[Trace
     members = [p.order for o in view.operations for p in o.members if p.order.ref != view.order.ref]
     found = [(o, how) for o in members if (how := view.facts.matches(o, item.item.given))]
     evidence = tuple(dict.fromkeys(Evidence(o.ref, "judged given this order", how) for o, how in found))
-    trace = Trace("given", "given", MET if evidence else NOT_MET, "Judged given its primary procedure", evidence)
+    trace = Trace("given", "given", MET if evidence else NOT_MET, "Judged given its primary procedure", few(evidence))
     return tuple(dict.fromkeys(o.ref for o, _ in found)), (trace,)

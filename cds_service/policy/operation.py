@@ -130,6 +130,12 @@ class Operation:
         return self.primaries + self.sure
 
     @cached_property
+    def reasoned(self) -> tuple[Order, ...]:
+        """Primaries that say why they are ordered, or say it unreadably."""
+        orders = (p.order for p in self.primaries)
+        return tuple(o for o in orders if o.reason_codes or o.reason_refs or o.reasons_faulty)
+
+    @cached_property
     def regions(self) -> frozenset[str]:
         """Regions of the primaries; where they do not say, those of the other members."""
         named = frozenset().union(*(p.regions for p in self.primaries))

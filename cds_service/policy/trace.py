@@ -19,6 +19,18 @@ class Evidence(NamedTuple):
     code: str = ""
 
 
+MOST_EVIDENCE = 20  # facts a node names; a thousand orders that each name a thousand others would drown any reader
+
+
+def few(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """The first facts of many; the last of them says how many more there are."""
+    if len(evidence) <= MOST_EVIDENCE:
+        return evidence
+    last = evidence[MOST_EVIDENCE - 1]
+    more = len(evidence) - MOST_EVIDENCE
+    return (*evidence[: MOST_EVIDENCE - 1], last._replace(text=f"{last.text}, and {more} more".removeprefix(", ")))
+
+
 class Missing(NamedTuple):
     """Information that would settle an unknown: which, where it was looked for, what was found there."""
 

@@ -113,8 +113,8 @@ class View:
         """Reasons of the order, then those of the primaries of its operation (where it is clear which that is)."""
         orders = [(self.order, "reason of the order")]
         if len(self.operations) == 1:
-            primaries = (p.order for p in self.operations[0].primaries)
-            orders += [(o, "reason of the operation") for o in primaries if o.ref != self.order.ref]
+            reasoned = self.operations[0].reasoned
+            orders += [(o, "reason of the operation") for o in reasoned if o.ref != self.order.ref]
         return Reasons(
             tuple((code, order, where) for order, where in orders for code in order.reason_codes),
             frozenset(ref for order, _ in orders for ref in order.reason_refs),

@@ -158,3 +158,10 @@ def test_loose_names_of_cpt_are_read(runtime: Runtime, system: str) -> None:
 def test_a_byte_order_mark_is_passed_over(runtime: Runtime) -> None:
     done = run(request([order(1, "22551"), order(2, "20939")]), runtime, before=b"\xef\xbb\xbf")
     assert outcome(done, 2) == "not-supported"
+
+
+def test_a_thousand_orders_do_not_name_each_other_a_thousand_times(runtime: Runtime) -> None:
+    done = run(request([order(n, "22551") for n in range(60)]), runtime)
+    told = json.dumps(determinations(done))
+    assert "and 40 more" in told
+    assert len(told) < 60 * 20_000
