@@ -1,1 +1,1 @@
-"""Hook requests and bundles from files through the same path as HTTP."""
+"""Hook requests and charts from files through the same path as HTTP: replay, backtests, synthetic charts."""

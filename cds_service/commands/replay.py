@@ -1,0 +1,81 @@
+"""`cds-service replay`: hook requests and charts from files, judged as HTTP would; two policy sets compared."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from cds_service.commands.policy_output import reported
+from cds_service.errors import ConfigurationError, InputFileError
+from cds_service.replay.run import Options, Outcome, run
+from cds_service.replay.summary import show
+
+CHANGED = 1
+INTERRUPTED = 130
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--service", metavar="ID", help="Service id; default: the advisor of each request's hook.")
+@click.option("--cards", metavar="DIR", help="Folder or compiled file of policies; default: the bundled ones.")
+@click.option("--baseline", metavar="DIR", help="Policies to compare with: tells what changes; exit code 1 if any.")
+@click.option("--engine", type=click.Choice(["local", "spark"]), default="local", help="What does the work.")
+@click.option("--out", metavar="FILE", help="Determinations as NDJSON; - is standard output. Spark: a folder.")
+@click.option("--strict", is_flag=True, help="Exit code 11 when anything was not replayed.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same --out.")
+@click.option("--processes", type=click.IntRange(1, 256), default=1, help="Processes of the local engine.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="A report with charts, as HTML.")
+@reported
+def replay(
+    paths: tuple[str, ...], out: str | None, engine: str, strict: bool, report: Path | None, **more: Any
+) -> None:
+    """Replay hook requests (JSON, NDJSON), FHIR Bundles and Bulk Data folders, gzipped or not.
+
+    PATH is a file, a folder or a glob. The orders of a chart become order-sign events per patient, encounter and
+    signing day, with the chart as it was known on that day. In a story folder (request.json beside fhir/) only
+    request.json is replayed.
+    """
+    options = Options(paths, out=Path(out) if out else None, **more)
+    if options.resume and (options.out is None or out == "-" or engine == "spark"):
+        raise ConfigurationError("--resume needs --out FILE and the local engine.")
+    told = Console(stderr=True, highlight=False)
+    try:
+        outcome = _engine(engine)(options, told)
+    except KeyboardInterrupt:
+        how = " --resume goes on where it stopped." if options.out is not None and out != "-" else ""
+        told.print(f"Interrupted.{how}")
+        sys.exit(INTERRUPTED)
+    compared = options.baseline is not None
+    show(outcome, compared, told if out == "-" else Console(highlight=False))
+    if report is not None:
+        _report(report, outcome, options, engine)
+    sys.exit(_exit_code(outcome, compared, strict))
+
+
+def _engine(name: str) -> Any:
+    if name == "local":
+        return run
+    from cds_service.replay.spark import run as run_on_spark
+
+    return run_on_spark
+
+
+def _report(path: Path, outcome: Outcome, options: Options, engine: str) -> None:
+    from cds_service.replay.report import write
+
+    about = {"Inputs": ", ".join(options.paths), "Policies": options.cards or "bundled", "Engine": engine}
+    if options.baseline is not None:
+        about["Baseline"] = options.baseline
+    write(path, outcome, options.baseline is not None, about)
+
+
+def _exit_code(outcome: Outcome, compared: bool, strict: bool) -> int:
+    if outcome.tally.problems["internal"]:
+        return 1
+    if strict and outcome.tally.problems:
+        return InputFileError.exit_code
+    return CHANGED if compared and outcome.tally.shifts else 0

@@ -1,0 +1,221 @@
+"""A Bulk Data export, however large: resources are sorted into parts by patient, then each part is judged by itself.
+
+An export has one type per file, so a patient's chart is spread over all of it. Pieces of the files are read by all
+processes; each writes the resources it finds to the part that the patient's id hashes to. A part fits into memory.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cds_service.facts.references import key_of
+from cds_service.replay.charts import CHART_TYPES, SHARED_TYPES, Chart, Entry, patient_of
+from cds_service.replay.inputs import content_size
+from cds_service.replay.lines import BOM, MAX_DOCUMENT, Unreadable, is_packed, open_file, read_lines
+from cds_service.replay.problems import Problem
+
+# Bytes of a part, and of what one process sorts at a time: at least these, and not too many of them.
+PART, PARTS = 4 * 1024 * 1024, 8192
+PIECE, PIECES = 64 * 1024 * 1024, 32
+BUFFER = 16 * 1024 * 1024
+_SHARED = "shared"
+
+
+@dataclass(frozen=True)
+class Export:
+    """One export folder: its files, how many parts it is sorted into, and where those are."""
+
+    name: str
+    files: tuple[Path, ...]
+    parts: int
+    place: Path
+
+    @classmethod
+    def plan(cls, folder: Path, files: list[Path], place: Path) -> Export:
+        """How to sort an export; the same files are always sorted in the same way."""
+        size = sum(content_size(f) for f in files)
+        return cls(str(folder), tuple(files), max(1, min(PARTS, size // PART)), place)
+
+    def pieces(self) -> list[Piece]:
+        """Pieces to sort, in order."""
+        found: list[Piece] = []
+        step = max(PIECE, sum(f.stat().st_size for f in self.files) // PIECES)
+        for file in self.files:
+            size = file.stat().st_size
+            starts = [0] if is_packed(file) else list(range(0, max(size, 1), step))
+            for start in starts:
+                end = None if start == starts[-1] else start + step
+                found.append(Piece(self, len(found), file, start, end))
+        return found
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The lines of a file that begin between two offsets; `end` None is the end of the file."""
+
+    export: Export
+    number: int
+    file: Path
+    start: int
+    end: int | None
+
+
+@dataclass
+class Sorted:
+    """What came of sorting one piece."""
+
+    problems: list[Problem] = field(default_factory=list)
+    lines: int = 0
+
+
+def _resource(line: bytes) -> dict[str, Any]:
+    """A line as a resource. Raises ValueError with what is wrong."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"is not JSON (column {error.colno})") from None
+    if not isinstance(value, dict) or not isinstance(value.get("resourceType"), str):
+        raise ValueError("is not a FHIR resource")
+    return value
+
+
+# --- sorting ----------------------------------------------------------------------------------------
+
+
+class _Parts:
+    """Lines per part, in memory until there are many, then appended to the parts' files."""
+
+    def __init__(self, piece: Piece) -> None:
+        self._piece = piece
+        self._lines: dict[str, list[bytes]] = {}
+        self._size = 0
+
+    def add(self, part: str, line: bytes) -> None:
+        self._lines.setdefault(part, []).append(line)
+        self._size += len(line)
+        if self._size > BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        for part, lines in self._lines.items():
+            path = self._piece.export.place / part / f"{self._piece.number:06d}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                file.write(b"\n".join(lines) + b"\n")
+        self._lines.clear()
+        self._size = 0
+
+
+def sort(piece: Piece) -> Sorted:
+    """Sort one piece into parts; from its beginning again if that was interrupted."""
+    for stale in piece.export.place.glob(f"*/{piece.number:06d}"):
+        stale.unlink()
+    done, parts = Sorted(), _Parts(piece)
+    try:
+        for number, line in _lines(piece):
+            done.lines += 1
+            _place(line, number, piece, parts, done)
+    except Unreadable as error:
+        done.problems.append(Problem(str(piece.file), error.line, "faulty", str(error)))
+    parts.flush()
+    return done
+
+
+def _place(line: bytes | None, number: int, piece: Piece, parts: _Parts, done: Sorted) -> None:
+    try:
+        if line is None:
+            raise ValueError(f"is longer than {MAX_DOCUMENT >> 20} MiB")
+        resource = _resource(line)
+        part = _part(resource, piece.export.parts)
+    except ValueError as error:
+        at = number if piece.start == 0 else number + _lines_before(piece.file, piece.start)
+        done.problems.append(Problem(str(piece.file), at, "faulty", str(error)))
+        return
+    if part is not None and line is not None:
+        parts.add(part, line)
+
+
+def _part(resource: dict[str, Any], parts: int) -> str | None:
+    """Name of the part that a resource belongs to; None for types that no event needs. Raises ValueError."""
+    kind = resource["resourceType"]
+    if kind in SHARED_TYPES:
+        return _SHARED
+    if kind == "Bundle" or "hook" in resource:
+        raise ValueError("stands among the resources of an export")
+    if kind not in CHART_TYPES:
+        return None
+    patient = _patient(resource)
+    if patient is None:
+        raise ValueError(f"is a {kind} that names no patient")
+    return f"{zlib.crc32(patient.encode()) % parts:06d}"
+
+
+def _patient(resource: dict[str, Any]) -> str | None:
+    key = key_of(patient_of(resource) or "")
+    return key.removeprefix("Patient/") if key.startswith("Patient/") else None
+
+
+def _lines(piece: Piece) -> Iterator[tuple[int, bytes | None]]:
+    """Lines that begin within the piece, numbered from the piece's own first line."""
+    if piece.start == 0 and piece.end is None:
+        yield from read_lines(piece.file)
+        return
+    with open_file(piece.file) as file:
+        if piece.start:
+            file.seek(piece.start - 1)
+            file.readline()  # it began before
+        number = 0
+        while (piece.end is None or file.tell() < piece.end) and (line := file.readline(MAX_DOCUMENT + 1)):
+            number += 1
+            whole = len(line) <= MAX_DOCUMENT
+            while not line.endswith(b"\n") and (more := file.readline(MAX_DOCUMENT)):
+                line = more
+            if not whole or line.strip():
+                yield number, line.strip().removeprefix(BOM) if whole else None
+
+
+def _lines_before(path: Path, offset: int) -> int:
+    count, left = 0, offset - 1
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(left, 1 << 20))):
+            count += block.count(b"\n")
+            left -= len(block)
+    return count + 1
+
+
+# --- reading parts ----------------------------------------------------------------------------------
+
+
+def shared(export: Export) -> dict[str, Entry]:
+    """Resources of no patient in particular (payers, medications), by reference."""
+    found = (_resource(line) for line in _part_lines(export.place / _SHARED))
+    return {f"{r['resourceType']}/{r.get('id')}": Entry(r) for r in found}
+
+
+def charts(export: Export, part: int, common: Mapping[str, Entry]) -> Iterator[Chart]:
+    """The charts of one part, in order of patient id."""
+    grouped: dict[str, list[Entry]] = {}
+    for line in _part_lines(export.place / f"{part:06d}"):
+        resource = _resource(line)
+        grouped.setdefault(_patient(resource) or "", []).append(Entry(resource))
+    for patient in sorted(grouped):
+        yield Chart(patient, grouped[patient], common)
+
+
+def _part_lines(folder: Path) -> Iterator[bytes]:
+    if folder.is_dir():
+        for name in sorted(os.listdir(folder)):  # noqa: PTH208
+            yield from (line for line in (folder / name).read_bytes().split(b"\n") if line)
+
+
+def size_of(export: Export, part: int) -> int:
+    """Bytes of a part, 0 where no patient hashes to it."""
+    folder = export.place / f"{part:06d}"
+    return sum(p.stat().st_size for p in folder.iterdir()) if folder.is_dir() else 0

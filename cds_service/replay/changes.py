@@ -1,0 +1,88 @@
+"""What one event gets from two policy sets: for whom the outcome changes, and by which criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cds_service.determination.decide import Finding
+from cds_service.hooks.answer import Answer
+from cds_service.policy.case import Order
+from cds_service.policy.diff import change
+from cds_service.policy.evaluate import Verdict
+
+Key = tuple[str, str, str]  # order, policy, role
+
+
+@dataclass(frozen=True)
+class Changed:
+    """One order that a policy judges differently. `before`/`after` are None where it does not speak.
+
+    `first` marks the first change of an order, so that changed orders can be counted.
+    """
+
+    order: str
+    code: str
+    policy: str
+    role: str
+    before: str | None
+    after: str | None
+    reasons: tuple[str, ...]
+    first: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {k: v for k, v in asdict(self).items() if k != "first"}
+
+
+def changes(before: Answer | None, after: Answer | None, event: str) -> Iterator[Changed]:
+    """Changes of one event, in the order of its orders. An answer is None where the event was refused."""
+    if before is None or after is None:
+        if before is not after:
+            was, now = ("refused", "answered") if before is None else ("answered", "refused")
+            yield Changed("", "", "", "", was, now, (f"the event was {was}, now {now}",), True)
+        return
+    seen: set[str] = set()
+    for found in (*_verdicts(before, after, event), *_remarks(before, after)):
+        yield Changed(**{**asdict(found), "first": found.order not in seen})
+        seen.add(found.order)
+
+
+def _verdicts(before: Answer, after: Answer, event: str) -> Iterator[Changed]:
+    was, now = _by_key(before), _by_key(after)
+    codes = {r.order.ref: _code(r.order) for r in (*before.results, *after.results)}
+    for key in dict.fromkeys((*now, *was)):
+        order, policy, role = key
+        found = change(event, codes[order], was.get(key), now.get(key))
+        if found is not None:
+            yield Changed(order, found.code, policy, role, found.before, found.after, found.reasons)
+
+
+def _by_key(done: Answer) -> dict[Key, Verdict]:
+    return {
+        (r.order.ref, d.verdict.version.policy.id, d.role): d.verdict
+        for r in done.results
+        for d in r.determinations
+        if d.verdict is not None
+    }
+
+
+def _code(order: Order) -> str:
+    preferred = [c for c in order.codes if c.system in ("cpt", "hcpcs")]
+    return next((c.code for c in (*preferred, *order.codes)), "")
+
+
+def _remarks(before: Answer, after: Answer) -> Iterator[Changed]:
+    was, now = _findings(before), _findings(after)
+    for key in dict.fromkeys((*now, *was)):
+        if (key in was) != (key in now):
+            finding = (now if key in now else was)[key]
+            gone = key not in now
+            reason = f"remark '{finding.rule}' is {'no longer ' if gone else ''}made"
+            before_, after_ = ("remark", None) if gone else (None, "remark")
+            yield Changed(finding.order.ref, _code(finding.order), key[1], finding.kind, before_, after_, (reason,))
+
+
+def _findings(done: Answer) -> dict[Key, Finding]:
+    return {(f.order.ref, f.version.policy.id, f.rule): f for r in done.results for f in r.findings}

@@ -1,0 +1,89 @@
+"""Exactly once in the output, also after kill -9: how much is done, and how long the output was then.
+
+The output may be ahead of the journal, never behind it: going on cuts it back to what the journal vouches for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, BinaryIO
+
+import orjson
+
+from cds_service.errors import InputFileError
+
+EVERY = 1.0  # seconds between two entries
+_FORMAT = 1
+
+
+@dataclass
+class State:
+    """Where a run stands: pieces of work done, bytes of each output file, and what was counted."""
+
+    identity: Mapping[str, Any]
+    done: int = 0
+    lengths: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, Any] = field(default_factory=dict)
+
+
+class Journal:
+    """The journal of one run, beside its output; a file that is replaced whole, so it is never half written."""
+
+    def __init__(self, output: Path) -> None:
+        self.path = output.with_name(output.name + ".journal")
+        self._written = 0.0
+
+    def read(self) -> State | None:
+        """The last state, or None. Raises InputFileError for what is not a journal."""
+        try:
+            told = orjson.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise InputFileError(f"{self.path} cannot be read. Start again without --resume.") from error
+        if not isinstance(told, dict) or told.pop("format", None) != _FORMAT:
+            raise InputFileError(f"{self.path} was written by another version. Start again without --resume.")
+        return State(**told)
+
+    @property
+    def due(self) -> bool:
+        """True when the last entry is old enough for another."""
+        return monotonic() - self._written >= EVERY
+
+    def write(self, state: State, files: Mapping[str, BinaryIO]) -> None:
+        """Vouch for the output as it is now."""
+        for name, file in files.items():
+            file.flush()
+            os.fsync(file.fileno())
+            state.lengths[name] = file.tell()
+        told = {"format": _FORMAT, "identity": dict(state.identity), "done": state.done}
+        told |= {"lengths": state.lengths, "counted": state.counted}
+        fresh = self.path.with_name(self.path.name + ".new")
+        with fresh.open("wb") as file:
+            file.write(orjson.dumps(told))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path)
+        self._written = monotonic()
+
+    def remove(self) -> None:
+        """The run is complete."""
+        self.path.unlink(missing_ok=True)
+
+
+def reopen(path: Path, length: int) -> BinaryIO:
+    """An output file cut back to a length, to be written on. Raises InputFileError when it is shorter."""
+    try:
+        file = path.open("r+b")
+    except FileNotFoundError as error:
+        raise InputFileError(f"{path} is gone. Start again without --resume.") from error
+    if file.seek(0, os.SEEK_END) < length:
+        file.close()
+        raise InputFileError(f"{path} is shorter than it was. Start again without --resume.")
+    file.truncate(length)
+    file.seek(length)
+    return file
