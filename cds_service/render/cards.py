@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cds_service.determination.decide import Decider, Finding, OrderResult
+from cds_service.determination.decide import Decider, Finding, OrderResult, strongest
 from cds_service.determination.options import Flagged, Option, flagged_groups
 from cds_service.policy.case import Case, Code, Order
 from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.operation import Operation
+from cds_service.policy.trace import Missing
 from cds_service.render import actions, wording
 from cds_service.render.markdown import escape, joined, lower_first
 
@@ -71,6 +72,11 @@ def operation_phrase(operations: tuple[Operation, ...]) -> str:
     regions = {r for o in operations for r in o.regions}
     kind = "fusion" if all("fusion" in o.roles for o in operations) else "operation"
     return f"{regions.pop()} {kind}" if len(regions) == 1 else kind
+
+
+def _is_primary(order: Order, operations: tuple[Operation, ...]) -> bool:
+    """The operation is not named as the setting of itself."""
+    return any(p.order.ref == order.ref for o in operations for p in o.primaries)
 
 
 def named(label: str, code: str) -> str:
@@ -141,7 +147,7 @@ def _flagged(group: Flagged, decider: Decider, results: tuple[OrderResult, ...],
         "name": named(label, code),
         "label": label,
         "code": code,
-        "operation": operation_phrase(operations),
+        "operation": "case" if _is_primary(result.order, operations) else operation_phrase(operations),
         "ordered": named(ordered.alternative.label, ordered.code.code) if ordered else "",
     }
     folder = decider.rulebook.folders.get(verdict.version.policy.id)
@@ -337,17 +343,20 @@ def _missing(results: tuple[OrderResult, ...], decider: Decider, context: Contex
     ]
     if not waiting:
         return []
-    lines: list[str] = []
     names = []
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}  # label and questions, with the codes they are for
     for result in waiting:
         assert result.governing is not None
         verdict = result.governing.verdict
         if verdict is None:
             continue
-        name = named(verdict.item.item.label, code_of(result.order, decider, verdict.item.item.value_set))
-        names.append(name)
-        lines += [f"**{name}**", *(f"- {m.text} {escape(m.state).capitalize()}." for m in verdict.missing)]
-        lines += [policy_line(verdict, context), ""]
+        label, code = verdict.item.item.label, code_of(result.order, decider, verdict.item.item.value_set)
+        names.append(named(label, code))
+        asked = (*_undecided(result, context), *map(_open_line, verdict.missing), policy_line(verdict, context))
+        alike.setdefault((label, asked), []).append(code)
+    lines: list[str] = []
+    for (label, asked), codes in alike.items():
+        lines += [f"**{named(label, ', '.join(dict.fromkeys(filter(None, codes))))}**", *asked, ""]
     first = waiting[0].governing
     assert first is not None
     assert first.verdict is not None
@@ -369,6 +378,24 @@ def _missing(results: tuple[OrderResult, ...], decider: Decider, context: Contex
             extra={"waiting": waiting},
         )
     ]
+
+
+def _open_line(missing: Missing) -> str:
+    """What is missing: a question with what was found, or a statement and why it is open."""
+    if missing.text.endswith("?"):
+        return f"- {missing.text} {escape(missing.state).capitalize()}."
+    return f"- {missing.text.rstrip('.')}: {escape(missing.state)}."
+
+
+def _undecided(result: OrderResult, context: Context) -> Iterator[str]:
+    """Coverages of the same rank that disagree: the order waits until it is known which of them pays first."""
+    outcomes: dict[str, list[str]] = {}
+    for d in result.primary:
+        outcomes.setdefault(context.payer_label(d.payer) if d.payer else "unknown payer", []).append(d.outcome)
+    found = {payer: strongest(o) for payer, o in outcomes.items()}
+    if len(set(found.values())) > 1:
+        told = "; ".join(f"{escape(payer)}: {outcome.replace('-', ' ')}" for payer, outcome in sorted(found.items()))
+        yield f"- Which coverage pays first? {told}."
 
 
 def _unreadable(case: Case, context: Context) -> list[RenderedCard]:
