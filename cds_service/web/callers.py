@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Protocol
 
@@ -109,8 +109,7 @@ class Gate:
         wait = self._shared.limiter.allow(client)
         if wait is not None:
             raise Throttled(wait)
-        known = self._callers[client.id]
-        return Caller(**{**known.__dict__, "jti": self._pending.take()})
+        return replace(self._callers[client.id], jti=self._pending.take())
 
     def spend(self, caller: Caller) -> None:
         """Use up the caller's token. Raises Replayed (401)."""

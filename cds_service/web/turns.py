@@ -6,7 +6,7 @@ A call waits outside its turn for its body and for FHIR servers, so that slow pe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from queue import SimpleQueue
 
 from cds_service.facts.client import Allowed, Fetched, Query
@@ -21,10 +21,13 @@ class Turns:
         for _ in range(count):
             self._free.put(None)
 
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Wait for a turn, and give it back in the end."""
+    def take(self) -> AbstractContextManager[None]:
+        """Wait for a turn; it is given back at the end of the `with` block that this is for."""
         self._free.get()
+        return self._held()
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
         try:
             yield
         finally:

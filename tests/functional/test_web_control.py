@@ -23,7 +23,10 @@ from tests.functional.deployment import (
     deployed,
     hook_request,
     marrow_cards,
+    order,
 )
+
+CRD = "/cds-services/order-sign-crd"
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,23 @@ def test_a_silent_policy_is_evaluated_and_recorded_but_not_shown(site: Deploymen
     assert len(of_policy(site, "north")[0]) == 1
 
 
+def coverage_information(answer: dict[str, Any]) -> list[str]:
+    """The orders that CRD's system actions speak of."""
+    return [action["resource"]["id"] for action in answer["systemActions"]]
+
+
+def test_a_silent_policy_asserts_nothing_to_crd_either(site: Deployment) -> None:
+    drafts = [order(code) | {"requester": {"reference": "Practitioner/d1"}} for code in ("22551", "20939", "99999")]
+    body = hook_request(*drafts)
+    spoken = coverage_information(site.call("north", body, CRD).json())
+    assert spoken == ["order-22551", "order-20939", "order-99999"]
+    control(site, policies={POLICY: "silent"})
+    assert coverage_information(site.call("north", hook_request(*drafts), CRD).json()) == ["order-99999"]
+    control(site, clients={"north": "silent"})
+    assert coverage_information(site.call("north", hook_request(*drafts), CRD).json()) == []
+    control(site)
+
+
 def test_a_stopped_policy_is_not_evaluated(site: Deployment) -> None:
     control(site, policies={POLICY: "stopped"})
     cards, record = of_policy(site, "north")
@@ -113,9 +133,14 @@ def test_the_clients_file_counts_without_restart(site: Deployment) -> None:
     site.wait_until(lambda: reloads(site)["reloaded"] == before + 2)
     assert site.cards("east", hook_request()) == []
     text = site.clients_file.read_text()
+    site.clients_file.write_text(text.replace("silent: true", "disabled: true"))
+    site.wait_until(lambda: reloads(site)["reloaded"] == before + 4)
+    body = hook_request()
+    assert site.cards("east", body) == []
+    assert stored(site, body)["determinations"] == []
     kept, _, _ = text.partition("  - id: east")
     site.clients_file.write_text(kept)
-    site.wait_until(lambda: reloads(site)["reloaded"] == before + 4)
+    site.wait_until(lambda: reloads(site)["reloaded"] == before + 6)
     assert site.call("east", hook_request()).status_code == 401
     assert site.call("north", hook_request()).status_code == 200
 
