@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from cds_service.replay.problems import Problem
 PART, PARTS = 4 * 1024 * 1024, 8192
 PIECE, PIECES = 64 * 1024 * 1024, 32
 BUFFER = 16 * 1024 * 1024
-_SHARED = "shared"
+SHARED = "shared"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Sorted:
     lines: int = 0
 
 
-def _resource(line: bytes) -> dict[str, Any]:
+def resource_of(line: bytes) -> dict[str, Any]:
     """A line as a resource. Raises ValueError with what is wrong."""
     try:
         value = orjson.loads(line)
@@ -132,7 +132,7 @@ def _place(line: bytes | None, number: int, piece: Piece, parts: _Parts, done: S
     try:
         if line is None:
             raise ValueError(f"is longer than {MAX_DOCUMENT >> 20} MiB")
-        resource = _resource(line)
+        resource = resource_of(line)
         part = _part(resource, piece.export.parts)
     except ValueError as error:
         at = number if piece.start == 0 else number + _lines_before(piece.file, piece.start)
@@ -144,22 +144,26 @@ def _place(line: bytes | None, number: int, piece: Piece, parts: _Parts, done: S
 
 def _part(resource: dict[str, Any], parts: int) -> str | None:
     """Name of the part that a resource belongs to; None for types that no event needs. Raises ValueError."""
+    found = home(resource)
+    return found if found is None or found == SHARED else f"{zlib.crc32(found.encode()) % parts:06d}"
+
+
+def home(resource: dict[str, Any]) -> str | None:
+    """The patient (`Patient/id`) that a resource is sorted to, or SHARED; None for types that no event needs.
+
+    Raises ValueError with what is wrong.
+    """
     kind = resource["resourceType"]
     if kind in SHARED_TYPES:
-        return _SHARED
+        return SHARED
     if kind == "Bundle" or "hook" in resource:
         raise ValueError("stands among the resources of an export")
     if kind not in CHART_TYPES:
         return None
-    patient = _patient(resource)
-    if patient is None:
-        raise ValueError(f"is a {kind} that names no patient")
-    return f"{zlib.crc32(patient.encode()) % parts:06d}"
-
-
-def _patient(resource: dict[str, Any]) -> str | None:
     key = key_of(patient_of(resource) or "")
-    return key.removeprefix("Patient/") if key.startswith("Patient/") else None
+    if not key.startswith("Patient/"):
+        raise ValueError(f"is a {kind} that names no patient")
+    return key
 
 
 def _lines(piece: Piece) -> Iterator[tuple[int, bytes | None]]:
@@ -195,27 +199,25 @@ def _lines_before(path: Path, offset: int) -> int:
 
 def shared(export: Export) -> dict[str, Entry]:
     """Resources of no patient in particular (payers, medications), by reference."""
-    found = (_resource(line) for line in _part_lines(export.place / _SHARED))
-    return {f"{r['resourceType']}/{r.get('id')}": Entry(r) for r in found}
+    return by_reference(resource_of(line) for line in _part_lines(export.place / SHARED))
+
+
+def by_reference(resources: Iterable[dict[str, Any]]) -> dict[str, Entry]:
+    """Resources as entries, by `Type/id`."""
+    return {f"{r['resourceType']}/{r.get('id')}": Entry(r) for r in resources}
 
 
 def charts(export: Export, part: int, common: Mapping[str, Entry]) -> Iterator[Chart]:
     """The charts of one part, in order of patient id."""
     grouped: dict[str, list[Entry]] = {}
     for line in _part_lines(export.place / f"{part:06d}"):
-        resource = _resource(line)
-        grouped.setdefault(_patient(resource) or "", []).append(Entry(resource))
+        resource = resource_of(line)
+        grouped.setdefault(home(resource) or "", []).append(Entry(resource))
     for patient in sorted(grouped):
-        yield Chart(patient, grouped[patient], common)
+        yield Chart(patient.removeprefix("Patient/"), grouped[patient], common)
 
 
 def _part_lines(folder: Path) -> Iterator[bytes]:
     if folder.is_dir():
         for name in sorted(os.listdir(folder)):  # noqa: PTH208
             yield from (line for line in (folder / name).read_bytes().split(b"\n") if line)
-
-
-def size_of(export: Export, part: int) -> int:
-    """Bytes of a part, 0 where no patient hashes to it."""
-    folder = export.place / f"{part:06d}"
-    return sum(p.stat().st_size for p in folder.iterdir()) if folder.is_dir() else 0

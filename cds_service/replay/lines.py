@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,17 @@ def read_document(path: Path) -> bytes:
     if len(data) > MAX_DOCUMENT:
         raise Unreadable(f"is larger than {MAX_DOCUMENT >> 20} MiB in one JSON document; split it, or use NDJSON")
     return data.removeprefix(BOM)
+
+
+def unpacked(data: bytes) -> bytes:
+    """A document that was read whole, unpacked; what is damaged is left as it is, and is no JSON then."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            return file.read(MAX_DOCUMENT + 1)
+    except (OSError, EOFError, zlib.error):
+        return data
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
