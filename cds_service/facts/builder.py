@@ -65,6 +65,8 @@ class CaseBuilder:
     def _draft(self, resource: Any, where: str, seen: set[str]) -> None:
         if not isinstance(resource, dict):
             self._fault("orders", where, "is not a resource")
+        elif resource.get("resourceType") == "Bundle":
+            self._fault("orders", where, "is a Bundle inside a Bundle, whose orders are not read")
         elif resource.get("resourceType") in orders.ORDER_TYPES:
             self._draft_order(resource, where, seen)
 

@@ -71,6 +71,8 @@ def inherited_settings() -> Settings:
 
 def end_with_parent() -> None:
     """Have this process ended in good order when its parent is killed, so that none is left over."""
+    # Until the server sets its own: a forked worker has its parent's handler, which ends nothing here.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(os.environ[_PARENT]):
