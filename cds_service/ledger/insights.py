@@ -30,10 +30,10 @@ class Counts:
         with self._connect() as connection:
             return choices(connection)
 
-    def read(self, filters: Filters) -> tuple[Json, list[Json]]:
-        """All metrics (see `metrics`), and the same per service (see `services`)."""
+    def read(self, filters: Filters, *, days: bool = True) -> tuple[Json, list[Json]]:
+        """All metrics (see `metrics`; without `days`, over time by month), and calls per service."""
         with self._connect() as connection:
-            return metrics(connection, filters), services(connection, filters)
+            return metrics(connection, filters, days=days), services(connection, filters)
 
 
 def of_ledger(ledger: Ledger) -> Counts:

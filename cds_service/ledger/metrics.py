@@ -66,13 +66,13 @@ _NO_RULE = frozenset({"answer", "latency", "outcome"})
 _DIMENSIONS = tuple(f.name for f in fields(Filters) if f.name not in {"since", "until"})
 
 
-def metrics(connection: Connection, filters: Filters) -> Json:
-    """All metrics as plain data.
+def metrics(connection: Connection, filters: Filters, *, days: bool = True) -> Json:
+    """All metrics as plain data; without `days`, what is counted by day comes by month where whole months fit.
 
     `answers` and `cards` are numbers of hook requests answered and of cards; `latency_ms` is exact for
     `mean` and within 10% for the percentiles; `rules` counts each finding once, however often it fired.
     """
-    read = _Reader(connection, filters)
+    read = _Reader(connection, filters, days)
     cards = read("card", *_RULE, "label")
     answers = read("answer", "period", "hook", "label")
     by_day = "outcome" if filters.policy is filters.version is filters.rule is None else "determination"
@@ -88,15 +88,15 @@ def metrics(connection: Connection, filters: Filters) -> Json:
 
 
 class _Reader:
-    def __init__(self, connection: Connection, filters: Filters) -> None:
-        self._connection, self._filters = connection, filters
+    def __init__(self, connection: Connection, filters: Filters, days: bool) -> None:
+        self._connection, self._filters, self._days = connection, filters, days
 
     def __call__(self, measure: str, *by: str) -> list[Any]:
         """Rows of the named dimensions with `count` and `total`, summed over the rest."""
         columns = [tally.c[n] for n in by]
         # PostgreSQL sums bigint as numeric, which would come back as Decimal.
         sums = (func.sum(tally.c.count).label("n"), func.sum(tally.c.total).label("total"))
-        where = self._filters.where(measure, by_day="period" in by)
+        where = self._filters.where(measure, by_day=self._days and "period" in by)
         query = select(*columns, *sums).where(where).group_by(*columns).order_by(*columns)
         return [(*row[:-2], int(row[-2]), float(row[-1])) for row in self._connection.execute(query) if row[-2]]
 

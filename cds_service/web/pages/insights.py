@@ -37,6 +37,11 @@ class Asked:
     made_up: bool
 
     @property
+    def by_day(self) -> bool:
+        """Short periods are counted by day, long ones by month: rows of years of days take too long to add up."""
+        return self.period in ("30", "90")
+
+    @property
     def query(self) -> dict[str, str]:
         """The query string that asks for the same."""
         chosen = {"hook": self.filters.hook, "payer": self.filters.payer, "policy": self.filters.policy}
@@ -50,7 +55,7 @@ def insights() -> str:
     asked = _asked()
     source = _source(asked.made_up)
     offered = source.choices()
-    counted, per_service = source.read(asked.filters)
+    counted, per_service = source.read(asked.filters, days=asked.by_day)
     return render_template(
         "insights.html",
         asked=asked,
@@ -76,7 +81,7 @@ def insights_csv(table: str) -> Response:
     if table not in TABLES:
         raise NotFound("There is no such table.")
     asked = _asked()
-    counted, per_service = _source(asked.made_up).read(asked.filters)
+    counted, per_service = _source(asked.made_up).read(asked.filters, days=asked.by_day)
     rows = per_service if table == "services" else list(_table(table, counted))
     response = Response(_csv(rows, "sample" if asked.made_up else "ledger"), content_type="text/csv; charset=utf-8")
     name = f"{'sample-' if asked.made_up else ''}{table}.csv"
@@ -174,17 +179,28 @@ def _calls(rows: Sequence[Json]) -> Json:
     return {"chart": chart, "rows": list(zip(labels, values, strict=True)), "empty": not labels}
 
 
-def _buckets(days: Iterable[str]) -> tuple[dict[str, int], list[str]]:
-    """Place of each day, and the labels: days where they are few, else weeks (by their Monday)."""
-    known = sorted({date.fromisoformat(d) for d in days})
-    if not known:
+def _buckets(periods: Iterable[str]) -> tuple[dict[str, int], list[str]]:
+    """Place of each period, and the labels: days where they are few, weeks (by their Monday), or months."""
+    known = sorted(set(periods))
+    if any(len(p) == len("2026-02") for p in known):
+        return _months(known)
+    days = [date.fromisoformat(p) for p in known]
+    if not days:
         return {}, []
-    single = (known[-1] - known[0]).days <= _BY_DAY
-    start = known[0] if single else known[0] - timedelta(days=known[0].weekday())
+    single = (days[-1] - days[0]).days <= _BY_DAY
+    start = days[0] if single else days[0] - timedelta(days=days[0].weekday())
     width = 1 if single else 7
-    count = (known[-1] - start).days // width + 1
+    count = (days[-1] - start).days // width + 1
     labels = [f"{start + timedelta(days=i * width):%-d %b}" for i in range(count)]
-    return {d.isoformat(): (d - start).days // width for d in known}, labels
+    return {d.isoformat(): (d - start).days // width for d in days}, labels
+
+
+def _months(periods: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+    """Months from the first to the last; days at the edges belong to theirs."""
+    numbers = {p: int(p[:4]) * 12 + int(p[5:7]) - 1 for p in periods}
+    first, last = min(numbers.values()), max(numbers.values())
+    labels = [f"{date(n // 12, n % 12 + 1, 1):%b %Y}" for n in range(first, last + 1)]
+    return {p: n - first for p, n in numbers.items()}, labels
 
 
 # --- CSV --------------------------------------------------------------------------------------------

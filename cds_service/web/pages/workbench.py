@@ -112,7 +112,7 @@ def trace() -> Response:
         raise NotFound("There is no such service.")
     with clock.stage("validate"):
         hook_request = validate(_object(body.get("request")), service)
-    with turns().taken():
+    with turns().take():
         done = answer(hook_request, service, here, _caller(), timing=clock)
     return json_response(_told(done, service))
 
