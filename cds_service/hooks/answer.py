@@ -121,7 +121,7 @@ def _refuse_if_unreadable(builder: CaseBuilder) -> None:
     """400 when there were orders and none of them can be named: nothing is left to answer about."""
     if builder.drafts or builder.settled or not builder.orders_unusable:
         return
-    unnamed = [f for f in builder.faults if f.fatal and f.path.endswith(".id")]
+    unnamed = [f for f in builder.faults if f.fatal and ".entry[" in f.ref]
     if unnamed and len(unnamed) == len(builder.orders_unusable):
         raise RequestError(*(Issue(f.text, f.path, "required") for f in unnamed))
 

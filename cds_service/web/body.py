@@ -23,6 +23,8 @@ class Timeout(RequestError):
 
 def read_json_body(request: Request, limit: int, deadline_s: float) -> bytes:
     """The raw body of a JSON request. Raises WrongMedia (415), TooLarge (413, after draining) or Timeout (408)."""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise WrongMedia("must be sent as it is, not compressed", path="Content-Encoding")
     media = request.mimetype
     if media != "application/json" and not media.endswith("+json"):
         raise WrongMedia("must be application/json", path="Content-Type")

@@ -93,7 +93,7 @@ FIELDS: list[tuple[str, Callable[[Json], None]]] = [
     ("context.draftOrders.resourceType", _set("context.draftOrders", {})),
     ("context.draftOrders.resourceType", _set("context.draftOrders", order("20939"))),
     ("context.draftOrders.entry", _set("context.draftOrders.entry", {})),
-    ("context.draftOrders.entry[0]", _set("context.draftOrders.entry", [7])),
+    ("context.draftOrders.entry[0].resource", _set("context.draftOrders.entry", [7])),
     ("prefetch", _set("prefetch", [])),
     ("prefetch", _set("prefetch", "none")),
     ("fhirServer", _set("fhirServer", 5)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,3 +179,15 @@ def test_payers_of_one_rank_that_differ_are_named(runtime: Runtime) -> None:
     done = run(request([order(1, "22551"), order(2, "20939")], payers=("aetna", "medicare")), runtime)
     (card,) = done.response["cards"]
     assert "- Which coverage pays first? Aetna: not supported; Medicare: not addressed." in card["detail"]
+
+
+@pytest.mark.parametrize("entry", [None, 5, {"resource": None}, {"resource": {"resourceType": "Bundle"}}])
+def test_a_faulty_entry_costs_only_itself_and_is_named(runtime: Runtime, entry: Any) -> None:
+    path = "fhir_fixtures/cervical-fusion-authorised/request.json"
+    body = json.loads((Path(__file__).parents[2] / path).read_text(encoding="utf-8"))
+    body["context"]["draftOrders"]["entry"].append(entry)
+    service = runtime.services["order-sign-advisor"]
+    cards = answer(validate(body, service), service, runtime, Caller("t")).response["cards"]
+    assert [c["indicator"] for c in cards] == ["warning", "info"]
+    assert cards[1]["summary"] == "1 order could not be read and was not checked"
+    assert "context&#46;draftOrders&#46;entry&#91;6&#93;" in cards[1]["detail"]
