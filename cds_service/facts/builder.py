@@ -63,7 +63,7 @@ class CaseBuilder:
         self._sources["active-orders"] = Source(supplied.source.state, supplied.source.detail, supplied.source.unusable)
 
     def _draft(self, resource: Any, where: str, seen: set[str]) -> None:
-        if not isinstance(resource, dict):
+        if not isinstance(resource, dict) or not isinstance(resource.get("resourceType", ""), str):
             self._fault("orders", where, "is not a resource")
         elif resource.get("resourceType") == "Bundle":
             self._fault("orders", where, "is a Bundle inside a Bundle, whose orders are not read")
