@@ -1,0 +1,81 @@
+"""A replay of one source without files or processes: for tests, and for whoever embeds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cds_service.errors import InputFileError
+from cds_service.hooks.answer import Answer, findings
+from cds_service.replay.judge import Desk, Result
+from cds_service.replay.lines import Unreadable, read_document
+from cds_service.replay.run import terms_of
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Told:
+    """What came of one source."""
+
+    cards: list[Json] = field(default_factory=list)
+    determinations: list[Json] = field(default_factory=list)
+    findings: list[Json] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class Replayer:
+    """Replays sources by one policy set; the policies are read once."""
+
+    def __init__(self, cards: str | None = None, service: str | None = None) -> None:
+        self._desk = Desk(terms_of(service, cards, None))
+
+    def replay(self, source: str | Path | bytes | Mapping[str, Any], as_of: date | None = None) -> Told:
+        """Answer the events of a file (a path), JSON text (bytes) or an object. Raises InputFileError."""
+        name, data = _read(source)
+        answers: list[Answer] = []
+        result = Result()
+        desk = _Listening(self._desk, answers, as_of)
+        desk.document(data, name, None, result)
+        told = Told(problems=[str(p) for p in result.problems])
+        told.determinations = [_brief(orjson.loads(line)) for line in bytes(result.lines).splitlines()]
+        for answer in answers:
+            told.cards += answer.response["cards"]
+            told.findings += findings(answer)
+        return told
+
+
+class _Listening(Desk):
+    """A desk that keeps its answers."""
+
+    def __init__(self, desk: Desk, answers: list[Answer], as_of: date | None) -> None:
+        self.terms, self.runtime, self.before, self.caller = desk.terms, desk.runtime, None, desk.caller
+        self._answers, self._as_of = answers, as_of
+
+    def _answer(self, runtime: Any, event: Any, file: str, line: int | None, result: Result | None) -> Answer | None:
+        if self._as_of is not None:
+            event = replace(event, as_of=self._as_of)
+        done = super()._answer(runtime, event, file, line, result)
+        if done is not None:
+            self._answers.append(done)
+        return done
+
+
+def _brief(entry: Json) -> Json:
+    return {k: v for k, v in entry.items() if k not in ("file", "line")}
+
+
+def _read(source: str | Path | bytes | Mapping[str, Any]) -> tuple[str, bytes]:
+    if isinstance(source, bytes):
+        return "source", source
+    if isinstance(source, Mapping):
+        return "source", orjson.dumps(dict(source))
+    try:
+        return Path(source).name, read_document(Path(source))
+    except Unreadable as error:
+        raise InputFileError(f"{source} {error}.") from error
