@@ -80,7 +80,8 @@ class CaseBuilder:
             self._fault("orders", f"{where}.id", "repeats the id of another draft order")
             return
         seen.add(ref)
-        if resource.get("status") in orders.SETTLED or resource.get("doNotPerform") is True:
+        status = resource.get("status")
+        if (isinstance(status, str) and status in orders.SETTLED) or resource.get("doNotPerform") is True:
             self.settled.append(ref)
             return
         reading = self._intake(resource, ref, "orders")
