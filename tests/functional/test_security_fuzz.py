@@ -15,7 +15,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.contract import check
 from support.service import Service, running
-from support.stories import stories
+from support.stories import stories, story
+
+from cds_service.config import Settings
+from cds_service.hooks.runtime import Runtime
+from cds_service.ledger.store import Ledger
+from cds_service.web.app import create_app
+from tests.functional.deployment import SECRET
 
 FEW, MANY = 400, 100_000
 GROWTH = 50 << 20
@@ -89,6 +95,33 @@ def change(draw: st.DrawFn, node: Any, key: Any) -> None:
         node[key], node[other] = node[other], node[key]
     else:
         node[key] = draw(VALUES)
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of every member and element."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+@pytest.mark.parametrize("wrong", [{"value": "x"}, [{}], None], ids=["object", "list", "null"])
+def test_a_value_of_another_type_in_any_one_place_is_no_fault_of_ours(tmp_path: Path, wrong: Any) -> None:
+    # Objects and lists are not hashable, null is not comparable: what takes a text for granted fails on these.
+    request = story("lumbar-fusion-aetna").request
+    answers: Counter[int] = Counter()
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", key=SECRET.encode()) as ledger:
+        client = create_app(Runtime.build(Settings(demo=True)), ledger).test_client()
+        for number, path in enumerate(places(request)):
+            changed = copy.deepcopy(request)
+            node = changed
+            for step in path[:-1]:
+                node = node[step]
+            node[path[-1]] = wrong
+            named = SERVICES["order-sign"][number % 2]
+            answer = client.post(f"/cds-services/{named}", json=changed)
+            assert answer.status_code in EXPECTED, f"{path}: {answer.text}"
+            answers[answer.status_code] += 1
+    assert min(answers[200], answers[400]) > 10
 
 
 @pytest.fixture(scope="module")
