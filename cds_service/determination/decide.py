@@ -11,7 +11,6 @@ from cds_service.determination.routing import PayerDirectory, Role, Route, route
 from cds_service.policy.case import Authorization, Case, Order
 from cds_service.policy.compile import ALL_PAYERS, CompiledFinding, CompiledVersion, Rulebook
 from cds_service.policy.evaluate import Evaluator, Verdict
-from cds_service.policy.logic import MET
 from cds_service.policy.trace import Missing, Trace
 from cds_service.policy.view import Facts
 
@@ -183,11 +182,10 @@ class Decider:
 
     def _findings(self, order: Order) -> Iterator[Finding]:
         for version in self._versions(order, ALL_PAYERS):
-            for compiled in version.findings:
-                if self.evaluator.facts.matches(order, compiled.rule.about):
-                    trace = compiled.check(self.evaluator.view(version, order))
-                    if trace.outcome is MET:
-                        yield self._finding(order, version, compiled, trace)
+            for compiled in version.findings_for(order, self.rulebook.vocabulary):
+                view = self.evaluator.view(version, order)
+                if compiled.met(view):
+                    yield self._finding(order, version, compiled, compiled.check(view))
 
     def _finding(self, order: Order, version: CompiledVersion, compiled: CompiledFinding, trace: Trace) -> Finding:
         rule = compiled.rule

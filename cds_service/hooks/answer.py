@@ -187,13 +187,16 @@ def determinations(done: Answer, *, brief: bool = False) -> list[Json]:
     `brief`: traces without the policy's own words, as the ledger keeps them.
     """
     notes = [_fault(f) for f in done.case.faults]
-    return [entry for result in done.results for entry in _entries(done, result, notes, brief)]
+    known: dict[int, Json] = {}
+    return [entry for result in done.results for entry in _entries(done, result, notes, brief, known)]
 
 
-def _entries(done: Answer, result: OrderResult, notes: list[Json], brief: bool) -> Iterator[Json]:
+def _entries(
+    done: Answer, result: OrderResult, notes: list[Json], brief: bool, known: dict[int, Json]
+) -> Iterator[Json]:
     for d in result.determinations:
         verdict = d.verdict
-        trace: Json = verdict.trace.to_json(brief=brief) if verdict else {}
+        trace: Json = verdict.trace.to_json(brief=brief, known=known) if verdict else {}
         if verdict and verdict.rule:
             trace["decided_by"] = verdict.rule
         if verdict and verdict.given:

@@ -18,6 +18,8 @@ REMOVED = "[removed]"
 MASKABLE = frozenset({"request", "response", "determinations", "findings", "fetched", "explanations", "feedback"})
 _SECRET_KEYS = frozenset({"authorization", "proxy-authorization", "access_token", "refresh_token", "id_token"})
 _SECRET = re.compile(rb'"(?i:authorization|proxy-authorization|access_token|refresh_token|id_token)":(?!"\[removed\]")')
+# One of these is in every text that `_SECRET` finds something in; plain searches are several times faster.
+_SECRET_SIGNS = (b'_token":', b'"authorization":', b'"proxy-authorization":')
 _SHORTEST_TOKEN = 8
 
 
@@ -173,7 +175,8 @@ def secret_of(request: Json) -> bytes | None:
 def serialise(document: object, secret: bytes | None) -> tuple[str, bool]:
     """JSON text without any token, under a telling key or as a copy of `secret`, and whether one was removed."""
     text = dumps(document)
-    found = _SECRET.search(text) is not None
+    small = text.lower()
+    found = any(sign in small for sign in _SECRET_SIGNS) and _SECRET.search(text) is not None
     if found:
         text = dumps(_scrubbed(loads(text)))
     if secret and secret in text:

@@ -60,7 +60,7 @@ def _determination(document: Json, d: Json, number: int, position: int) -> Row:
         "outcome": d.get("outcome"),
         "prior_authorization": d.get("prior_authorization"),
         "payer": d.get("payer", document["payer"]),
-        "missing": dumps(_missing(d.get("missing") or ())).decode(),
+        "missing": dumps(_missing(missing)).decode() if (missing := d.get("missing")) else "[]",
     }
 
 

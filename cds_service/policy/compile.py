@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cached_property, partial
+from itertools import count
+from typing import Any, TypeVar
 
 from cds_service.policy import logic, operators
 from cds_service.policy.case import Code, Order
 from cds_service.policy.content import Content, PolicyFolder
-from cds_service.policy.logic import UNKNOWN, Outcome
+from cds_service.policy.logic import MET, UNKNOWN, Outcome
 from cds_service.policy.model import (
     All,
     Alternative,
@@ -27,23 +30,32 @@ from cds_service.policy.model import (
     criterion_ids,
 )
 from cds_service.policy.trace import Evidence, Trace, few
-from cds_service.policy.view import View
+from cds_service.policy.view import ORDER, PATIENT, View
 from cds_service.policy.vocabulary import REMEMBERED, CodeSet, Vocabulary, compile_vocabulary
 
+K = TypeVar("K")
+T = TypeVar("T")
 Check = Callable[[View], Trace]
+Guard = Callable[[View], bool]
+
+
+# What Trace(...) does, without the call in between: an answer makes hundreds of them.
+_make: Callable[[type[Trace], tuple[Any, ...]], Trace] = tuple.__new__
+_ALWAYS = Trace("always", "always", MET)
 
 
 @dataclass(frozen=True)
 class CompiledRule:
-    """A rule with its test; `rule` is the content it came from."""
+    """A rule with its test, whose trace stands under the rule's own; `rule` is the content it came from."""
 
     rule: Rule
     check: Check
+    traced: Check
 
 
 @dataclass(frozen=True)
 class CompiledItem:
-    """One kind of order a policy version speaks to."""
+    """One kind of order a policy version speaks to. `reach`: how far what its rules find reaches."""
 
     id: str
     item: Item
@@ -51,6 +63,7 @@ class CompiledItem:
     alternatives: tuple[tuple[Alternative, Check | None], ...]
     reads: frozenset[str] = frozenset()
     companions: frozenset[str] = frozenset()
+    reach: int = ORDER
 
     @property
     def otherwise(self) -> Otherwise:
@@ -64,6 +77,7 @@ class CompiledFinding:
 
     rule: FindingRule
     check: Check
+    met: Guard
 
 
 @dataclass(frozen=True)
@@ -75,17 +89,36 @@ class CompiledVersion:
     items: tuple[CompiledItem, ...]
     findings: tuple[CompiledFinding, ...]
     checks: Mapping[str, Check]
+    leans: bool = False
     key: str = field(default="", compare=False)
+    _items: dict[tuple[Code, ...], CompiledItem | None] = field(default_factory=dict, repr=False, compare=False)
+    _remarks: dict[tuple[Code, ...], tuple[CompiledFinding, ...]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", f"{self.policy.id}@{self.version.version}")
+
+    @cached_property
+    def references(self) -> tuple[dict[str, Any], ...]:
+        """Its sources as plain data, each with its key as `id`."""
+        sources = self.version.sources.items()
+        return tuple({"id": key, **source.model_dump(mode="json", exclude_none=True)} for key, source in sources)
 
     def in_force(self, day: date) -> bool:
         """True on days within the effective dates, both inclusive."""
         return within((self.version.effective.from_, self.version.effective.to), day)
 
     def item_for(self, order: Order, vocabulary: Vocabulary) -> CompiledItem | None:
-        """The first item that the order matches, by code or by its own text."""
+        """The first item that the order matches, by code or by its own text; remembered where there is no text."""
+        if order.texts:
+            return self._item_for(order, vocabulary)
+        try:
+            return self._items[order.codes]
+        except KeyError:
+            return _remember(self._items, order.codes, self._item_for(order, vocabulary))
+
+    def _item_for(self, order: Order, vocabulary: Vocabulary) -> CompiledItem | None:
         homes = vocabulary.homes(order.codes)
         for item in self.items:
             value_set = item.item.value_set
@@ -93,9 +126,26 @@ class CompiledVersion:
                 return item
         return None
 
+    def findings_for(self, order: Order, vocabulary: Vocabulary) -> tuple[CompiledFinding, ...]:
+        """The findings that are about the order, by code or by its own text; remembered where there is no text."""
+        known = None if order.texts else self._remarks.get(order.codes)
+        if known is None:
+            known = tuple(f for f in self.findings if vocabulary.matches(order, f.rule.about))
+            if not order.texts:
+                _remember(self._remarks, order.codes, known)
+        return known
+
     def reads(self) -> frozenset[str]:
         """Names of the sources its criteria read."""
         return frozenset(s for c in self.version.criteria.values() for s in sources_of(c))
+
+
+def _remember(known: dict[K, T], key: K, value: T) -> T:
+    """Keep what follows from codes alone: nothing of a patient, and no more than a few thousand."""
+    if len(known) >= REMEMBERED:
+        known.clear()
+    known[key] = value
+    return value
 
 
 def sources_of(criterion: Criterion) -> tuple[str, ...]:
@@ -104,35 +154,27 @@ def sources_of(criterion: Criterion) -> tuple[str, ...]:
     return operators.READS[name] + (("answers",) if criterion.ask else ())
 
 
-_SHELVES: dict[str, Callable[[View], dict[str, Trace]]] = {
-    "patient": lambda view: view.patient_traces,
-    "operation": lambda view: view.operation_traces,
-    "reasons": lambda view: view.reason_traces,
-    "order": lambda view: view.done,
-}
-
-
 def compile_criterion(criterion_id: str, criterion: Criterion) -> Check:
-    """A criterion as a function of the view; each view evaluates it at most once."""
+    """A criterion as a function of the view; what does not depend on the judged order alone is found once for all."""
     name, arguments = criterion.operator
     operator = operators.BY_NAME[name]
     cites = tuple(criterion.cite)
-
-    def find(view: View) -> Trace:
-        outcome, evidence, missing = operator(criterion, arguments, view)
-        if outcome is UNKNOWN and criterion.ask and (answer := _answer(criterion_id, view)) is not None:
-            outcome, evidence, missing = answer[0], (*evidence, answer[1]), ()
-        return Trace(criterion_id, name, outcome, criterion.text, few(evidence), missing, cites)
-
-    shelf = _SHELVES[operators.scope(name, arguments)]
+    text, asks = criterion.text, criterion.ask is not None
+    bare = {o: Trace(criterion_id, name, o, text, (), (), cites) for o in Outcome}
+    reach = operators.reach(name, arguments)
 
     def check(view: View) -> Trace:
-        known = view.done.get(criterion_id)
+        shelf = view.shelves[reach]
+        known: Trace | None = shelf.get(criterion_id)
         if known is None:
-            # What does not depend on the judged order alone is found once for all that share it.
-            shared = view.done if view.case.answers else shelf(view)
-            known = shared.get(criterion_id) or find(view)
-            shared[criterion_id] = view.done[criterion_id] = known
+            outcome, evidence, missing = operator(criterion, arguments, view)
+            if asks and outcome is UNKNOWN and (answer := _answer(criterion_id, view)) is not None:
+                outcome, evidence, missing = answer[0], (*evidence, answer[1]), ()
+            if evidence or missing:
+                known = _make(Trace, (criterion_id, name, outcome, text, few(evidence), missing, cites, ()))
+            else:
+                known = bare[outcome]
+            shelf[criterion_id] = known
         return known
 
     return check
@@ -154,49 +196,106 @@ def _answer(criterion_id: str, view: View) -> tuple[Outcome, Evidence] | None:
     return logic.of(bool(latest.value)), Evidence(latest.ref, "answer to the policy's question")
 
 
-def compile_expression(expression: Expression, checks: Mapping[str, Check]) -> Check:
-    """An expression over criteria as a function of the view. All parts are evaluated, so that the trace is whole."""
-    match expression:
-        case "always":
-            return lambda _view: Trace("always", "always", logic.MET)
-        case str():
-            return checks[expression]
-        case All(all=parts):
-            return _combine("all", [compile_expression(p, checks) for p in parts], logic.all_of)
-        case AnyOf(any=parts):
-            return _combine("any", [compile_expression(p, checks) for p in parts], logic.any_of)
-        case AtLeast(at_least=count, of=parts):
-            compiled = [compile_expression(p, checks) for p in parts]
-            return _combine("at_least", compiled, lambda outcomes: logic.at_least(count, outcomes))
-        case Not():
-            inner = compile_expression(expression.not_, checks)
-            return _combine("not", [inner], lambda outcomes: logic.negate(outcomes[0]))
+class Compiler:
+    """Turns the expressions of one version into functions of the view, over its criteria."""
+
+    def __init__(self, criteria: Mapping[str, Criterion]) -> None:
+        self.checks = {i: compile_criterion(i, c) for i, c in criteria.items()}
+        self._reach = {i: operators.reach(*c.operator) for i, c in criteria.items()}
+        self._keys = (f"\0{n}" for n in count())  # ids of criteria cannot begin so
+
+    def reach(self, expression: Expression) -> int:
+        """How far the answer of an expression reaches: as far as that of each of its criteria."""
+        return max((self._reach[c] for c in criterion_ids(expression)), default=PATIENT)
+
+    def expression(self, expression: Expression) -> Check:
+        """An expression as a function of the view. All parts are evaluated, so that the trace is whole."""
+        match expression:
+            case "always":
+                return lambda _view: _ALWAYS
+            case str():
+                return self.checks[expression]
+            case All(all=parts):
+                return self._combine("all", expression, parts, logic.all_of)
+            case AnyOf(any=parts):
+                return self._combine("any", expression, parts, logic.any_of)
+            case AtLeast(at_least=number, of=parts):
+                return self._combine("at_least", expression, parts, lambda outcomes: logic.at_least(number, outcomes))
+            case Not():
+                return self._combine("not", expression, [expression.not_], lambda found: logic.negate(found[0]))
+
+    def _combine(
+        self, op: str, whole: Expression, parts: Sequence[Expression], join: Callable[[list[Outcome]], Outcome]
+    ) -> Check:
+        checks = [self.expression(p) for p in parts]
+
+        def find(view: View) -> Trace:
+            children = tuple([check(view) for check in checks])
+            return _make(Trace, (op, op, join([c.outcome for c in children]), "", (), (), (), children))
+
+        return self._shared(find, self.reach(whole))
+
+    def rule(self, rule: Rule) -> CompiledRule:
+        """A rule with its test."""
+        check, because, cites = self.expression(rule.when), rule.because, tuple(rule.cite)
+
+        def traced(view: View) -> Trace:
+            found = check(view)
+            return _make(Trace, (rule.id, "rule", found.outcome, because, (), (), cites, (found,)))
+
+        return CompiledRule(rule, check, self._shared(traced, self.reach(rule.when)))
+
+    def _shared(self, find: Check, reach: int) -> Check:
+        """What reaches beyond one order is found once for all that it reaches."""
+        if reach == ORDER:
+            return find
+        key = next(self._keys)
+
+        def check(view: View) -> Trace:
+            shelf = view.shelves[reach]
+            known: Trace | None = shelf.get(key)
+            if known is None:
+                known = shelf[key] = find(view)
+            return known
+
+        return check
+
+    def met(self, expression: Expression) -> Guard:
+        """Is an expression met? Stops at the first part that settles it, and leaves no trace of its own."""
+        match expression:
+            case All(all=parts):
+                guards = [self.met(p) for p in parts]
+                return partial(_every, guards)
+            case _:
+                check = self.expression(expression)
+                return lambda view: check(view).outcome is MET
 
 
-def _combine(op: str, checks: list[Check], join: Callable[[list[Outcome]], Outcome]) -> Check:
-    def check(view: View) -> Trace:
-        children = tuple(c(view) for c in checks)
-        return Trace(op, op, join([c.outcome for c in children]), children=children)
-
-    return check
+def _every(guards: list[Guard], view: View) -> bool:
+    for guard in guards:  # noqa: SIM110 - a generator costs more than most guards
+        if not guard(view):
+            return False
+    return True
 
 
 def compile_version(policy: Policy, version: Version) -> CompiledVersion:
     """One version with all its criteria as closures."""
-    checks = {i: compile_criterion(i, c) for i, c in version.criteria.items()}
+    compiler = Compiler(version.criteria)
     items = tuple(
         CompiledItem(
             item_id,
             item,
-            tuple(CompiledRule(r, compile_expression(r.when, checks)) for r in item.rules),
-            tuple((a, compile_expression(a.when, checks) if a.when else None) for a in item.alternatives),
+            tuple(compiler.rule(r) for r in item.rules),
+            tuple((a, compiler.expression(a.when) if a.when else None) for a in item.alternatives),
             frozenset(s for c in item_criteria(item) for s in sources_of(version.criteria[c])),
             companion_sets(version, item),
+            max((compiler.reach(r.when) for r in item.rules), default=PATIENT),
         )
         for item_id, item in version.orders.items()
     )
-    findings = tuple(CompiledFinding(f, compile_expression(f.when, checks)) for f in version.findings)
-    return CompiledVersion(policy, version, items, findings, checks)
+    findings = tuple(CompiledFinding(f, compiler.expression(f.when), compiler.met(f.when)) for f in version.findings)
+    leans = any(c.companion is not None and c.companion.outcome for c in version.criteria.values())
+    return CompiledVersion(policy, version, items, findings, compiler.checks, leans)
 
 
 ALL_PAYERS = "*"

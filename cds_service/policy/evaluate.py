@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
+import weakref
+from collections.abc import Callable, Hashable, Iterable
+from typing import NamedTuple, TypeVar
 
 from cds_service.policy.case import Order
 from cds_service.policy.compile import CompiledItem, CompiledVersion
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN
 from cds_service.policy.model import Otherwise, Rule
 from cds_service.policy.trace import Evidence, Missing, Trace, few
-from cds_service.policy.view import Facts, View
+from cds_service.policy.view import Facts, Seat, Shelf, View
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What one policy version says of one order. `rule` is None when `otherwise` decided or nothing is settled."""
 
     version: CompiledVersion
@@ -34,6 +34,7 @@ class Verdict:
 
 
 Key = tuple[str, str]
+K = TypeVar("K", bound=Hashable)
 _DEEPEST = 8
 
 
@@ -48,8 +49,8 @@ class Evaluator:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self._views: dict[Key, View] = {}
-        self._operation_traces: dict[tuple[str, object, date], dict[str, Trace]] = {}
-        self._reason_traces: dict[tuple[object, ...], dict[str, Trace]] = {}
+        self._seats: dict[str, tuple[Seat, Hashable, Hashable | None]] = {}
+        self._shelves: dict[tuple[str, Hashable], Shelf] = {}
         self._verdicts: dict[Key, Verdict | None] = {}
         self._round: dict[Key, Verdict | None] | None = None
         self._guesses: dict[Key, str | None] = {}
@@ -59,24 +60,62 @@ class Evaluator:
     def view(self, version: CompiledVersion, order: Order) -> View:
         """The case as one version sees it from one order."""
         key = (version.key, order.ref)
-        if key not in self._views:
-            day = self.facts.case.day(order)
-            view = View(self.facts, order, day, lambda o: self._outcome(version, o), version.policy.id)
-            view.patient_traces = self.facts.patient_traces.setdefault((version.key, day), {})
-            home = (version.key, self.facts.operations.home(order), day)
-            view.operation_traces = self._operation_traces.setdefault(home, {})
-            reasons = view.reasons
-            if not reasons.coded:  # coded reasons are evidence of one order
-                view.reason_traces = self._reason_traces.setdefault((*home, reasons.refs, reasons.unread), {})
+        view = self._views.get(key)
+        if view is None:
+            seat, home, reasons = self._seat(order)
+            shared = (
+                self._shelf(self.facts.patient_shelves, (version.key, seat.day)),
+                self._shelf(self._shelves, (version.key, home)),
+                {} if reasons is None else self._shelf(self._shelves, (version.key, reasons)),
+            )
+            judge = self._judge_by(version) if version.leans else _nobody
+            view = View(self.facts, order, seat.day, judge, version.policy.id, seat, shared)
             self._views[key] = view
-        return self._views[key]
+        return view
+
+    def _seat(self, order: Order) -> tuple[Seat, Hashable, Hashable | None]:
+        """An order's seat, what it shares with its operation, and with orders of the same reasons (if any)."""
+        known = self._seats.get(order.ref)
+        if known is None:
+            seat = Seat(self.facts, order, self.facts.case.day(order))
+            home = (self.facts.operations.home(order), seat.day)
+            reasons = seat.reasons
+            # Coded reasons are evidence of one order.
+            known = (seat, home, None if reasons.coded else (*home, reasons.refs, reasons.unread))
+            self._seats[order.ref] = known
+        return known
+
+    @staticmethod
+    def _shelf(shelves: dict[K, Shelf], key: K) -> Shelf:
+        found = shelves.get(key)
+        if found is None:
+            found = shelves[key] = {}
+        return found
+
+    def _judge_by(self, version: CompiledVersion) -> Callable[[Order], str | None]:
+        """Outcomes of other orders under a version; holds the evaluator weakly, as the evaluator holds its views."""
+        me = weakref.ref(self)
+
+        def outcome(order: Order) -> str | None:
+            evaluator = me()
+            assert evaluator is not None
+            return evaluator._outcome(version, order)
+
+        return outcome
 
     def verdict(self, version: CompiledVersion, order: Order) -> Verdict | None:
         """The verdict of a version on an order; None when it has no item for it."""
         key = (version.key, order.ref)
-        if key not in self._verdicts:
+        try:
+            return self._verdicts[key]
+        except KeyError:
+            pass
+        if version.leans:
             self._verdicts.update(self._settled(version, order))
-        return self._verdicts[key]
+            return self._verdicts[key]
+        item = version.item_for(order, self.facts.vocabulary)
+        verdict = self._verdicts[key] = None if item is None else judge(item, self.view(version, order), version)
+        return verdict
 
     def _settled(self, version: CompiledVersion, order: Order) -> dict[Key, Verdict | None]:
         """Verdicts of an order and of those it asks for, judged until nothing changes."""
@@ -128,47 +167,66 @@ class Evaluator:
         return verdict.outcome if verdict else None
 
 
+def _nobody(_order: Order) -> str | None:
+    """Stands in where no criterion asks for another order's outcome."""
+    raise AssertionError("the version does not lean")
+
+
+class Decision(NamedTuple):
+    """What the rules of an item come to: the same for all orders that its criteria do not tell apart."""
+
+    reached: Rule | Otherwise
+    unknown: tuple[Rule, ...]
+    traces: tuple[Trace, ...]
+    settled: bool
+    missing: tuple[Missing, ...]
+    cites: tuple[str, ...]
+
+
 def judge(item: CompiledItem, view: View, version: CompiledVersion) -> Verdict:
+    """The verdict of an item on an order."""
+    shelf = view.shelves[item.reach]
+    key = f"\0item {item.id}"
+    decision: Decision | None = shelf.get(key)
+    if decision is None:
+        decision = shelf[key] = _decide(item, view)
+    return _verdict(item, view, version, decision)
+
+
+def _decide(item: CompiledItem, view: View) -> Decision:
     """Search the rules: the first met one decides, unless an unknown rule before it could have decided otherwise."""
     traces: list[Trace] = []
     unknown: list[Rule] = []
     reached: Rule | Otherwise = item.otherwise
     for compiled in item.rules:
-        found = compiled.check(view)
-        rule = compiled.rule
-        traces.append(Trace(rule.id, "rule", found.outcome, rule.because, cites=tuple(rule.cite), children=(found,)))
-        if found.outcome is MET:
-            reached = rule
+        trace = compiled.traced(view)
+        traces.append(trace)
+        if trace.outcome is MET:
+            reached = compiled.rule
             break
-        if found.outcome is UNKNOWN:
-            unknown.append(rule)
+        if trace.outcome is UNKNOWN:
+            unknown.append(compiled.rule)
     if isinstance(reached, Otherwise):
         traces.append(
             Trace("otherwise", "otherwise", NOT_MET if unknown else MET, reached.because, cites=tuple(reached.cite))
         )
-    return _verdict(item, view, version, reached, unknown, tuple(traces))
-
-
-def _verdict(
-    item: CompiledItem,
-    view: View,
-    version: CompiledVersion,
-    reached: Rule | Otherwise,
-    unknown: list[Rule],
-    traces: tuple[Trace, ...],
-) -> Verdict:
     settled = all(r.outcome == reached.outcome for r in unknown)
+    speaker = unknown[0] if not settled else reached
+    missing = () if settled else _questions(traces)
+    return Decision(reached, tuple(unknown), tuple(traces), settled, missing, tuple(speaker.cite))
+
+
+def _verdict(item: CompiledItem, view: View, version: CompiledVersion, decision: Decision) -> Verdict:
+    reached, unknown, traces, settled, missing, cites = decision
     outcome = reached.outcome if settled else "needs-information"
     authorization = reached.prior_authorization
     if not settled or any(r.prior_authorization != authorization for r in unknown):
         authorization = "unknown"
-    missing = () if settled else _questions(traces)
     if outcome == "needs-information" and settled and reached.asks:
         missing = (Missing(reached.asks, "answers", "not documented"),)
     given, given_trace = _given(item, view)
     root = Trace(item.id, "rules", MET if settled else UNKNOWN, item.item.label, children=(*traces, *given_trace))
-    open_rule = unknown[0] if not settled else None
-    speaker = open_rule or reached
+    speaker = unknown[0] if not settled else reached
     return Verdict(
         version,
         item,
@@ -180,14 +238,14 @@ def _verdict(
         root,
         missing,
         given,
-        tuple(speaker.cite),
+        cites,
         reached.recommendation if settled else None,
         speaker.because_patient,
         speaker.asks,
     )
 
 
-def _questions(traces: tuple[Trace, ...]) -> tuple[Missing, ...]:
+def _questions(traces: Iterable[Trace]) -> tuple[Missing, ...]:
     found: dict[Missing, None] = {}
     for trace in traces:
         found.update(dict.fromkeys(trace.open_questions()))

@@ -24,7 +24,7 @@ from cds_service.policy.model import (
 )
 from cds_service.policy.operation import Count, Operation, PastOperation, Placed
 from cds_service.policy.trace import Evidence, Missing
-from cds_service.policy.view import Result, View, absent, unavailable
+from cds_service.policy.view import NOTHING, OPERATION, ORDER, PATIENT, REASONS, Result, View, absent, unavailable
 from cds_service.policy.vocabulary import CodeSet
 
 Operator = Callable[[Criterion, Any, View], Result]
@@ -51,11 +51,14 @@ def order(criterion: Criterion, test: OrderTest, view: View) -> Result:
         return Result(MET, (_order_evidence(view.order, how),))
     if view.order.faulty & _TEXT_ELEMENTS and view.facts.vocabulary.sets[test.value_set].reads_text:
         return Result(UNKNOWN, (), (unavailable(criterion, "orders", f"text of {view.order.ref} could not be read"),))
-    return Result(NOT_MET)
+    return NOTHING
 
 
 def companion(criterion: Criterion, test: CompanionTest, view: View) -> Result:
     """Another order of the operation is in the set (and supported by this policy, when asked)."""
+    if view.facts.none_in(test.value_set):
+        why = view.basket_complete
+        return Result(UNKNOWN, (), (Missing(criterion.text, "orders", why),)) if why else NOTHING
     outcomes, evidence = [], []
     for sure, maybe in _neighbours(test, view):
         found = [(o, how) for o in sure if (how := view.facts.matches(o, test.value_set))]
@@ -223,7 +226,7 @@ def repeated(_criterion: Criterion, _test: Flag, view: View) -> Result:
     """The same once-per-operation code with the same modifiers is ordered again in the operation."""
     entry = view.facts.vocabulary.procedure(view.order.codes)
     if entry is not None and entry.per != "operation":
-        return Result(NOT_MET)
+        return NOTHING
     others = [o for o in _same_code(view) if o.modifiers == view.order.modifiers and o.ref != view.order.ref]
     return Result(logic.of(bool(others)), tuple(_order_evidence(o, str(o.codes[0])) for o in others))
 
@@ -232,7 +235,7 @@ def lacks_primary(criterion: Criterion, _test: Flag, view: View) -> Result:
     """The code is an add-on, and nothing it can be added to is ordered."""
     entry = view.facts.vocabulary.procedure(view.order.codes)
     if entry is None or not entry.add_on:
-        return Result(NOT_MET)
+        return NOTHING
     others = [o for o in view.case.orders if o.ref != view.order.ref]
     for other in others:
         if any(c.system == entry.system and c.code in entry.requires for c in other.codes):
@@ -341,7 +344,7 @@ def procedure(criterion: Criterion, test: ProcedureTest, view: View) -> Result:
             UNKNOWN, evidence, (Missing(criterion.text, "procedures", "recorded, but its date is not clear"),)
         )
     if hits:
-        return Result(NOT_MET) if view.case.source("procedures").complete else absent(view, criterion, "procedures")
+        return NOTHING if view.case.source("procedures").complete else absent(view, criterion, "procedures")
     return absent(view, criterion, "procedures")
 
 
@@ -455,13 +458,13 @@ _OF_OPERATION = frozenset({"operation", "interspaces", "vertebrae"})
 _OF_PATIENT = frozenset({"condition", "procedure", "age", "observation", "asked"})
 
 
-def scope(name: str, arguments: Any) -> str:
-    """How far a criterion's answer reaches: `patient`, `operation`, orders with the same `reasons`, or one `order`."""
+def reach(name: str, arguments: Any) -> int:
+    """How far a criterion's answer reaches: PATIENT, OPERATION, (orders with the same) REASONS, or one ORDER."""
     if name in _OF_PATIENT:
-        return "operation" if getattr(arguments, "region", None) else "patient"
+        return OPERATION if getattr(arguments, "region", None) else PATIENT
     if name == "indication":
-        return "reasons"
-    return "operation" if name in _OF_OPERATION else "order"
+        return REASONS
+    return OPERATION if name in _OF_OPERATION else ORDER
 
 
 READS: dict[str, tuple[str, ...]] = {

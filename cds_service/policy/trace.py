@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from cds_service.policy.logic import Outcome
+from cds_service.policy.logic import UNKNOWN, Outcome
+
+Json = dict[str, Any]
+_WORDS = {outcome: outcome.value for outcome in Outcome}
 
 
 class Evidence(NamedTuple):
@@ -61,29 +64,50 @@ class Trace(NamedTuple):
 
     def open_questions(self) -> tuple[Missing, ...]:
         """What is missing, from the unknown branches only, each once."""
-        if self.outcome is not Outcome.UNKNOWN:
-            return ()
-        found = dict.fromkeys(self.missing)
-        for child in self.children:
-            found.update(dict.fromkeys(child.open_questions()))
+        found: dict[Missing, None] = {}
+        self._collect(found)
         return tuple(found)
 
-    def to_json(self, *, brief: bool = False) -> dict[str, Any]:
+    def _collect(self, found: dict[Missing, None]) -> None:
+        if self.outcome is UNKNOWN:
+            for missing in self.missing:
+                found[missing] = None
+            for child in self.children:
+                if child.outcome is UNKNOWN:
+                    child._collect(found)
+
+    def to_json(self, *, brief: bool = False, known: dict[int, Json] | None = None) -> Json:
         """Plain data, empty members left out.
 
         `brief` leaves out the policy's own words and citations: its version and content revision say them.
+        `known` holds what became of nodes before, by identity: nodes that several traces share are made once.
         """
-        node: dict[str, Any] = {"id": self.id, "op": self.op, "outcome": self.outcome.value}
-        if self.text and not brief:
-            node["text"] = self.text
-        if self.evidence:
-            node["evidence"] = [
-                {k: v for k, v in (("ref", e.ref), ("text", e.text), ("code", e.code)) if v} for e in self.evidence
-            ]
-        if self.missing:
-            node["missing"] = [{"text": m.text, "source": m.source, "state": m.state} for m in self.missing]
-        if self.cites and not brief:
-            node["cites"] = list(self.cites)
-        if self.children:
-            node["children"] = [child.to_json(brief=brief) for child in self.children]
+        id_, op, outcome, text, evidence, missing, cites, children = self
+        node: Json = {"id": id_, "op": op, "outcome": _WORDS[outcome]}
+        if text and not brief:
+            node["text"] = text
+        if evidence:
+            node["evidence"] = [_evidence(*e) for e in evidence]
+        if missing:
+            node["missing"] = [{"text": t, "source": source, "state": state} for t, source, state in missing]
+        if cites and not brief:
+            node["cites"] = list(cites)
+        if children:
+            node["children"] = below = []
+            for child in children:
+                made = known.get(id(child)) if known is not None else None
+                if made is None:
+                    made = child.to_json(brief=brief, known=known)
+                    if known is not None:
+                        known[id(child)] = made
+                below.append(made)
         return node
+
+
+def _evidence(ref: str, text: str, code: str) -> Json:
+    told = {"ref": ref} if ref else {}
+    if text:
+        told["text"] = text
+    if code:
+        told["code"] = code
+    return told

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cds_service.policy.case import Case, Code, Condition, Order
 from cds_service.policy.logic import NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import Criterion
 from cds_service.policy.operation import Operation, Operations, PastOperation, operations_of, past_operations
-from cds_service.policy.trace import Evidence, Missing, Trace
+from cds_service.policy.trace import Evidence, Missing
 from cds_service.policy.vocabulary import Vocabulary
 
 
@@ -24,6 +23,14 @@ class Result(NamedTuple):
     missing: tuple[Missing, ...] = ()
 
 
+NOTHING = Result(NOT_MET)
+Shelf = dict[str, Any]
+"""What was found, by criterion, expression or item: kept where all that share it can see it."""
+
+# How far an answer reaches: it is the same for the patient, the operation, orders with the same reasons, one order.
+PATIENT, OPERATION, REASONS, ORDER = range(4)
+
+
 class Facts:
     """A case with facts derived once and shared by all orders and policies of the call."""
 
@@ -31,10 +38,8 @@ class Facts:
         self.case = case
         self.vocabulary = vocabulary
         self._matches: dict[tuple[str, str], str | None] = {}
-        # Traces of criteria that no order can change, by policy version and day; a case with other orders keeps them.
-        self.patient_traces: dict[tuple[str, date], dict[str, Trace]] = (
-            same_patient.patient_traces if same_patient else {}
-        )
+        # What no order can change, by policy version and day; a case with other orders keeps it.
+        self.patient_shelves: dict[tuple[str, date], Shelf] = same_patient.patient_shelves if same_patient else {}
 
     @cached_property
     def operations(self) -> Operations:
@@ -68,12 +73,25 @@ class Facts:
         """Code systems of each condition that may be active."""
         return [(c.ref, frozenset(k.system for k in c.codes)) for c in self.case.conditions if c.active is not False]
 
+    @cached_property
+    def _ordered(self) -> tuple[frozenset[str], bool]:
+        """Value sets that a code of any order is in, and whether any order has text, which may name more."""
+        orders = self.case.orders
+        return frozenset().union(*(self.vocabulary.homes(o.codes) for o in orders)), any(o.texts for o in orders)
+
+    def none_in(self, value_set: str) -> bool:
+        """True when surely no order of the case is in a set."""
+        sets, texts = self._ordered
+        return not texts and value_set not in sets
+
     def matches(self, order: Order, value_set: str) -> str | None:
         """How an order belongs to a set; remembered, because many rules ask the same."""
         key = (order.ref, value_set)
-        if key not in self._matches:
-            self._matches[key] = self.vocabulary.matches(order, value_set)
-        return self._matches[key]
+        try:
+            return self._matches[key]
+        except KeyError:
+            found = self._matches[key] = self.vocabulary.matches(order, value_set)
+            return found
 
 
 class Reasons(NamedTuple):
@@ -84,29 +102,13 @@ class Reasons(NamedTuple):
     unread: str | None
 
 
-@dataclass
-class View:
-    """One judged order within the facts; remembers each criterion of one policy version."""
+class Seat:
+    """One judged order within the facts, whichever policy looks at it."""
 
-    facts: Facts
-    order: Order
-    day: date
-    judge: Callable[[Order], str | None]
-    policy: str = ""
-    done: dict[str, Trace] = field(default_factory=dict)
-    operation_traces: dict[str, Trace] = field(default_factory=dict)
-    patient_traces: dict[str, Trace] = field(default_factory=dict)
-    reason_traces: dict[str, Trace] = field(default_factory=dict)
-
-    @property
-    def case(self) -> Case:
-        """The case."""
-        return self.facts.case
-
-    @cached_property
-    def operations(self) -> tuple[Operation, ...]:
-        """The operations the order may belong to."""
-        return self.facts.operations.of(self.order)
+    def __init__(self, facts: Facts, order: Order, day: date) -> None:
+        self.facts, self.order, self.day = facts, order, day
+        self.operations: tuple[Operation, ...] = facts.operations.of(order)
+        self._complete: str | None = None
 
     @cached_property
     def reasons(self) -> Reasons:
@@ -116,20 +118,59 @@ class View:
             reasoned = self.operations[0].reasoned
             orders += [(o, "reason of the operation") for o in reasoned if o.ref != self.order.ref]
         return Reasons(
-            tuple((code, order, where) for order, where in orders for code in order.reason_codes),
-            frozenset(ref for order, _ in orders for ref in order.reason_refs),
+            tuple([(code, order, where) for order, where in orders for code in order.reason_codes]),
+            frozenset([ref for order, _ in orders for ref in order.reason_refs]),
             next((order.ref for order, _ in orders if order.reasons_faulty), None),
         )
 
-    @cached_property
+    @property
     def basket_complete(self) -> str:
         """Empty when an order that is not seen does not exist; else why that cannot be said."""
-        drafts = self.case.source("orders")
+        if self._complete is None:
+            self._complete = self._completeness()
+        return self._complete
+
+    def _completeness(self) -> str:
+        drafts = self.facts.case.source("orders")
         if not drafts.complete:
             return ", ".join(drafts.unusable) + " could not be read" if drafts.unusable else "orders could not be read"
-        active = self.case.source("active-orders")
+        active = self.facts.case.source("active-orders")
         own_primary = any(p.order.draft for o in self.operations for p in o.primaries)
         return "" if active.complete or own_primary else "active orders could not be read"
+
+
+class View:
+    """One judged order as one policy version sees it; remembers what it finds on `shelves`, by how far it reaches."""
+
+    __slots__ = ("case", "day", "facts", "judge", "operations", "order", "policy", "seat", "shelves")
+
+    def __init__(
+        self,
+        facts: Facts,
+        order: Order,
+        day: date,
+        judge: Callable[[Order], str | None],
+        policy: str = "",
+        seat: Seat | None = None,
+        shared: tuple[Shelf, Shelf, Shelf] | None = None,
+    ) -> None:
+        self.facts, self.case, self.order, self.day = facts, facts.case, order, day
+        self.judge, self.policy = judge, policy
+        self.seat = seat or Seat(facts, order, day)
+        self.operations = self.seat.operations
+        own: Shelf = {}
+        # An answer may be about this order alone: then nothing is shared.
+        self.shelves = (own, own, own, own) if shared is None or self.case.answers else (*shared, own)
+
+    @property
+    def reasons(self) -> Reasons:
+        """See `Seat.reasons`."""
+        return self.seat.reasons
+
+    @property
+    def basket_complete(self) -> str:
+        """See `Seat.basket_complete`."""
+        return self.seat.basket_complete
 
 
 def unavailable(criterion: Criterion, source: str, why: str) -> Missing:
@@ -150,6 +191,6 @@ def absent(view: View, criterion: Criterion, *sources: str) -> Result:
             why = f"could not be read: {which}" if which else f"could not be read ({source.detail or 'not supplied'})"
             return Result(UNKNOWN, (), (unavailable(criterion, name, why),))
     if criterion.when_absent == "not-met":
-        return Result(NOT_MET)
+        return NOTHING
     state = "nothing recorded" if all(view.case.source(s).state == "empty" for s in sources) else "not documented"
     return Result(UNKNOWN, (), tuple(Missing(_wanted(criterion), s, state) for s in sources))

@@ -15,7 +15,7 @@ from cds_service.determination.decide import Decider, OrderResult
 from cds_service.policy import dates
 from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.evaluate import Verdict
-from cds_service.policy.model import ContentSource, ItemWording, Looked, Passage
+from cds_service.policy.model import ItemWording, Looked, Passage
 from cds_service.policy.trace import Trace
 from cds_service.render.cards import DISCLAIMER, Context, RenderedCard, covered_lines, operation_phrase, option_text
 
@@ -75,7 +75,7 @@ def explain(
         "parts": [{"number": n, "title": t, **p} for n, (t, p) in enumerate(zip(TITLES, parts, strict=True), 1)],
         "criteria": _public_trace(verdict.trace),
         "missing": [{"text": m.text, "source": m.source, "state": m.state} for m in verdict.missing],
-        "references": list(_references(verdict.version)),
+        "references": list(verdict.version.references),
         "policy": _policy(verdict.version, context, decider.case.day(verdict.order)),
         "related": list(words.related),
         "disclaimer": DISCLAIMER,
@@ -181,15 +181,6 @@ def _public_ref(ref: str) -> str:
     if ref.startswith("Patient/"):
         return "the patient's record"
     return ref if _LEGAL.fullmatch(ref) else f"{ref.partition('/')[0]} (id withheld)"
-
-
-def _references(version: CompiledVersion) -> Iterator[Json]:
-    for key, source in version.version.sources.items():
-        yield {"id": key, **_source(source)}
-
-
-def _source(source: ContentSource) -> Json:
-    return source.model_dump(mode="json", exclude_none=True)
 
 
 def _policy(version: CompiledVersion, context: Context, day: date) -> Json:

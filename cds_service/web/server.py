@@ -25,6 +25,8 @@ from cds_service.facts.client import FhirClient, Limits
 from cds_service.hooks.runtime import Book, Runtime, load_book
 from cds_service.web import logs, process
 
+GC_THRESHOLDS = 50_000, 20, 20
+
 # Workers that are forked find the content here, already read; what a SIGHUP has outdated is not used.
 _read: Book | None = None
 
@@ -127,6 +129,8 @@ def application() -> Flask:
     # The content is there to stay: collecting garbage need not look at it over and over.
     gc.collect()
     gc.freeze()
+    # A call leaves no cycles behind, so that looking for them after every call would find nothing.
+    gc.set_threshold(*GC_THRESHOLDS)
     return app
 
 
