@@ -22,7 +22,7 @@ from cds_service.replay.lines import BOM, MAX_DOCUMENT, Unreadable, is_packed, o
 from cds_service.replay.problems import Problem
 
 # Bytes of a part, and of what one process sorts at a time: at least these, and not too many of them.
-PART, PARTS = 4 * 1024 * 1024, 8192
+PART, PARTS = 1024 * 1024, 4096
 PIECE, PIECES = 64 * 1024 * 1024, 32
 BUFFER = 16 * 1024 * 1024
 SHARED = "shared"

@@ -1,6 +1,7 @@
 """Exactly once in the output, also after kill -9: how much is done, and how long the output was then.
 
-The output may be ahead of the journal, never behind it: going on cuts it back to what the journal vouches for.
+The output may be ahead of the journal, never behind it: going on cuts it back to what the journal vouches for. The
+journal stays when the run is finished: a run that is killed at the very end is finished, not unknown.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class State:
     done: int = 0
     lengths: dict[str, int] = field(default_factory=dict)
     counted: dict[str, Any] = field(default_factory=dict)
+    finished: bool = False
 
 
 class Journal:
@@ -61,7 +63,7 @@ class Journal:
             os.fsync(file.fileno())
             state.lengths[name] = file.tell()
         told = {"format": _FORMAT, "identity": dict(state.identity), "done": state.done}
-        told |= {"lengths": state.lengths, "counted": state.counted}
+        told |= {"lengths": state.lengths, "counted": state.counted, "finished": state.finished}
         fresh = self.path.with_name(self.path.name + ".new")
         with fresh.open("wb") as file:
             file.write(orjson.dumps(told))
@@ -69,10 +71,6 @@ class Journal:
             os.fsync(file.fileno())
         fresh.replace(self.path)
         self._written = monotonic()
-
-    def remove(self) -> None:
-        """The run is complete."""
-        self.path.unlink(missing_ok=True)
 
 
 def reopen(path: Path, length: int) -> BinaryIO:

@@ -110,8 +110,10 @@ def run(options: Options, console: Console) -> Outcome:
     with ExitStack() as stack:
         output = stack.enter_context(_output(options, terms, inputs))
         terms = replace(terms, received=datetime.fromisoformat(output.state.identity["received"]))
-        watch = stack.enter_context(watching(console, inputs.size))
         place = stack.enter_context(_place(output.path, output.resumed))
+        if output.state.finished:
+            return output.outcome
+        watch = stack.enter_context(watching(console, inputs.size))
         run_by = stack.enter_context(engine(terms, options.processes))
         _run(inputs, run_by, output, watch, place)
         return output.outcome
@@ -192,9 +194,8 @@ class Output:
 
     def finish(self) -> None:
         """Everything is written."""
+        self.state.finished = True
         self._vouch(now=True)
-        if self._journal is not None:
-            self._journal.remove()
 
     def _vouch(self, *, now: bool = False) -> None:
         if self._journal is not None and (now or self._journal.due):
@@ -248,7 +249,7 @@ def _opened(options: Options, identity: dict[str, Any], stack: ExitStack) -> Out
     state = journal.read() if options.resume else None
     if state is None:
         if options.resume and options.out.exists():
-            raise InputFileError(f"{options.out} is not of an interrupted run. Start again without --resume.")
+            raise InputFileError(f"{options.out} has no journal, so nothing is known of its run. Start again without --resume.")
         files = {name: stack.enter_context(_created(path)) for name, path in paths.items()}
         return Output(files, journal, State(identity), options.out)
     _same_run(state.identity, identity)

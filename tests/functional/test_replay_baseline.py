@@ -1,0 +1,92 @@
+"""Two policy sets on the same orders: what changes, for whom, by which criterion, and the exit code for CI."""
+
+from __future__ import annotations
+
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from support.paths import ROOT
+
+from tests.functional.replay_runs import STORIES, rows, run
+
+POLICY = Path("aetna/bone-graft-adjuncts/policy.yaml")
+
+
+class Parsed(HTMLParser):
+    """Tags and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        assert not [v for k, v in attrs if k in ("src", "href") and v], "nothing is loaded from elsewhere"
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled policies, but marrow in a fusion waits for information."""
+    folder = tmp_path_factory.mktemp("changed") / "cards"
+    shutil.copytree(ROOT / "cards", folder)
+    text = (folder / POLICY).read_text(encoding="utf-8")
+    start = text.index("- id: adjunct-to-fusion")
+    at = text.index("outcome: not-supported", start)
+    text = text[:at] + "outcome: needs-information" + text[at + len("outcome: not-supported") :]
+    (folder / POLICY).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_a_changed_rule_is_told_for_every_order_it_changes(changed: Path, tmp_path: Path) -> None:
+    out, report = tmp_path / "o.ndjson", tmp_path / "report.html"
+    stories = [STORIES / n for n in ("cervical-fusion", "laminotomy-no-fusion", "ungoverned")]
+    done = run("replay", *stories, "--cards", changed, "--baseline", ROOT / "cards", "--out", out,
+               "--report", report, "--processes", 2, code=1)  # fmt: skip
+    found = rows(tmp_path / "o.changes.ndjson")
+    assert [(Path(r["file"]).parent.name, r["order"], r["before"], r["after"]) for r in found] == [
+        ("cervical-fusion", "ServiceRequest/p2-marrow", "not-supported", "needs-information")
+    ]
+    assert "rule 'adjunct-to-fusion' gave not-supported, now needs-information" in found[0]["reasons"]
+    assert "1 orders change" in done.stdout
+    assert "ServiceRequest/p2-marrow" in done.stdout
+    after = {(r["order"], r["policy"]): r["outcome"] for r in rows(out)}
+    assert after["ServiceRequest/p2-marrow", "aetna/bone-graft-adjuncts"] == "needs-information"
+    page = Parsed(report.read_text(encoding="utf-8"))
+    assert page.tags.count("svg") >= 2
+    assert "script" not in page.tags
+    assert "ServiceRequest/p2-marrow" in page.words
+    assert any("rule 'adjunct-to-fusion'" in w for w in page.words)
+
+
+def test_the_same_policies_change_nothing(tmp_path: Path) -> None:
+    done = run("replay", STORIES, "--baseline", ROOT / "cards", "--out", tmp_path / "o.ndjson", code=0)
+    assert "Nothing changes against the baseline." in done.stdout
+    assert (tmp_path / "o.changes.ndjson").read_bytes() == b""
+
+
+def test_a_policy_that_is_new_now_speaks(changed: Path, tmp_path: Path) -> None:
+    fewer = tmp_path / "fewer"
+    shutil.copytree(ROOT / "cards", fewer)
+    shutil.rmtree(fewer / POLICY.parent)
+    out = tmp_path / "o.ndjson"
+    run("replay", STORIES / "cervical-fusion", "--baseline", fewer, "--out", out, code=1)
+    found = [r for r in rows(tmp_path / "o.changes.ndjson") if r["policy"] == "aetna/bone-graft-adjuncts"]
+    marrow = next(r for r in found if r["order"] == "ServiceRequest/p2-marrow")
+    assert (marrow["before"], marrow["after"]) == (None, "not-supported")
+    assert any("now speaks to the order" in reason for reason in marrow["reasons"])
+
+
+def test_faulty_policies_end_the_run_before_it_begins(changed: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(changed, broken)
+    (broken / POLICY).write_text("format: 1\n", encoding="utf-8")
+    done = run("replay", STORIES, "--cards", broken, "--out", tmp_path / "o.ndjson", code=10)
+    assert "aetna/bone-graft-adjuncts/policy.yaml:1" in done.stderr
+    assert not (tmp_path / "o.ndjson").exists()

@@ -1,0 +1,169 @@
+"""`cds-service replay` over every kind of input, whole and broken."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.functional.replay_runs import STORIES, bundle_of, chart, ndjson, policies, rows, run, story, told
+
+Json = dict[str, Any]
+PATIENTS = 60
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same synthetic patients in all formats, and the policies as one file."""
+    folder = tmp_path_factory.mktemp("made")
+    for form in ("bundles", "bulk", "requests"):
+        run("synth", "--patients", PATIENTS, "--seed", 7, "--out", folder / form, "--format", form)
+    policies(folder)
+    return folder
+
+
+def replay(made: Path, *paths: Path | str, out: Path, code: int = 0, options: tuple[str, ...] = ()) -> str:
+    """Replay; what it says on both streams."""
+    done = run("replay", *paths, "--cards", made / "cards.compiled", "--out", out, *options, code=code)
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def expected(made: Path) -> list[str]:
+    """What the hook requests come to."""
+    replay(made, made / "requests", out=made / "expected.ndjson")
+    found = told(made / "expected.ndjson")
+    orders = len((made / "bulk" / "ServiceRequest.ndjson").read_text().splitlines())
+    named = {(r["event"], r["order"]) for r in rows(made / "expected.ndjson")}
+    assert len(named) == orders
+    return found
+
+
+@pytest.mark.parametrize(("form", "processes"), [("bundles", "1"), ("bulk", "1"), ("bulk", "2")])
+def test_charts_come_to_what_their_hook_requests_come_to(
+    form: str, processes: str, made: Path, expected: list[str], tmp_path: Path
+) -> None:
+    replay(made, made / form, out=tmp_path / "o.ndjson", options=("--processes", processes))
+    assert told(tmp_path / "o.ndjson") == expected
+    origins = {r["file"] for r in rows(tmp_path / "o.ndjson")}
+    assert len(origins) == (1 if form == "bulk" else PATIENTS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["o.ndjson", "o.ndjson.journal"]
+
+
+@pytest.mark.parametrize("form", ["bundles", "bulk", "requests"])
+def test_gzipped_inputs_under_a_glob(form: str, made: Path, expected: list[str], tmp_path: Path) -> None:
+    for file in (p for p in (made / form).rglob("*") if p.is_file()):
+        (tmp_path / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes(), 1))
+    replay(made, f"{tmp_path}/*.gz", out=tmp_path / "o.ndjson", options=("--strict",))
+    assert told(tmp_path / "o.ndjson") == expected
+
+
+@pytest.mark.parametrize("kind", ["collection", "transaction", "searchset", "document"])
+def test_a_bundle_of_a_story_gives_what_its_request_gives(kind: str, made: Path, tmp_path: Path) -> None:
+    for name in ("cervical-fusion", "marrow-only-graft"):
+        bundle = bundle_of(name) | {"type": kind}
+        if kind == "document":
+            composition = {"resourceType": "Composition", "id": "c", "status": "final"}
+            bundle["entry"] = [{"resource": composition}, *bundle["entry"]]
+        (tmp_path / "bundle.json").write_text(json.dumps(bundle, indent=1))
+        replay(made, tmp_path / "bundle.json", out=tmp_path / "bundle.ndjson", options=("--strict",))
+        replay(made, STORIES / name, out=tmp_path / "story.ndjson")
+        outcomes = [
+            Counter((r["order"], r["policy"], r["role"], r["outcome"]) for r in rows(tmp_path / f))
+            for f in ("bundle.ndjson", "story.ndjson")
+        ]
+        assert outcomes[0] == outcomes[1]
+        assert any(outcome == "not-supported" for _, _, _, outcome in outcomes[0])
+
+
+def test_in_a_story_folder_only_the_request_is_replayed(made: Path, tmp_path: Path) -> None:
+    said = replay(made, STORIES, out=tmp_path / "o.ndjson", options=("--strict",))
+    found = {r["file"] for r in rows(tmp_path / "o.ndjson")}
+    stories = [p for p in STORIES.iterdir() if p.is_dir()]
+    assert {Path(f).parent.name for f in found} <= {p.name for p in stories}
+    assert {Path(f).name for f in found} == {"request.json"}
+    assert f"{len(stories)} events" in said
+
+
+def test_determinations_are_those_of_evaluate(made: Path, tmp_path: Path) -> None:
+    request = STORIES / "cervical-fusion" / "request.json"
+    replay(made, request, out=tmp_path / "o.ndjson")
+    done = run("evaluate", request, "--json", "--cards", made / "cards.compiled")
+    body = story("cervical-fusion")
+    origin = {"file": str(request), "line": None, "event": body["hookInstance"]}
+    assert rows(tmp_path / "o.ndjson") == [origin | d for d in json.loads(done.stdout)["determinations"]]
+
+
+def test_what_cannot_be_read_is_named_by_file_and_line_and_stops_nothing(made: Path, tmp_path: Path) -> None:
+    good = story("cervical-fusion")
+    other_hook = {**good, "hook": "medication-refill"}
+    ndjson(tmp_path / "mixed.ndjson", good, '{"hook": ', "", good, other_hook, {"resourceType": "Patient", "id": "x"})
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "cut.ndjson.gz").write_bytes(gzip.compress(json.dumps(good).encode() * 50)[:-300])
+    (tmp_path / "notes.json").write_text('{"note": "a secret of a patient"}')
+    (tmp_path / "empty.json").write_text(json.dumps(chart("cervical-fusion") | {"entry": []}))
+    said = replay(made, tmp_path, out=tmp_path / "o.out")
+    place = str(tmp_path)
+    expected = [
+        f"{place}/cut.ndjson.gz:1: faulty: the gzip data is damaged or cut off",
+        f"{place}/broken.json: faulty: is not JSON (line 1, column 2)",
+        f"{place}/empty.json: skipped: a Bundle that holds no orders",
+        f"{place}/notes.json: skipped: another kind of JSON, neither a hook request nor a Bundle",
+        f"{place}/mixed.ndjson:2: faulty: is not JSON (line 1, column 9)",
+        f"{place}/mixed.ndjson:5: refused: 400: hook names a hook that no service answers",
+        f"{place}/mixed.ndjson:6: skipped: a Patient by itself, neither a hook request nor a Bundle",
+    ]
+    lines = said.splitlines()
+    assert [line for line in lines if line.startswith(place)] == expected
+    assert "Not replayed: 3 faulty, 1 refused, 3 skipped." in said
+    assert "secret" not in said
+    assert Counter(r["line"] for r in rows(tmp_path / "o.out")).keys() == {1, 4}
+    assert "2 events" in said
+    replay(made, tmp_path, out=tmp_path / "o.out", code=11, options=("--strict",))
+
+
+def test_broken_lines_of_an_export_are_named(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "bulk", tmp_path / "export")
+    orders = tmp_path / "export" / "ServiceRequest.ndjson"
+    lines = orders.read_text().splitlines()
+    bare = {k: v for k, v in json.loads(lines[0]).items() if k != "subject"}
+    orders.write_text("\n".join([lines[0], "{oops", *lines[1:], json.dumps(bare), ""]))
+    said = replay(made, tmp_path / "export", out=tmp_path / "o.ndjson")
+    told_of = [line for line in said.splitlines() if line.startswith(str(orders))]
+    assert told_of == [
+        f"{orders}:2: faulty: is not JSON (column 2)",
+        f"{orders}:{len(lines) + 2}: faulty: is a ServiceRequest that names no patient",
+    ]
+    assert len({(r["event"], r["order"]) for r in rows(tmp_path / "o.ndjson")}) == len(lines)
+
+
+def test_nothing_to_replay_is_an_error(tmp_path: Path) -> None:
+    assert "does not exist" in run("replay", tmp_path / "nowhere", code=11).stderr
+    assert "nothing to replay" in run("replay", tmp_path, code=11).stderr
+
+
+def test_a_crd_service_can_be_named(made: Path, tmp_path: Path) -> None:
+    done = run("replay", STORIES / "cervical-fusion", "--service", "order-sign-crd", "--out", "-",
+               "--cards", made / "cards.compiled")  # fmt: skip
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert any("coverage_information" in d for d in found)
+    assert "1 events" in done.stderr
+    assert run("replay", STORIES, "--service", "order-signs", code=13).stderr.startswith("error: There is no service")
+
+
+def test_the_summary_counts_by_policy_rule_and_outcome(made: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    said = replay(made, STORIES / "cervical-fusion", out=tmp_path / "o.ndjson", options=("--report", str(report)))
+    for entry in rows(tmp_path / "o.ndjson"):
+        rule = entry["trace"].get("decided_by", "-")
+        line = next(x for x in said.splitlines() if (entry["policy"] or "(no coverage") in x and f" {rule} " in x)
+        assert entry["role"] in line
+    page = report.read_text(encoding="utf-8")
+    assert "<svg" in page
+    assert "<script" not in page
+    assert "aetna/bone-graft-adjuncts" in page
