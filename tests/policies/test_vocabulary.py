@@ -200,7 +200,7 @@ def test_the_fusion_set_is_the_fusion_role() -> None:
     assert codes("spinal-fusion-primary") == {c for c in by_role if not procedures()[("cpt", c)].add_on}
 
 
-@pytest.mark.parametrize("region", ["cervical", "thoracic", "lumbar"])
+@pytest.mark.parametrize("region", ["cervical", "lumbar"])
 def test_regional_fusion_sets_hold_the_codes_of_that_region(region: str) -> None:
     expected = {c for c in codes("spinal-fusion") if region in procedures()[("cpt", c)].region} - {"22534"}
     assert codes(f"{region}-fusion") == expected
@@ -302,7 +302,6 @@ def test_advantage_plans_follow_medicare_and_nobody_else_follows() -> None:
     ("set_id", "within", "outside"),
     [
         ("spinal-stenosis", ["M48.02", "M48.06", "M48.061", "M48.062", "M48.0"], ["M48.10", "M47.12"]),
-        ("spinal-stenosis-with-claudication", ["M48.062"], ["M48.061", "M48.06"]),
         ("disc-degeneration", ["M50.32", "M50.321", "M51.36", "M51.360", "M51.37", "M50.30"], ["M50.20",
         "M51.26"]),
         ("spondylolisthesis", ["M43.1", "M43.12", "M43.16", "Q76.2"], ["M43.06"]),
@@ -310,7 +309,6 @@ def test_advantage_plans_follow_medicare_and_nobody_else_follows() -> None:
         ("myelopathy", ["M50.021", "M47.14", "M51.06", "G95.20", "G99.2"], ["M47.22", "M47.812"]),
         ("radiculopathy", ["M50.122", "M54.12", "M51.16", "M47.26", "M54.41"], ["M54.2", "M54.50", "M50.222"]),
         ("tobacco-current", ["F17.210", "F17.213", "F17.298", "Z72.0"], ["F17.211", "F17.201", "Z87.891"]),
-        ("tobacco-former", ["F17.211", "F17.291", "Z87.891"], ["F17.210", "Z72.0"]),
         ("obesity-bmi-over-30", ["E66.01", "E66.2", "E66.813", "Z68.30", "Z68.41"], ["E66.3", "Z68.29",
         "Z68.25"]),
         ("alcohol-use-disorder", ["F10.20", "F10.10", "F10.239"], ["F10.21", "F10.11", "F10.90"]),
