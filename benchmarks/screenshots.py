@@ -56,8 +56,8 @@ def policies(page: Page, base: str, out: Path) -> None:
 
 
 def insights(page: Page, base: str, out: Path) -> None:
-    page.goto(f"{base}/insights?data=sample&period=365")
-    page.screenshot(path=out / "insights.png", full_page=True)
+    page.goto(f"{base}/insights?data=sample&period=90")
+    page.screenshot(path=out / "insights.png")
 
 
 @contextmanager

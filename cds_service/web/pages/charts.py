@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 760, 230
+WIDE, HALF, HEIGHT = 960, 620, 230
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 12, 30
 
 
@@ -20,13 +20,13 @@ class Series(NamedTuple):
     values: Sequence[int]
 
 
-def columns(name: str, title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
+def columns(name: str, title: str, labels: Sequence[str], series: Sequence[Series], width: int = WIDE) -> Markup:
     """Stacked columns over time; `labels` are under the columns, thinned out where they would touch."""
     totals = [sum(s.values[i] for s in series) for i in range(len(labels))]
     top = nice(max(totals, default=0))
-    inner_w, inner_h = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    inner_w, inner_h = width - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     step = inner_w / max(len(labels), 1)
-    parts = [_grid(top, inner_h), _labels(labels, step)]
+    parts = [_grid(top, width, inner_h), _labels(labels, step)]
     for i in range(len(labels)):
         base = 0
         for s in series:
@@ -40,14 +40,14 @@ def columns(name: str, title: str, labels: Sequence[str], series: Sequence[Serie
     described = (
         f"{sum(totals)} in all, at most {max(totals, default=0)} in one column. The table below has every number."
     )
-    return _svg(name, title, described, Markup("").join(parts))
+    return _svg(name, title, described, width, Markup("").join(parts))
 
 
-def _svg(name: str, title: str, description: str, inside: Markup) -> Markup:
+def _svg(name: str, title: str, description: str, width: int, inside: Markup) -> Markup:
     return Markup(
-        '<svg class="chart-svg" role="img" viewBox="0 0 {w} {h}" aria-labelledby="{n}-title {n}-desc">'
+        '<svg class="chart-svg w{w}" role="img" viewBox="0 0 {w} {h}" aria-labelledby="{n}-title {n}-desc">'
         '<title id="{n}-title">{t}</title><desc id="{n}-desc">{d}</desc>{i}</svg>'
-    ).format(w=WIDTH, h=HEIGHT, n=name, t=title, d=description, i=inside)
+    ).format(w=width, h=HEIGHT, n=name, t=title, d=description, i=inside)
 
 
 def _column(x: float, y: float, step: float, height: float, tone: str, hint: str) -> Markup:
@@ -57,14 +57,14 @@ def _column(x: float, y: float, step: float, height: float, tone: str, hint: str
     ).format(c=tone, x=x + gap / 2, y=y, w=max(step - gap, 1), h=max(height, 0.5), t=hint)
 
 
-def _grid(top: int, inner_h: float) -> Markup:
+def _grid(top: int, width: int, inner_h: float) -> Markup:
     lines = Markup("")
     for fraction in (0, 0.5, 1):
         y = TOP + inner_h * (1 - fraction)
         lines += Markup(
             '<line class="grid" x1="{x1}" x2="{x2}" y1="{y:.1f}" y2="{y:.1f}"/>'
             '<text class="axis" x="{x}" y="{t:.1f}" text-anchor="end">{v}</text>'
-        ).format(x1=LEFT, x2=WIDTH - RIGHT, y=y, x=LEFT - 8, t=y + 4, v=f"{top * fraction:g}")
+        ).format(x1=LEFT, x2=width - RIGHT, y=y, x=LEFT - 8, t=y + 4, v=f"{top * fraction:g}")
     return lines
 
 

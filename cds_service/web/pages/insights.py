@@ -18,7 +18,7 @@ from cds_service.ledger.insights import Choices, Counts, of_ledger
 from cds_service.ledger.metrics import Filters
 from cds_service.web.hooks_api import ledger, runtime
 from cds_service.web.pages.blueprint import pages
-from cds_service.web.pages.charts import Series, bar, columns
+from cds_service.web.pages.charts import HALF, Series, bar, columns
 from cds_service.web.pages.sample import sample
 
 Json = dict[str, Any]
@@ -175,7 +175,7 @@ def _calls(rows: Sequence[Json]) -> Json:
     values = [0] * len(labels)
     for row in rows:
         values[places[row["day"]]] += row["count"]
-    chart = columns("calls", "Calls answered", labels, [Series("calls", "c1", values)])
+    chart = columns("calls", "Calls answered", labels, [Series("calls", "c1", values)], HALF)
     return {"chart": chart, "rows": list(zip(labels, values, strict=True)), "empty": not labels}
 
 

@@ -29,7 +29,7 @@ class Story:
     @property
     def title(self) -> str:
         """The folder's name in words."""
-        return self.name.replace("-", " ").capitalize()
+        return self.name.replace("-", " ").capitalize().replace("aetna", "Aetna")
 
     def opened(self) -> Json:
         """What the workbench needs: the service to call and the request."""

@@ -243,6 +243,7 @@ const unpacked = (told) => (told.ok ? { ...told, body: told.body.response } : to
 async function showAnswer(answer, service) {
   const panel = byId('panel-cards');
   openTab('tab-cards');
+  if (window.matchMedia('(max-width: 60rem)').matches) document.querySelector('.advice').scrollIntoView();
   if (!answer.ok || !answer.body) {
     panel.replaceChildren(problem(answer));
     return;
