@@ -7,16 +7,24 @@ import io
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from support.service import Service, running
 from support.stories import SEED, story
 
+from cds_service.config import Settings
 from cds_service.content_files import load_rulebook
+from cds_service.hooks.runtime import Runtime
+from cds_service.ledger.insights import of_ledger
+from cds_service.ledger.keys import ledger_key
 from cds_service.ledger.metrics import Filters
+from cds_service.ledger.store import Ledger
+from cds_service.web.app import create_admin_app
 from cds_service.web.pages.charts import Series, bar, columns, nice
 from cds_service.web.pages.insights import _buckets, _cell
 from cds_service.web.pages.sample import DAYS, sample
+from tests.functional.deployment import declare
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +147,25 @@ def test_charts_escape_what_they_show() -> None:
 def test_a_cell_starts_no_formula(text: str) -> None:
     assert _cell(text) == f"'{text}"
     assert _cell(5) == 5
+
+
+def test_operators_pages_outside_demo_show_no_sample_and_record_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    with Ledger.open(url, key=ledger_key(url, {})) as ledger:
+        declare(tmp_path / "clients.yaml", "ehr")
+        settings = Settings(clients=str(tmp_path / "clients.yaml"), unreviewed_policies="show")
+        client = create_admin_app(Runtime.build(settings), ledger).test_client()
+        page = client.get("/insights?data=sample").text
+        assert "Sample data." not in page
+        assert "Nothing has been recorded" in page
+        bench = client.get("/").text
+        assert 'data-recorded="no"' in bench
+        assert ">Demo<" not in bench
+        with client.get("/assets/pages.css") as sheet:
+            assert sheet.status_code == 200
+        body = {"service": "order-sign-advisor", "request": story(SEED).request}
+        told = client.post("/workbench/trace", json=body).json
+        assert told is not None
+        assert [c["indicator"] for c in told["response"]["cards"]] == ["warning"]
+        assert "links" not in told["response"]["cards"][0]
+        assert of_ledger(ledger).choices().answers == 0
