@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from cds_service.policy.case import Code
@@ -64,6 +65,7 @@ def system_key(uri: str) -> str:
     return _ALIASES.get(bare, uri)
 
 
+@lru_cache(maxsize=4096)  # codes come again and again; they say nothing of a patient
 def normalise(uri: str, code: str) -> tuple[Code, tuple[str, ...]]:
     """A code in one spelling, and the CPT/HCPCS modifiers that were written into it."""
     key, text = system_key(uri), code.strip()

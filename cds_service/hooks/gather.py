@@ -17,12 +17,12 @@ from cds_service.policy.compile import Outline
 
 def concerning(orders: Iterable[Order], builder: CaseBuilder, runtime: Runtime) -> list[Outline]:
     """Outlines of the policies that may speak to the judged orders, whoever the payer; empty: nothing speaks."""
-    found: dict[Outline, None] = {}
+    found: dict[int, Outline] = {}  # by identity: comparing them would cost more than a few too many
     for order in orders:
         day = builder.as_of or order.occurrence or order.authored_on or builder.received
         outlines = runtime.book.rulebook.concerning(order, day)
-        found.update(dict.fromkeys(o for o in outlines if runtime.shows(o.status)))
-    return list(found)
+        found.update([(id(o), o) for o in outlines if runtime.shows(o.status)])
+    return list(found.values())
 
 
 def sources_needed(outlines: Iterable[Outline], orders: Iterable[Order]) -> set[str]:

@@ -351,6 +351,7 @@ class Rulebook:
     periods: Sequence[tuple[date | None, date | None]] = field(repr=False)
     outlines: Mapping[str, tuple[Outline, ...]] = field(repr=False)
     _known: dict[tuple[str, tuple[Code, ...]], tuple[int, ...]] = field(default_factory=dict, repr=False)
+    _concerns: dict[tuple[tuple[Code, ...], date], tuple[Outline, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def revision(self) -> str:
@@ -368,6 +369,13 @@ class Rulebook:
 
         Empty means that no policy speaks. The sources named are at least those that the versions in force read.
         """
+        if order.texts:
+            return self._concerning(order, day)
+        key = (order.codes, day)
+        known = self._concerns.get(key)
+        return known if known is not None else _remember(self._concerns, key, self._concerning(order, day))
+
+    def _concerning(self, order: Order, day: date) -> tuple[Outline, ...]:
         sets = {s for code in order.codes for s in self.vocabulary.sets_of(code) if s in self.outlines}
         everyone = self.audiences.get(ANYONE)
         if order.texts and everyone is not None:

@@ -65,6 +65,8 @@ def named_levels(texts: Iterable[str]) -> Levels | None:
 
 def named_regions(order: Order) -> frozenset[str]:
     """Regions from the body site (code, words or levels) of an order."""
+    if not order.body_sites and not order.body_site_texts:
+        return frozenset()
     found = {_BODY_REGIONS[c.code] for c in order.body_sites if c.code in _BODY_REGIONS}
     for text in order.body_site_texts:
         found.update(word.lower() for word in _REGION_WORDS.findall(text))
