@@ -115,7 +115,7 @@ class Deployment:
             return requests.get(f"{self.url}/health/ready", timeout=5).ok
         return False
 
-    def wait_until(self, holds: Any, seconds: float = 10.0) -> None:
+    def wait_until(self, holds: Any, seconds: float = 30.0) -> None:
         until = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < until, f"waited {seconds} s in vain:\n{self.log()[-2000:]}"
