@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 
 from cds_service.determination.routing import PayerDirectory, Role, Route, routes
 from cds_service.policy.case import Authorization, Case, Order
 from cds_service.policy.compile import ALL_PAYERS, CompiledFinding, CompiledVersion, Rulebook
 from cds_service.policy.evaluate import Evaluator, Verdict
+from cds_service.policy.lazy import lazy
 from cds_service.policy.trace import Missing, Trace
 from cds_service.policy.view import Facts
 
@@ -55,12 +55,12 @@ class OrderResult:
     determinations: tuple[Determination, ...]
     findings: tuple[Finding, ...]
 
-    @cached_property
+    @lazy
     def primary(self) -> tuple[Determination, ...]:
         """Determinations of the payer that decides."""
         return tuple(d for d in self.determinations if d.role == "primary")
 
-    @cached_property
+    @lazy
     def outcome(self) -> str:
         """The one outcome of the primary coverage; payers that tie for it must agree."""
         by_payer: dict[str | None, list[str]] = {}
@@ -71,7 +71,7 @@ class OrderResult:
             return "needs-information"
         return outcomes.pop() if outcomes else "not-addressed"
 
-    @cached_property
+    @lazy
     def governing(self) -> Determination | None:
         """The determination that gave the outcome; the guideline's where no coverage policy speaks."""
         spoken = [d for d in self.primary if d.verdict is not None and d.outcome != "not-addressed"]
@@ -91,7 +91,7 @@ class OrderResult:
         """The authorisation the order already carries."""
         return self.order.authorization
 
-    @cached_property
+    @lazy
     def flag(self) -> str | None:
         """`warning` or `info` when the order deserves a card of its own, else None. Authorised orders never do."""
         if self.authorization is not None:

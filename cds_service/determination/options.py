@@ -166,7 +166,7 @@ def _no_new_warning(
 ) -> bool:
     """Fixed point: with the suggestion applied, no order that was quiet is flagged or less than supported."""
     gone = {o.ref for o in twins}
-    others = [r for r in before if r.order.ref not in gone]
+    others = [r for r in before if r.order.ref not in gone and _can_worsen(r)]
     changed = (*twins, replacement(twins[0], option)) if option else twins
     if all(_shapes_nothing(decider, o) for o in changed):
         others = [r for r in others if _read_by(decider, changed, (r,))]
@@ -174,6 +174,12 @@ def _no_new_warning(
         return True
     again = decider.with_orders(_applied(decider.case, twins, option))
     return not any(_worse(again.result(r.order, remarks=False), r) for r in others)
+
+
+def _can_worsen(before: OrderResult) -> bool:
+    """False where `_worse` could not be true, whatever the order's new result."""
+    can_be_flagged = before.flag != "warning" and before.order.authorization is None
+    return can_be_flagged or before.outcome == "supported"
 
 
 def _worse(now: OrderResult, before: OrderResult) -> bool:

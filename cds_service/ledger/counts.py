@@ -138,12 +138,18 @@ def add_answer(tally: Tally, p: Projection) -> None:
         tally[Dimensions("outcome", *place, payer_, label=label)][0] += 1
         tally[Dimensions("determination", *place, *rule, label)][0] += 1
         if d["missing"] != "[]":
-            for missing in loads(d["missing"]):
-                tally[Dimensions("missing", *place, *rule, dumps(missing).decode())][0] += 1
+            for missing in _each(d["missing"]):
+                tally[Dimensions("missing", *place, *rule, missing)][0] += 1
     for c in p.cards:
         rule = (payer, c["policy"] or "", c["version"] or "", c["rule"] or "")
         label = f"{'shown' if c['shown'] else 'silent'} {c['indicator']} {c['kind']}"
         tally[Dimensions("card", *place, *rule, label)][0] += 1
+
+
+@lru_cache(maxsize=1024)
+def _each(missing: str) -> tuple[str, ...]:
+    """Each pair of source and the policy's words by itself."""
+    return tuple(dumps(pair).decode() for pair in loads(missing))
 
 
 def finding_rows(p: Projection) -> list[Row]:

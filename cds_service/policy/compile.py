@@ -29,7 +29,7 @@ from cds_service.policy.model import (
     Version,
     criterion_ids,
 )
-from cds_service.policy.trace import Evidence, Trace, few
+from cds_service.policy.trace import MOST_EVIDENCE, Evidence, Trace, few
 from cds_service.policy.view import ORDER, PATIENT, View
 from cds_service.policy.vocabulary import REMEMBERED, CodeSet, Vocabulary, compile_vocabulary
 
@@ -171,7 +171,9 @@ def compile_criterion(criterion_id: str, criterion: Criterion) -> Check:
             if asks and outcome is UNKNOWN and (answer := _answer(criterion_id, view)) is not None:
                 outcome, evidence, missing = answer[0], (*evidence, answer[1]), ()
             if evidence or missing:
-                known = _make(Trace, (criterion_id, name, outcome, text, few(evidence), missing, cites, ()))
+                if len(evidence) > MOST_EVIDENCE:
+                    evidence = few(evidence)
+                known = _make(Trace, (criterion_id, name, outcome, text, evidence, missing, cites, ()))
             else:
                 known = bare[outcome]
             shelf[criterion_id] = known

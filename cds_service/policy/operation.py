@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 from cds_service.policy.case import Case, Order, Procedure
+from cds_service.policy.lazy import lazy
 from cds_service.policy.model import ProcedureCode
 from cds_service.policy.vocabulary import Vocabulary
 
@@ -81,7 +81,7 @@ class Placed:
     order: Order
     entry: ProcedureCode | None
 
-    @cached_property
+    @lazy
     def regions(self) -> frozenset[str]:
         """Regions the order itself names; empty when it does not say."""
         return frozenset(self.entry.region if self.entry else ()) or named_regions(self.order)
@@ -126,34 +126,34 @@ class Operation:
     sure: tuple[Placed, ...] = ()
     maybe: tuple[Placed, ...] = ()
 
-    @cached_property
+    @lazy
     def members(self) -> tuple[Placed, ...]:
         """Primaries and sure members."""
         return self.primaries + self.sure
 
-    @cached_property
+    @lazy
     def reasoned(self) -> tuple[Order, ...]:
         """Primaries that say why they are ordered, or say it unreadably."""
         orders = (p.order for p in self.primaries)
         return tuple(o for o in orders if o.reason_codes or o.reason_refs or o.reasons_faulty)
 
-    @cached_property
+    @lazy
     def regions(self) -> frozenset[str]:
         """Regions of the primaries; where they do not say, those of the other members."""
         named = frozenset().union(*(p.regions for p in self.primaries))
         return named or frozenset().union(*(p.regions for p in self.sure))
 
-    @cached_property
+    @lazy
     def approaches(self) -> frozenset[str]:
         """Approaches of the primaries."""
         return frozenset(a for p in self.primaries if p.entry for a in p.entry.approach)
 
-    @cached_property
+    @lazy
     def roles(self) -> frozenset[str]:
         """Roles of the primaries."""
         return frozenset(p.entry.role for p in self.primaries if p.entry)
 
-    @cached_property
+    @lazy
     def interspaces(self) -> Count | None:
         """Fused interspaces as (fewest, most); None when the operation fuses nothing."""
         texts = [t for m in self.members for t in (*m.order.body_site_texts, *m.order.texts)]

@@ -277,7 +277,7 @@ def _conditions(
             outcome = logic.all_of([_same_region(test.region, _regions(members, code), view), _no_onset(test)])
             candidates.append((outcome, Evidence(source.ref, where, str(code))))
     found_in = view.facts.conditions_in(test.value_set)
-    for found, code in sorted(found_in, key=lambda c: c[0].ref not in refs) if refs else found_in:
+    for found, code in sorted(found_in, key=lambda c: c[0].ref not in refs) if refs and len(found_in) > 1 else found_in:
         outcome = _condition_outcome(test, found, _regions(members, code), view)
         if outcome is not NOT_MET:
             where = "reason of the order" if found.ref in refs else "problem list"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from cds_service.policy.case import Case, Code, Condition, Order
+from cds_service.policy.lazy import lazy
 from cds_service.policy.logic import NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import Criterion
 from cds_service.policy.operation import Operation, Operations, PastOperation, operations_of, past_operations
@@ -41,17 +41,17 @@ class Facts:
         # What no order can change, by policy version and day; a case with other orders keeps it.
         self.patient_shelves: dict[tuple[str, date], Shelf] = same_patient.patient_shelves if same_patient else {}
 
-    @cached_property
+    @lazy
     def operations(self) -> Operations:
         """Orders sorted into operations."""
         return operations_of(self.case, self.vocabulary)
 
-    @cached_property
+    @lazy
     def past(self) -> tuple[PastOperation, ...]:
         """Spine operations of the history."""
         return past_operations(self.case, self.vocabulary)
 
-    @cached_property
+    @lazy
     def _conditions(self) -> dict[str, list[tuple[Condition, Code]]]:
         """Conditions by the value sets they are in, with the code that puts them there; in order of reference."""
         index: dict[str, list[tuple[Condition, Code]]] = {}
@@ -68,12 +68,12 @@ class Facts:
         """Conditions that are in a value set, each with its code."""
         return self._conditions.get(value_set, [])
 
-    @cached_property
+    @lazy
     def condition_systems(self) -> list[tuple[str, frozenset[str]]]:
         """Code systems of each condition that may be active."""
         return [(c.ref, frozenset(k.system for k in c.codes)) for c in self.case.conditions if c.active is not False]
 
-    @cached_property
+    @lazy
     def _ordered(self) -> tuple[frozenset[str], bool]:
         """Value sets that a code of any order is in, and whether any order has text, which may name more."""
         orders = self.case.orders
@@ -110,7 +110,7 @@ class Seat:
         self.operations: tuple[Operation, ...] = facts.operations.of(order)
         self._complete: str | None = None
 
-    @cached_property
+    @lazy
     def reasons(self) -> Reasons:
         """Reasons of the order, then those of the primaries of its operation (where it is clear which that is)."""
         orders = [(self.order, "reason of the order")]
