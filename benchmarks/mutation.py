@@ -47,6 +47,7 @@ TESTS = (
     "tests/generative/test_engine_cards.py",
     "tests/generative/test_engine_agrees.py",
     "tests/policies/test_vocabulary.py",
+    "tests/crd/test_outcomes.py",
 )
 TIME_LIMIT = 180  # seconds per mutant; a mutant that loops forever is killed
 

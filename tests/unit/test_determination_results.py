@@ -1,0 +1,98 @@
+"""What an order gets from several policies, and when a flagged order may be removed; on the bundled policies."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from cds_service.content_files import load_content
+from cds_service.determination.decide import OrderResult
+from cds_service.determination.options import flagged_groups
+from cds_service.determination.worked import CaseReport, run_case
+from cds_service.policy.case import Code, Order
+from cds_service.policy.compile import Audience, Rulebook, compile_content
+from cds_service.policy.content import PolicyFolder
+from cds_service.policy.model import SetPrefix, WorkedCase
+from cds_service.policy.operation import Levels, named_levels
+from cds_service.policy.vocabulary import CodeSet
+
+
+@cache
+def rulebook() -> Rulebook:
+    return compile_content(load_content())
+
+
+def report(payer: str | None, orders: list[str], **facts: Any) -> CaseReport:
+    policy = "aetna/bone-graft-adjuncts" if payer else "aans-cns/bone-graft-adjuncts"
+    folder: PolicyFolder = rulebook().folders[policy]
+    return run_case(folder, WorkedCase(id="t", title="t", payer=payer, orders=orders, **facts), rulebook())
+
+
+def result(done: CaseReport, code: str) -> OrderResult:
+    return next(r for r in done.results if r.order.codes[0].code == code)
+
+
+def governing(found: OrderResult) -> str | None:
+    verdict = found.governing.verdict if found.governing else None
+    return verdict.version.policy.id if verdict else None
+
+
+SEED = ["22551", "22552", "22845", "22853", "20930", "20939"]
+
+
+def test_the_coverage_policy_governs_where_it_speaks() -> None:
+    found = result(report("aetna", SEED), "20939")
+    assert found.covered_by_policy
+    assert governing(found) == "aetna/bone-graft-adjuncts"
+    assert found.flag == "warning"
+
+
+def test_the_guideline_governs_where_no_coverage_policy_speaks() -> None:
+    found = result(report(None, SEED), "20939")
+    assert not found.covered_by_policy
+    assert governing(found) == "aans-cns/bone-graft-adjuncts"
+    assert found.flag == "info"
+
+
+def test_the_guideline_governs_where_coverage_does_not_address_the_order() -> None:
+    found = result(report("medicare", SEED), "20939")
+    assert [d.outcome for d in found.primary] == ["not-addressed"]
+    assert not found.covered_by_policy
+    assert governing(found) == "aans-cns/bone-graft-adjuncts"
+
+
+@pytest.mark.parametrize(
+    ("orders", "removable"), [(["22612"], True), (["22612", "22614"], True), (["22612", "20936"], False)]
+)
+def test_an_order_that_others_are_added_to_is_not_removed(orders: list[str], removable: bool) -> None:
+    done = report("aetna", orders, conditions=["M51.360"])
+    assert result(done, "22612").outcome == "not-supported"
+    groups = {g.twins[0].codes[0].code: g for g in flagged_groups(done.decider, done.results)}
+    assert groups["22612"].removable is removable
+
+
+@pytest.mark.parametrize(
+    ("text", "levels"),
+    [
+        ("C4-C6", Levels(4, 6)),
+        ("T12-L1", Levels(19, 20)),
+        ("C6-C4", None),
+        ("C5-C5", None),
+        ("C9-C12", None),
+        ("C4-C12", None),
+        ("C9-T1", None),
+    ],
+)
+def test_only_levels_that_exist_and_go_down_are_levels(text: str, levels: Levels | None) -> None:
+    assert named_levels([text]) == levels
+
+
+@pytest.mark.parametrize(("code", "found"), [("99", [7]), ("991", [7]), ("9", []), ("98", [])])
+def test_policies_are_found_by_the_whole_of_a_prefix(code: str, found: list[int]) -> None:
+    members = CodeSet("s", "s", {}, {"cpt": (SetPrefix(system="cpt", prefix="99", label="any"),)})
+    audience = Audience()
+    audience.add(7, [members])
+    order = Order("ServiceRequest/o", (Code("cpt", code),))
+    assert list(audience.numbers(order, rulebook().vocabulary)) == found
