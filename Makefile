@@ -67,8 +67,9 @@ docs: install-dev
 	$(BIN)/python tests/crd/make_docs.py
 	$(BIN)/python tests/docs/readme_answer.py
 
+# The software bill of materials of what is installed to run the service (needs the package index once).
 sbom: install-dev
-	$(BIN)/uv export --quiet --format cyclonedx1.5 --no-dev --no-emit-project --output-file sbom.json
+	$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --of JSON -o sbom.cdx.json
 
 run: install
 	$(BIN)/cds-service serve --demo --port $(PORT)
