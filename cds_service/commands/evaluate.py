@@ -15,6 +15,7 @@ from rich.text import Text
 from cds_service.config import from_environment
 from cds_service.errors import InputFileError, NotFound, RequestError
 from cds_service.hooks.answer import Answer, answer, determinations, findings
+from cds_service.hooks.exact import as_written
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.hooks.services import Service
@@ -22,13 +23,12 @@ from cds_service.hooks.services import Service
 _COLOURS = {"critical": "red", "warning": "yellow", "info": "cyan"}
 
 
-def read_request(path: Path) -> dict[str, Any]:
-    """The body of a request file. Raises InputFileError or RequestError."""
+def read_file(path: Path) -> bytes:
+    """The bytes of a request file. Raises InputFileError."""
     try:
-        body = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputFileError(f"{path} cannot be read: {error.strerror}.") from error
-    return parse(body)
 
 
 def service_for(runtime: Runtime, service_id: str | None, body: dict[str, Any]) -> Service:
@@ -46,9 +46,10 @@ def service_for(runtime: Runtime, service_id: str | None, body: dict[str, Any]) 
 def answer_file(path: Path, service_id: str | None, as_of: date | None, cards: str | None) -> Answer:
     """Answer a request file. The deployment is a demo: policies not yet approved fire, marked as such."""
     runtime = Runtime.build(from_environment(demo=True, cards=cards))
-    body = read_request(path)
+    raw = read_file(path)
+    body = parse(raw)
     service = service_for(runtime, service_id, body)
-    return answer(validate(body, service), service, runtime, Caller("evaluate"), as_of=as_of)
+    return answer(validate(body, service, raw), service, runtime, Caller("evaluate"), as_of=as_of)
 
 
 def evaluate_file(
@@ -58,7 +59,7 @@ def evaluate_file(
     done = answer_file(path, service_id, as_of, cards)
     if as_json:
         told = {"response": done.response, "determinations": determinations(done), "findings": findings(done)}
-        click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(told, default=as_written, option=orjson.OPT_INDENT_2).decode())
         return
     console = Console(highlight=False)
     if not done.response["cards"]:

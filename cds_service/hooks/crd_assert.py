@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -167,7 +167,7 @@ class Speaker:
             yield Reason(f"Coverage: {verdict.because}")
         if row.id == "needs-information" and result:
             wanted = dict.fromkeys(m.text for d in result.primary for m in d.missing)
-            yield Reason(" ".join(["Coverage: more information is needed.", *wanted]))
+            yield Reason(" ".join(["Coverage: more information is needed.", *_open(wanted)]))
         if row.id == "technical":
             yield Reason(self._unread(result), "technical")
         if row.id == "supported" and row.pa_needed == "indeterminate":
@@ -210,6 +210,18 @@ def billing_options(resource: Json) -> Iterator[tuple[Code, ...]]:
             found = codes.read(option.get("valueCodeableConcept"))[0]
             if found:
                 yield found
+
+
+def _open(texts: Iterable[str]) -> Iterator[str]:
+    """Questions as they are; statements are said to be unknown, for alone they would read as facts of the chart."""
+    stated = []
+    for text in texts:
+        if text.endswith("?"):
+            yield text
+        else:
+            stated.append(text.rstrip("."))
+    if stated:
+        yield f"Not known whether this holds: {'; '.join(stated)}."
 
 
 def _uri(code: Code) -> tuple[str, str]:

@@ -5,6 +5,7 @@ Source: Da Vinci CRD 2.2.1, hooks (hook-13) and foundation (found-32, found-33).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from cds_service.determination.routing import PayerDirectory, in_force
@@ -14,6 +15,7 @@ from cds_service.facts.references import Json
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.policy.case import Coverage, Fault, Source, SourceState
 
+_CONTAINED = re.compile(r"[A-Za-z]+\.contained\[\d+\]\.resourceType")
 _MODIFIERS = (".modifierExtension", ".implicitRules", "._implicitRules")
 # Elements that the guide's profiles demand of every order; R4 itself demands the rest.
 REQUIRED: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -40,18 +42,33 @@ def is_modifier(fault: Fault) -> bool:
 
 
 def _ignored(fault: Fault) -> bool:
+    """True for what is no fault of the client: unknown elements, modifiers, contained types that we do not read."""
     return "is not an element of FHIR R4" in fault.text or is_modifier(fault)
+
+
+def _unread_types(faults: Iterable[Fault]) -> frozenset[tuple[str, str]]:
+    """Places (ref, path) of contained resources of types that are not read here; they may be valid R4."""
+    return frozenset(
+        (f.ref, f.path.removesuffix(".resourceType"))
+        for f in faults
+        if _CONTAINED.fullmatch(f.path) and f.text == "names a type that is not read by this service"
+    )
 
 
 def check_orders(builder: CaseBuilder, orders: dict[str, Json], judged: Iterable[str]) -> None:
     """400 for orders that are not FHIR R4, 422 for judged orders without code, authoredOn or requester."""
     named = {*orders}
-    invalid = [f for f in builder.faults if _of(f, named) and not _ignored(f)]
+    unread = _unread_types(builder.faults)
+    invalid = [f for f in builder.faults if _of(f, named) and not _ignored(f) and not _within(f, unread)]
     if invalid:
         raise RequestError(*(Issue(f"{f.ref}: {f.text}", f.path, "structure") for f in invalid))
     missing = [i for ref in judged if ref in orders for i in _incomplete(ref, orders[ref])]
     if missing:
         raise NotCrd(*missing)
+
+
+def _within(fault: Fault, places: frozenset[tuple[str, str]]) -> bool:
+    return (fault.ref, fault.path.removesuffix(".resourceType")) in places
 
 
 def _of(fault: Fault, named: set[str]) -> bool:
@@ -70,7 +87,9 @@ def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> 
     if source.state is SourceState.UNAVAILABLE:
         text = f"'coverage' is needed and could not be obtained: {source.detail}"
         raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
-    faults = [f for f in data.builder.faults if f.ref.startswith("Coverage") and not _ignored(f)]
+    unread = _unread_types(data.builder.faults)
+    about = [f for f in data.builder.faults if f.ref.startswith("Coverage") and not _within(f, unread)]
+    faults = [f for f in about if not _ignored(f)]
     if faults:
         raise RequestError(*(Issue(f"{f.ref}: {f.text}", f.path, "structure") for f in faults))
     coverage = _the_one(data.builder)

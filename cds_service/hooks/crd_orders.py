@@ -137,7 +137,8 @@ def as_written(request: HookRequest, scope: Scope) -> dict[str, Json]:
     if not request.raw or not any(holds_decimal(o) for o in scope.orders.values()):
         return scope.orders
     exact = loads_exact(request.raw)
-    written = {ref: resource for resource in _resources(exact) if (ref := _key(resource)) in scope.orders}
+    # By content as well as by id: the same order may stand in the request twice, in two versions.
+    written = {ref: r for r in _resources(exact) if (ref := _key(r)) in scope.orders and r == scope.orders[ref]}
     return {ref: written.get(ref, resource) for ref, resource in scope.orders.items()}
 
 

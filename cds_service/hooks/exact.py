@@ -20,9 +20,16 @@ class WrittenNumber(float):
         return number
 
 
+_SAFE_DIGITS = 18  # whole numbers of more digits may not fit in 64 bits, which is all that orjson writes
+
+
 def loads_exact(body: bytes) -> Any:
-    """Parse JSON so that every decimal keeps its text; the body is known to be JSON."""
-    return json.loads(body, parse_float=WrittenNumber)
+    """Parse JSON so that every decimal, and every large whole number, keeps its text; the body is known to be JSON."""
+    return json.loads(body, parse_float=WrittenNumber, parse_int=_whole)
+
+
+def _whole(text: str) -> int | WrittenNumber:
+    return int(text) if len(text) <= _SAFE_DIGITS else WrittenNumber(text)
 
 
 def as_written(value: object) -> Any:

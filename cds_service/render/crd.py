@@ -163,7 +163,7 @@ def about(value: Mapping[str, Any], coverage: str) -> bool:
     """True when a coverage-information extension is about this coverage."""
     reference = part(value, "coverage")
     text = reference.get("reference") if isinstance(reference, dict) else None
-    return isinstance(text, str) and (text == coverage or text.split("/_history/")[0].endswith(f"/{coverage}"))
+    return isinstance(text, str) and f"/{text}".split("/_history/")[0].endswith(f"/{coverage}")
 
 
 def own(resource: Mapping[str, Any], coverage: str) -> list[Json]:
@@ -174,14 +174,24 @@ def own(resource: Mapping[str, Any], coverage: str) -> list[Json]:
 
 def _substance(value: Mapping[str, Any]) -> str:
     nested = value.get("extension")
-    kept = [e for e in (nested if isinstance(nested, list) else ()) if e.get("url") not in _METADATA]
-    return json.dumps(sorted((_plain(e) for e in kept), key=json.dumps), sort_keys=True)
+    kept = [e for e in (nested if isinstance(nested, list) else ()) if _says_something(e.get("url"))]
+    return json.dumps(sorted((_plain(e) for e in kept), key=_sorted), sort_keys=True)
+
+
+def _says_something(url: object) -> bool:
+    """False for date and id, and for extensions of others (absolute URLs), which no assertion of ours is about."""
+    return url not in _METADATA and ":" not in str(url)
+
+
+def _sorted(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _plain(value: Any) -> Any:
-    """References compared by type and id, so that an absolute one says the same as a relative one."""
+    """References by type and id, so that an absolute one says the same as a relative one; without element ids."""
     if isinstance(value, dict):
-        return {k: _tail(v) if k == "reference" and isinstance(v, str) else _plain(v) for k, v in value.items()}
+        named = {k: v for k, v in value.items() if k != "id"}
+        return {k: _tail(v) if k == "reference" and isinstance(v, str) else _plain(v) for k, v in named.items()}
     return [_plain(v) for v in value] if isinstance(value, list) else value
 
 
