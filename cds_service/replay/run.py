@@ -249,7 +249,9 @@ def _opened(options: Options, identity: dict[str, Any], stack: ExitStack) -> Out
     state = journal.read() if options.resume else None
     if state is None:
         if options.resume and options.out.exists():
-            raise InputFileError(f"{options.out} has no journal, so nothing is known of its run. Start again without --resume.")
+            raise InputFileError(
+                f"{options.out} has no journal, so nothing is known of its run. Start again without --resume."
+            )
         files = {name: stack.enter_context(_created(path)) for name, path in paths.items()}
         return Output(files, journal, State(identity), options.out)
     _same_run(state.identity, identity)

@@ -134,9 +134,7 @@ def check_page(service: Service, path: str) -> None:
         }  # fmt: skip
         assert not any(name.startswith("on") for name, _ in tags.attributes)
         pictures = [value or "" for name, value in tags.attributes if name == "src"]
-        assert all(
-            picture.endswith("/mark.svg") and picture.startswith("/") for picture in pictures
-        )
+        assert all(picture.endswith("/mark.svg") and picture.startswith("/") for picture in pictures)
         links = [value or "" for name, value in tags.attributes if name in ("href", "src")]
         assert all(re.match(r"https://|/|\?|#", link) for link in links)
         assert not SIGN.search(page), "free text of the chart is not for this page"
