@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,16 @@ def replay(
         told.print(f"Interrupted.{how}")
         sys.exit(INTERRUPTED)
     compared = options.baseline is not None
-    show(outcome, compared, told if out == "-" else Console(highlight=False))
+    show(outcome, compared, told if out == "-" else _console())
     if report is not None:
         _report(report, outcome, options, engine)
     sys.exit(_exit_code(outcome, compared, strict))
+
+
+def _console() -> Console:
+    """Tables are as wide as the terminal; in a file or a log, wide enough to be read."""
+    console = Console(highlight=False)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=160)
 
 
 def _engine(name: str) -> Any:

@@ -262,8 +262,11 @@ def _written(rows: RDD, options: Options, spark: SparkSession) -> Outcome:
 
 
 def _target(out: Path) -> str:
-    scheme, _, rest = str(out).partition(":/")  # a Path has lost one slash of an URL
-    return f"{scheme}://{rest}" if rest and len(scheme) > 1 and scheme.isalnum() else _url(out)
+    """The output as an URL; a Path of `hdfs://host/x` has lost one slash, `file:/x` needs none."""
+    scheme, _, rest = str(out).partition(":/")
+    if not rest or len(scheme) < 2 or not scheme.isalnum():
+        return _url(out)
+    return str(out) if scheme == "file" else f"{scheme}://{rest}"
 
 
 def _write(lines: RDD, out: Path, spark: SparkSession) -> None:

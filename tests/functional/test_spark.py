@@ -5,6 +5,7 @@ pyspark is an extra. Where the Makefile has installed it (CDS_TEST_SPARK=1) its 
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
-from tests.functional.replay_runs import STORIES, bundle_of, clean, command, ndjson, policies, rows, run
+from tests.functional.replay_runs import STORIES, bundle_of, clean, command, ndjson, policies, rows, run, told
 
 MISSING = [
     name
@@ -69,11 +70,11 @@ def test_rows_equal_the_local_engines(tmp_path: Path) -> None:
     assert lines(tmp_path / "spark.changes.ndjson") == lines(tmp_path / "local.changes.ndjson")
     assert len(lines(tmp_path / "local.changes.ndjson")) > 0
 
-    def told(text: str) -> set[str]:
+    def said(text: str) -> set[str]:
         return {line for line in text.splitlines() if line.startswith(str(tmp_path)) or "orders" in line}
 
-    assert told(spark) == told(local.stdout + local.stderr)
-    assert len([x for x in told(spark) if ": faulty: " in x]) == 2
+    assert said(spark) == said(local.stdout + local.stderr)
+    assert len([x for x in said(spark) if ": faulty: " in x]) == 2
 
 
 def test_an_output_that_exists_is_not_touched(tmp_path: Path) -> None:
@@ -91,6 +92,19 @@ def test_rows_equal_the_local_engines_on_100000_orders(tmp_path: Path) -> None:
     on_spark(*words, "--out", tmp_path / "spark", seconds=3600)
     assert lines(tmp_path / "spark") == lines(tmp_path / "local.ndjson")
     assert len({(r["event"], r["order"]) for r in rows(tmp_path / "local.ndjson")}) >= 100_000
+
+
+@pytest.mark.verify
+def test_inputs_and_outputs_by_url(tmp_path: Path) -> None:
+    """What only Spark can list and read: here file://, elsewhere hdfs:// or s3a://."""
+    cards = policies(tmp_path)
+    run("synth", "--patients", 10, "--seed", 19, "--out", tmp_path / "in" / "bulk", "--format", "bulk")
+    ndjson(tmp_path / "in" / "lines.ndjson", bundle_of("cervical-fusion"))
+    packed = gzip.compress(json.dumps(bundle_of("marrow-only-graft")).encode())
+    (tmp_path / "in" / "bundle.json.gz").write_bytes(packed)
+    run("replay", tmp_path / "in", "--cards", cards, "--out", tmp_path / "local.ndjson")
+    on_spark((tmp_path / "in").as_uri(), "--cards", cards, "--out", (tmp_path / "spark").as_uri())
+    assert told(tmp_path / "spark") == told(tmp_path / "local.ndjson")
 
 
 @pytest.mark.verify
