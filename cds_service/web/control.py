@@ -75,7 +75,7 @@ class Live:
     def _made(self, runtime: Runtime) -> State:
         settings = self.settings
         clients = declared_clients(settings)
-        policies = {version.policy.id for version in runtime.book.rulebook.versions}
+        policies = set(runtime.book.rulebook.folders)  # names only: a compiled file builds no policy for them
         names = {"demo"} if settings.demo else {client.id for client in clients}
         control = load_control(settings.control, policies, names)
         return State(replace(runtime, stopped=control.stopped_policies), self._gate(clients, control))
