@@ -143,7 +143,13 @@ class Decider:
         """Payers that decide or are shown for an order; the same for orders of one day and insurance."""
         key = (self.case.day(order), order.insurance)
         if key not in self._routes:
-            self._routes[key] = routes(self.case, order, self.directory, self.terms.default_payer)
+            self._routes[key] = routes(
+                self.case,
+                order,
+                self.directory,
+                self.terms.default_payer,
+                by_identifier_only=self.terms.by_identifier_only,
+            )
         return self._routes[key]
 
     def result(self, order: Order, *, remarks: bool = True) -> OrderResult:

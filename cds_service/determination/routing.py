@@ -73,7 +73,14 @@ def in_force(coverage: Coverage, day: date) -> bool:
     )
 
 
-def routes(case: Case, order: Order, directory: PayerDirectory, default: str | None = None) -> tuple[Route, ...]:
+def routes(
+    case: Case,
+    order: Order,
+    directory: PayerDirectory,
+    default: str | None = None,
+    *,
+    by_identifier_only: bool = False,
+) -> tuple[Route, ...]:
     """Payers for an order. Coverages that the order itself names come first; else Coverage.order decides.
 
     Coverages that tie for first place are all primary: their outcomes must agree to stand.
@@ -85,7 +92,7 @@ def routes(case: Case, order: Order, directory: PayerDirectory, default: str | N
     first = min((c.order for c in named if c.order is not None), default=None)
     found: dict[tuple[str, Role], Route] = {}
     for coverage in sorted(active, key=lambda c: c.ref):
-        payer = directory.find(coverage)
+        payer = directory.by_identifier(coverage) if by_identifier_only else directory.find(coverage)
         if payer is not None:
             role: Role = "primary" if coverage in named and coverage.order == first else "secondary"
             found.setdefault((payer, role), Route(payer, role, coverage.ref))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -213,8 +212,3 @@ class CaseBuilder:
 
 def _by_ref(facts: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(sorted(facts, key=lambda fact: str(fact.ref)))
-
-
-def without(case: Case, refs: set[str]) -> Case:
-    """The case without some orders."""
-    return replace(case, orders=tuple(o for o in case.orders if o.ref not in refs))

@@ -86,7 +86,6 @@ class Order:
     units: int | None = 1
     modifiers: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
-    products: frozenset[str] = frozenset()
     reason_codes: tuple[Code, ...] = ()
     reason_refs: tuple[str, ...] = ()
     reasons_faulty: bool = False

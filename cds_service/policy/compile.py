@@ -105,10 +105,6 @@ class CompiledVersion:
         sources = self.version.sources.items()
         return tuple({"id": key, **source.model_dump(mode="json", exclude_none=True)} for key, source in sources)
 
-    def in_force(self, day: date) -> bool:
-        """True on days within the effective dates, both inclusive."""
-        return within((self.version.effective.from_, self.version.effective.to), day)
-
     def item_for(self, order: Order, vocabulary: Vocabulary) -> CompiledItem | None:
         """The first item that the order matches, by code or by its own text; remembered where there is no text."""
         if order.texts:
@@ -134,10 +130,6 @@ class CompiledVersion:
             if not order.texts:
                 _remember(self._remarks, order.codes, known)
         return known
-
-    def reads(self) -> frozenset[str]:
-        """Names of the sources its criteria read."""
-        return frozenset(s for c in self.version.criteria.values() for s in sources_of(c))
 
 
 def _remember(known: dict[K, T], key: K, value: T) -> T:

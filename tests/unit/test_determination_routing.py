@@ -138,3 +138,10 @@ def test_a_payer_is_assumed_only_where_no_coverage_is_known() -> None:
 
 def test_plain_names() -> None:
     assert plain("  Blue Cross & Blue Shield, of X.") == "blue cross and blue shield of x"
+
+
+def test_a_name_alone_routes_an_advisor_call_and_never_a_crd_call() -> None:
+    named = Coverage("Coverage/n", payor_names=(next(iter(DIRECTORY.payers.values())).label,))
+    case = Case(orders=(ORDER,), coverages=(named,))
+    assert [r.coverage for r in routes(case, ORDER, DIRECTORY)] == ["Coverage/n"]
+    assert routes(case, ORDER, DIRECTORY, by_identifier_only=True) == ()
