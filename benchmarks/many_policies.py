@@ -19,10 +19,10 @@ from cds_service.determination.decide import Terms, decide
 from cds_service.determination.routing import PayerDirectory
 from cds_service.determination.worked import to_case
 from cds_service.policy.case import Case, Coverage
-from cds_service.policy.compile import Rulebook
 from cds_service.policy.compiled import dump, load
 from cds_service.policy.content import Content, PolicyFolder
 from cds_service.policy.model import CardFile, ContentSource, Payer, PayerIdentifier, SetCode, ValueSet
+from cds_service.policy.rulebook import Rulebook
 
 SEED = "aetna/bone-graft-adjuncts"
 SYSTEM = "http://example.org/payer-id"

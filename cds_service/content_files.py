@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from cds_service.errors import ConfigurationError
-from cds_service.policy.compile import Rulebook, compile_content
 from cds_service.policy.compiled import load
 from cds_service.policy.content import Content, read
+from cds_service.policy.rulebook import Rulebook, compile_content
 
 _PACKAGE = Path(__file__).resolve().parent
 

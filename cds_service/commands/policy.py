@@ -30,11 +30,11 @@ from cds_service.content_files import bundled, load_content, load_rulebook
 from cds_service.determination.decide import OrderResult
 from cds_service.determination.worked import verdict_of
 from cds_service.errors import ContentError, InputFileError, NotFound, RequestError
-from cds_service.policy.compile import Rulebook, compile_content
 from cds_service.policy.compiled import dump
 from cds_service.policy.content import Content, Faults
 from cds_service.policy.diff import Change, change
 from cds_service.policy.lint import lint as lint_content
+from cds_service.policy.rulebook import Rulebook, compile_content
 
 
 class _Day(click.ParamType[date]):

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cds_service.determination.worked import CaseReport, run_case, verdict_of
-from cds_service.policy.compile import Rulebook, used_criteria
+from cds_service.policy.compile import used_criteria
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.diff import STRUCTURE
 from cds_service.policy.logic import MET, Outcome
 from cds_service.policy.model import Version
+from cds_service.policy.rulebook import Rulebook
 from cds_service.policy.trace import Trace
 
 

@@ -16,10 +16,10 @@ from cds_service.hooks.answer import answer
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Book, Caller, Runtime
 from cds_service.hooks.services import ADVISORS, Service
-from cds_service.policy.compile import Rulebook
 from cds_service.policy.content import Faults, PolicyFolder
 from cds_service.policy.content import validate as validate_document
 from cds_service.policy.model import CasesFile, WorkedCase
+from cds_service.policy.rulebook import Rulebook
 from cds_service.policy.source import Document
 
 

@@ -13,7 +13,7 @@ from cds_service.facts import codes
 from cds_service.facts.orders import ORDER_TYPES
 from cds_service.hooks.request import parse
 from cds_service.policy.case import Code
-from cds_service.policy.compile import Rulebook
+from cds_service.policy.rulebook import Rulebook
 from cds_service.policy.source import Document
 
 _CONCEPTS = ("code", "codeCodeableConcept", "medicationCodeableConcept", "serviceType")

@@ -8,9 +8,10 @@ from datetime import date
 
 from cds_service.determination.routing import PayerDirectory, Role, Route, routes
 from cds_service.policy.case import Authorization, Case, Order
-from cds_service.policy.compile import ALL_PAYERS, CompiledFinding, CompiledVersion, Rulebook
+from cds_service.policy.compile import CompiledFinding, CompiledVersion
 from cds_service.policy.evaluate import Evaluator, Verdict
 from cds_service.policy.lazy import lazy
+from cds_service.policy.rulebook import ALL_PAYERS, Rulebook
 from cds_service.policy.trace import Missing, Trace
 from cds_service.policy.view import Facts
 

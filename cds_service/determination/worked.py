@@ -23,7 +23,6 @@ from cds_service.policy.case import (
     Source,
     SourceState,
 )
-from cds_service.policy.compile import Rulebook
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.model import (
@@ -33,6 +32,7 @@ from cds_service.policy.model import (
     ExpectedOrder,
     WorkedCase,
 )
+from cds_service.policy.rulebook import Rulebook
 
 SOURCES = ("orders", "active-orders", "patient", "conditions", "procedures", "observations", "answers", "coverage")
 

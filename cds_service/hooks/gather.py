@@ -12,7 +12,7 @@ from cds_service.facts.sources import BY_NAME, PATIENT, Supplied, merge, read_pr
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Order, Source, SourceState
-from cds_service.policy.compile import Outline
+from cds_service.policy.rulebook import Outline
 
 
 def concerning(orders: Iterable[Order], builder: CaseBuilder, runtime: Runtime) -> list[Outline]:

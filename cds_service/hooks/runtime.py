@@ -19,7 +19,8 @@ from cds_service.hooks.crd_members import Members, plugged_in
 from cds_service.hooks.crd_services import CRD_SERVICES
 from cds_service.hooks.services import ADVISORS, Service
 from cds_service.policy.case import Code
-from cds_service.policy.compile import CompiledVersion, Rulebook
+from cds_service.policy.compile import CompiledVersion
+from cds_service.policy.rulebook import Rulebook
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cds_service.facts.codes import URI
 from cds_service.facts.sources import BY_NAME, SPECS
-from cds_service.policy.compile import Rulebook
+from cds_service.policy.rulebook import Rulebook
 
 ADVISOR_USAGE = (
     "Answers with cards only. Prefetch may be left out where fhirServer and fhirAuthorization are sent; "

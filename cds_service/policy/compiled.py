@@ -17,19 +17,18 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cds_service.errors import ContentError
 from cds_service.policy.case import Code
-from cds_service.policy.compile import (
+from cds_service.policy.compile import CompiledVersion, compile_version
+from cds_service.policy.content import Content, PolicyFolder
+from cds_service.policy.model import CardFile, Payer, Policy, ProcedureCode, ValueSet
+from cds_service.policy.rulebook import (
     Audience,
-    CompiledVersion,
     Outline,
     Rulebook,
-    compile_version,
     index_versions,
     observed_sets,
     outlines_of,
     sources_read,
 )
-from cds_service.policy.content import Content, PolicyFolder
-from cds_service.policy.model import CardFile, Payer, Policy, ProcedureCode, ValueSet
 from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_set, compile_vocabulary
 
 MAGIC = b"cds-cards 1 "
@@ -117,8 +116,7 @@ class IndexedVocabulary(Vocabulary):
         object.__setattr__(self, "_names", list(sets))
         object.__setattr__(self, "_members", members)
 
-    def sets_of(self, code: Code) -> frozenset[str]:
-        """Ids of all value sets that a code is in, by itself or by a prefix."""
+    def _sets_of(self, code: Code) -> frozenset[str]:
         names: list[str] = self._names  # type: ignore[attr-defined]
         codes, prefixes = self._members  # type: ignore[attr-defined]
         starts = (f"{code.system} {code.code[:end]}" for end in range(1, len(code.code) + 1))

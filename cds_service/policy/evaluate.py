@@ -49,7 +49,7 @@ class Evaluator:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self._views: dict[Key, View] = {}
-        self._seats: dict[str, tuple[Seat, Hashable, Hashable | None]] = {}
+        self._seats: dict[str, Seat] = {}
         self._shelves: dict[tuple[str, Hashable], Shelf] = {}
         self._verdicts: dict[Key, Verdict | None] = {}
         self._round: dict[Key, Verdict | None] | None = None
@@ -62,27 +62,22 @@ class Evaluator:
         key = (version.key, order.ref)
         view = self._views.get(key)
         if view is None:
-            seat, home, reasons = self._seat(order)
+            seat = self._seat(order)
+            name, motive = version.key, seat.motive
             shared = (
-                self._shelf(self.facts.patient_shelves, (version.key, seat.day)),
-                self._shelf(self._shelves, (version.key, home)),
-                {} if reasons is None else self._shelf(self._shelves, (version.key, reasons)),
+                self._shelf(self.facts.patient_shelves, (name, seat.day)),
+                self._shelf(self._shelves, (name, seat.home)),
+                {} if motive is None else self._shelf(self._shelves, (name, motive)),
             )
             judge = self._judge_by(version) if version.leans else _nobody
             view = View(self.facts, order, seat.day, judge, version.policy.id, seat, shared)
             self._views[key] = view
         return view
 
-    def _seat(self, order: Order) -> tuple[Seat, Hashable, Hashable | None]:
-        """An order's seat, what it shares with its operation, and with orders of the same reasons (if any)."""
+    def _seat(self, order: Order) -> Seat:
         known = self._seats.get(order.ref)
         if known is None:
-            seat = Seat(self.facts, order, self.facts.case.day(order))
-            home = (self.facts.operations.home(order), seat.day)
-            reasons = seat.reasons
-            # Coded reasons are evidence of one order.
-            known = (seat, home, None if reasons.coded else (*home, reasons.refs, reasons.unread))
-            self._seats[order.ref] = known
+            known = self._seats[order.ref] = Seat(self.facts, order, self.facts.case.day(order))
         return known
 
     @staticmethod
@@ -210,8 +205,9 @@ def _decide(item: CompiledItem, view: View) -> Decision:
         traces.append(
             Trace("otherwise", "otherwise", NOT_MET if unknown else MET, reached.because, cites=tuple(reached.cite))
         )
-    settled = all(r.outcome == reached.outcome for r in unknown)
-    speaker = unknown[0] if not settled else reached
+    outcome = reached.outcome
+    settled = all(r.outcome == outcome for r in unknown) if unknown else True
+    speaker = reached if settled else unknown[0]
     missing = () if settled else _questions(traces)
     return Decision(reached, tuple(unknown), tuple(traces), settled, missing, tuple(speaker.cite))
 
@@ -222,11 +218,11 @@ def _verdict(item: CompiledItem, view: View, version: CompiledVersion, decision:
     authorization = reached.prior_authorization
     if not settled or any(r.prior_authorization != authorization for r in unknown):
         authorization = "unknown"
-    if outcome == "needs-information" and settled and reached.asks:
+    if settled and outcome == "needs-information" and reached.asks:
         missing = (Missing(reached.asks, "answers", "not documented"),)
     given, given_trace = _given(item, view)
-    root = Trace(item.id, "rules", MET if settled else UNKNOWN, item.item.label, children=(*traces, *given_trace))
-    speaker = unknown[0] if not settled else reached
+    root = Trace(item.id, "rules", MET if settled else UNKNOWN, item.item.label, (), (), (), traces + given_trace)
+    speaker = reached if settled else unknown[0]
     return Verdict(
         version,
         item,
@@ -254,10 +250,11 @@ def _questions(traces: Iterable[Trace]) -> tuple[Missing, ...]:
 
 def _given(item: CompiledItem, view: View) -> tuple[tuple[str, ...], tuple[Trace, ...]]:
     """The primaries that a graft or add-on is judged given: "supported if the fusion is"."""
-    if item.item.given is None:
+    given = item.item.given
+    if given is None:
         return (), ()
-    members = [p.order for o in view.operations for p in o.members if p.order.ref != view.order.ref]
-    found = [(o, how) for o in members if (how := view.facts.matches(o, item.item.given))]
-    evidence = tuple(dict.fromkeys(Evidence(o.ref, "judged given this order", how) for o, how in found))
+    me = view.order.ref
+    found = [pair for o in view.operations for pair in view.facts.members_in(o, given)[0] if pair[0].ref != me]
+    evidence = tuple(dict.fromkeys([Evidence(o.ref, "judged given this order", how) for o, how in found]))
     trace = Trace("given", "given", MET if evidence else NOT_MET, "Judged given its primary procedure", few(evidence))
-    return tuple(dict.fromkeys(o.ref for o, _ in found)), (trace,)
+    return tuple(dict.fromkeys([o.ref for o, _ in found])), (trace,)

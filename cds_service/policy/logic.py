@@ -24,19 +24,29 @@ def of(value: bool | None) -> Outcome:
 
 def negate(outcome: Outcome) -> Outcome:
     """`not`: unknown stays unknown."""
-    return {MET: NOT_MET, NOT_MET: MET}.get(outcome, UNKNOWN)
+    return UNKNOWN if outcome is UNKNOWN else NOT_MET if outcome is MET else MET
 
 
 def all_of(outcomes: Iterable[Outcome]) -> Outcome:
     """`all`: one not-met settles it; else one unknown leaves it open. Met when empty."""
-    seen = set(outcomes)
-    return NOT_MET if NOT_MET in seen else UNKNOWN if UNKNOWN in seen else MET
+    found = MET
+    for outcome in outcomes:
+        if outcome is NOT_MET:
+            return NOT_MET
+        if outcome is UNKNOWN:
+            found = UNKNOWN
+    return found
 
 
 def any_of(outcomes: Iterable[Outcome]) -> Outcome:
     """`any`: one met settles it; else one unknown leaves it open. Not met when empty."""
-    seen = set(outcomes)
-    return MET if MET in seen else UNKNOWN if UNKNOWN in seen else NOT_MET
+    found = NOT_MET
+    for outcome in outcomes:
+        if outcome is MET:
+            return MET
+        if outcome is UNKNOWN:
+            found = UNKNOWN
+    return found
 
 
 def at_least(count: int, outcomes: Iterable[Outcome]) -> Outcome:

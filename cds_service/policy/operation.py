@@ -8,7 +8,7 @@ fact that differs between the two is unknown.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +32,8 @@ _BODY_REGIONS = {
 }  # fmt: skip - SNOMED CT structures of the four spine regions
 
 Count = tuple[int, int | None]  # fewest and most; None is open
+# Members of an operation that are in a value set, and those that may be members, each with how it is in the set.
+Members = tuple[list[tuple[Order, str]], list[tuple[Order, str]]]
 
 
 class Levels(NamedTuple):
@@ -74,22 +76,17 @@ def named_regions(order: Order) -> frozenset[str]:
     return frozenset(found)
 
 
-@dataclass(frozen=True)
 class Placed:
-    """An order with what its code means."""
+    """An order with what its code means: `named` are the regions its body site names, `regions` all it has."""
 
-    order: Order
-    entry: ProcedureCode | None
+    __slots__ = ("entry", "named", "order", "primary", "regions")
 
-    @lazy
-    def regions(self) -> frozenset[str]:
-        """Regions the order itself names; empty when it does not say."""
-        return frozenset(self.entry.region if self.entry else ()) or named_regions(self.order)
-
-    @property
-    def primary(self) -> bool:
-        """True for a procedure that stands by itself."""
-        return self.entry is not None and self.entry.role in PRIMARY_ROLES and not self.entry.add_on
+    def __init__(self, order: Order, entry: ProcedureCode | None) -> None:
+        self.order, self.entry = order, entry
+        self.named = named_regions(order)
+        self.regions = frozenset(entry.region) if entry is not None and entry.region else self.named
+        # A procedure that stands by itself.
+        self.primary = entry is not None and not entry.add_on and entry.role in PRIMARY_ROLES
 
 
 def _linked(a: Order, b: Order) -> bool | None:
@@ -99,7 +96,7 @@ def _linked(a: Order, b: Order) -> bool | None:
     if a.requisition and b.requisition:
         return a.requisition == b.requisition
     if a.based_on and b.based_on:
-        return bool(set(a.based_on) & set(b.based_on))
+        return not set(a.based_on).isdisjoint(b.based_on)
     if a.encounter and b.encounter and a.encounter != b.encounter:
         return False
     if a.occurrence and b.occurrence and a.occurrence != b.occurrence:
@@ -108,28 +105,25 @@ def _linked(a: Order, b: Order) -> bool | None:
 
 
 def _compatible(a: frozenset[str], b: frozenset[str]) -> bool:
-    return not a or not b or bool(a & b)
+    return not a or not b or not a.isdisjoint(b)
 
 
 def _together(a: Placed, b: Placed) -> bool:
     linked = _linked(a.order, b.order)
     if linked is None:
-        return _compatible(a.regions, b.regions) and _compatible(named_regions(a.order), named_regions(b.order))
+        return _compatible(a.regions, b.regions) and _compatible(a.named, b.named)
     return linked
 
 
-@dataclass(frozen=True)
 class Operation:
-    """One operation: its primaries, the orders surely in it, and those that may be."""
+    """One operation: its primaries, the orders surely in it (both together: its members), and those that may be."""
 
-    primaries: tuple[Placed, ...]
-    sure: tuple[Placed, ...] = ()
-    maybe: tuple[Placed, ...] = ()
-
-    @lazy
-    def members(self) -> tuple[Placed, ...]:
-        """Primaries and sure members."""
-        return self.primaries + self.sure
+    def __init__(
+        self, primaries: tuple[Placed, ...], sure: tuple[Placed, ...] = (), maybe: tuple[Placed, ...] = ()
+    ) -> None:
+        self.primaries, self.sure, self.maybe = primaries, sure, maybe
+        self.members = primaries + sure
+        self.members_in: dict[str, Members] = {}  # filled by `Facts.members_in`
 
     @lazy
     def reasoned(self) -> tuple[Order, ...]:
@@ -140,18 +134,17 @@ class Operation:
     @lazy
     def regions(self) -> frozenset[str]:
         """Regions of the primaries; where they do not say, those of the other members."""
-        named = frozenset().union(*(p.regions for p in self.primaries))
-        return named or frozenset().union(*(p.regions for p in self.sure))
+        return _all_regions(self.primaries) or _all_regions(self.sure)
 
     @lazy
     def approaches(self) -> frozenset[str]:
         """Approaches of the primaries."""
-        return frozenset(a for p in self.primaries if p.entry for a in p.entry.approach)
+        return frozenset([a for p in self.primaries if p.entry for a in p.entry.approach])
 
     @lazy
     def roles(self) -> frozenset[str]:
         """Roles of the primaries."""
-        return frozenset(p.entry.role for p in self.primaries if p.entry)
+        return frozenset([p.entry.role for p in self.primaries if p.entry])
 
     @lazy
     def interspaces(self) -> Count | None:
@@ -161,6 +154,10 @@ class Operation:
         if any(m.entry and m.entry.role == "fusion" for m in self.maybe):
             return (1, None)
         return count_interspaces([(m.entry, m.order.units) for m in fusions if m.entry], named_levels(texts))
+
+
+def _all_regions(placed: Iterable[Placed]) -> frozenset[str]:
+    return frozenset([region for p in placed for region in p.regions])
 
 
 def count_interspaces(fusions: list[tuple[ProcedureCode, int | None]], levels: Levels | None) -> Count | None:
@@ -192,22 +189,22 @@ def _family_count(fusions: list[tuple[ProcedureCode, int | None]]) -> tuple[int,
     return max(fewest, 1), max(fewest, added + sum(units for _, units in firsts), 1)
 
 
-@dataclass(frozen=True)
 class Operations:
     """All operations of a case, and to which an order may belong."""
 
-    placed: dict[str, Placed]
-    groups: tuple[Operation, ...]
-    _home: dict[str, tuple[int, ...]]
+    def __init__(
+        self, placed: dict[str, Placed], groups: tuple[Operation, ...], homes: dict[str, tuple[int, ...]]
+    ) -> None:
+        self.placed, self.groups, self._home = placed, groups, homes
 
     def of(self, order: Order) -> tuple[Operation, ...]:
         """The operations an order may belong to; one of its own when it fits none."""
-        home = self._home.get(order.ref, ())
+        home = self._home.get(order.ref)
         if home:
-            return tuple(self.groups[i] for i in home)
+            return tuple([self.groups[i] for i in home])
         return (Operation((), (self.placed[order.ref],)),)
 
-    def home(self, order: Order) -> object:
+    def home(self, order: Order) -> Hashable:
         """The same for orders that may belong to the same operations."""
         return self._home.get(order.ref) or order.ref
 
@@ -217,45 +214,62 @@ class Operations:
         self._home[order.ref] = self._home.get(other.ref, ())
 
 
-def _candidates(item: Placed, groups: list[list[Placed]]) -> tuple[int, ...]:
-    links = [[_linked(item.order, p.order) for p in group] for group in groups]
-    certain = tuple(i for i, link in enumerate(links) if True in link)
+class _Group:
+    """Primaries of one operation, while orders are being sorted into operations."""
+
+    def __init__(self, primaries: list[Placed]) -> None:
+        self.primaries = primaries
+        self.regions = _all_regions(primaries)
+        self.named = frozenset([region for p in primaries for region in p.named])
+
+
+def _candidates(item: Placed, groups: list[_Group]) -> tuple[int, ...]:
+    """Numbers of the operations that an order which is no primary may belong to."""
+    certain, fitting = [], []
+    for number, group in enumerate(groups):
+        links = [_linked(item.order, p.order) for p in group.primaries]
+        if True in links:
+            certain.append(number)
+        elif False not in links and _compatible(item.regions, group.regions) and _compatible(item.named, group.named):
+            fitting.append(number)
     if certain:
-        return certain
-    fitting = [
-        i
-        for i, (group, link) in enumerate(zip(groups, links, strict=True))
-        if False not in link
-        and _compatible(item.regions, frozenset().union(*(p.regions for p in group)))
-        and _compatible(named_regions(item.order), frozenset().union(*(named_regions(p.order) for p in group)))
-    ]
-    if item.entry and item.entry.requires and len(fitting) > 1:
+        return tuple(certain)
+    if len(fitting) > 1 and item.entry and item.entry.requires:
         needed = set(item.entry.requires)
-        exact = [i for i in fitting if any(c.code in needed for p in groups[i] for c in p.order.codes)]
+        exact = [i for i in fitting if any(c.code in needed for p in groups[i].primaries for c in p.order.codes)]
         fitting = exact or fitting
     return tuple(fitting)
 
 
 def operations_of(case: Case, vocabulary: Vocabulary) -> Operations:
     """Sort the orders of a case into operations; the result does not depend on the order of the orders."""
-    placed = [Placed(o, vocabulary.procedure(o.codes)) for o in sorted(case.orders, key=lambda o: o.ref)]
-    groups: list[list[Placed]] = []
-    for item in (p for p in placed if p.primary):
-        joined = [g for g in groups if any(_together(item, p) for p in g)]
-        merged = [item, *(p for g in joined for p in g)]
-        groups = [g for g in groups if g not in joined] + [merged]
-    homes: dict[str, tuple[int, ...]] = {p.order.ref: (i,) for i, g in enumerate(groups) for p in g}
+    placed = [Placed(o, vocabulary.procedure(o.codes)) for o in sorted(case.orders, key=_by_ref)]
+    groups = [_Group(g) for g in _primaries_together(placed)]
     others = [p for p in placed if not p.primary]
-    homes.update({p.order.ref: _candidates(p, groups) for p in others})
-    built = tuple(
-        Operation(
-            tuple(g),
-            tuple(p for p in others if homes[p.order.ref] == (i,)),
-            tuple(p for p in others if i in homes[p.order.ref] and len(homes[p.order.ref]) > 1),
-        )
-        for i, g in enumerate(groups)
-    )
-    return Operations({p.order.ref: p for p in placed}, built, homes)
+    homes: dict[str, tuple[int, ...]] = {p.order.ref: (i,) for i, g in enumerate(groups) for p in g.primaries}
+    sure: list[list[Placed]] = [[] for _ in groups]
+    maybe: list[list[Placed]] = [[] for _ in groups]
+    for item in others:
+        found = homes[item.order.ref] = _candidates(item, groups)
+        for number in found:
+            (sure if len(found) == 1 else maybe)[number].append(item)
+    built = [Operation(tuple(g.primaries), tuple(sure[i]), tuple(maybe[i])) for i, g in enumerate(groups)]
+    return Operations({p.order.ref: p for p in placed}, tuple(built), homes)
+
+
+def _by_ref(order: Order) -> str:
+    return order.ref
+
+
+def _primaries_together(placed: Iterable[Placed]) -> list[list[Placed]]:
+    """Primaries that belong to one operation, directly or through others."""
+    groups: list[list[Placed]] = []
+    for item in placed:
+        if item.primary:
+            joined = [g for g in groups if any(_together(item, p) for p in g)]
+            merged = [item, *(p for g in joined for p in g)]
+            groups = [g for g in groups if g not in joined] + [merged]
+    return groups
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import date
 from typing import Any, NamedTuple
 
 from cds_service.policy.case import Case, Code, Condition, Order
 from cds_service.policy.lazy import lazy
-from cds_service.policy.logic import NOT_MET, UNKNOWN, Outcome
-from cds_service.policy.model import Criterion
-from cds_service.policy.operation import Operation, Operations, PastOperation, operations_of, past_operations
+from cds_service.policy.logic import NOT_MET, Outcome
+from cds_service.policy.operation import (
+    Members,
+    Operation,
+    Operations,
+    PastOperation,
+    Placed,
+    operations_of,
+    past_operations,
+)
 from cds_service.policy.trace import Evidence, Missing
 from cds_service.policy.vocabulary import Vocabulary
 
@@ -37,7 +44,7 @@ class Facts:
     def __init__(self, case: Case, vocabulary: Vocabulary, same_patient: Facts | None = None) -> None:
         self.case = case
         self.vocabulary = vocabulary
-        self._matches: dict[tuple[str, str], str | None] = {}
+        self._named: dict[tuple[str, str], str | None] = {}
         # What no order can change, by policy version and day; a case with other orders keeps it.
         self.patient_shelves: dict[tuple[str, date], Shelf] = same_patient.patient_shelves if same_patient else {}
 
@@ -71,27 +78,44 @@ class Facts:
     @lazy
     def condition_systems(self) -> list[tuple[str, frozenset[str]]]:
         """Code systems of each condition that may be active."""
-        return [(c.ref, frozenset(k.system for k in c.codes)) for c in self.case.conditions if c.active is not False]
+        return [(c.ref, frozenset([k.system for k in c.codes])) for c in self.case.conditions if c.active is not False]
 
     @lazy
-    def _ordered(self) -> tuple[frozenset[str], bool]:
-        """Value sets that a code of any order is in, and whether any order has text, which may name more."""
-        orders = self.case.orders
-        return frozenset().union(*(self.vocabulary.homes(o.codes) for o in orders)), any(o.texts for o in orders)
+    def _ordered(self) -> frozenset[str] | None:
+        """Value sets that a code of any order is in; None where an order has text, which may name more."""
+        found: set[str] = set()
+        for order in self.case.orders:
+            if order.texts:
+                return None
+            found.update(self.vocabulary.membership(order.codes))
+        return frozenset(found)
 
     def none_in(self, value_set: str) -> bool:
         """True when surely no order of the case is in a set."""
-        sets, texts = self._ordered
-        return not texts and value_set not in sets
+        return self._ordered is not None and value_set not in self._ordered
 
     def matches(self, order: Order, value_set: str) -> str | None:
-        """How an order belongs to a set; remembered, because many rules ask the same."""
-        key = (order.ref, value_set)
+        """How an order belongs to a set: its code, or the term its own text uses; None when it does not."""
+        how = self.vocabulary.membership(order.codes).get(value_set)
+        if how is not None or not order.texts:
+            return how
+        key = (order.ref, value_set)  # remembered, because many rules ask the same and searching text takes long
         try:
-            return self._matches[key]
+            return self._named[key]
         except KeyError:
-            found = self._matches[key] = self.vocabulary.matches(order, value_set)
+            found = self._named[key] = self.vocabulary.named(order, value_set)
             return found
+
+    def members_in(self, operation: Operation, value_set: str) -> Members:
+        """Members of an operation that are in a set, and those that may be members, each with how it is in the set."""
+        found = operation.members_in.get(value_set)
+        if found is None:
+            sure, maybe = self._in(operation.members, value_set), self._in(operation.maybe, value_set)
+            found = operation.members_in[value_set] = (sure, maybe)
+        return found
+
+    def _in(self, placed: tuple[Placed, ...], value_set: str) -> list[tuple[Order, str]]:
+        return [(p.order, how) for p in placed if (how := self.matches(p.order, value_set))]
 
 
 class Reasons(NamedTuple):
@@ -108,7 +132,17 @@ class Seat:
     def __init__(self, facts: Facts, order: Order, day: date) -> None:
         self.facts, self.order, self.day = facts, order, day
         self.operations: tuple[Operation, ...] = facts.operations.of(order)
-        self._complete: str | None = None
+
+    @lazy
+    def home(self) -> Hashable:
+        """The same for orders that share their operations and their day."""
+        return (self.facts.operations.home(self.order), self.day)
+
+    @lazy
+    def motive(self) -> Hashable | None:
+        """The same for orders of one home that give the same reasons; None for coded ones, evidence of one order."""
+        reasons = self.reasons
+        return None if reasons.coded else (self.home, reasons.refs, reasons.unread)
 
     @lazy
     def reasons(self) -> Reasons:
@@ -123,14 +157,9 @@ class Seat:
             next((order.ref for order, _ in orders if order.reasons_faulty), None),
         )
 
-    @property
+    @lazy
     def basket_complete(self) -> str:
         """Empty when an order that is not seen does not exist; else why that cannot be said."""
-        if self._complete is None:
-            self._complete = self._completeness()
-        return self._complete
-
-    def _completeness(self) -> str:
         drafts = self.facts.case.source("orders")
         if not drafts.complete:
             return ", ".join(drafts.unusable) + " could not be read" if drafts.unusable else "orders could not be read"
@@ -171,26 +200,3 @@ class View:
     def basket_complete(self) -> str:
         """See `Seat.basket_complete`."""
         return self.seat.basket_complete
-
-
-def unavailable(criterion: Criterion, source: str, why: str) -> Missing:
-    """Information that could not be read."""
-    return Missing(_wanted(criterion), source, why)
-
-
-def _wanted(criterion: Criterion) -> str:
-    return criterion.ask.question if criterion.ask else criterion.text
-
-
-def absent(view: View, criterion: Criterion, *sources: str) -> Result:
-    """Nothing was found: not met only if the criterion says so and every source was read or empty."""
-    for name in sources:
-        source = view.case.source(name)
-        if not source.complete:
-            which = ", ".join(source.unusable)
-            why = f"could not be read: {which}" if which else f"could not be read ({source.detail or 'not supplied'})"
-            return Result(UNKNOWN, (), (unavailable(criterion, name, why),))
-    if criterion.when_absent == "not-met":
-        return NOTHING
-    state = "nothing recorded" if all(view.case.source(s).state == "empty" for s in sources) else "not documented"
-    return Result(UNKNOWN, (), tuple(Missing(_wanted(criterion), s, state) for s in sources))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
 
 from cds_service.policy.case import Code, Order
 from cds_service.policy.model import CodedWords, ProcedureCode, SetCode, SetPrefix, ValueSet
@@ -22,9 +23,19 @@ _DENIED_AFTER = re.compile(
     re.IGNORECASE,
 )
 REMEMBERED = 4096
+K = TypeVar("K")
+T = TypeVar("T")
 
 # Where a denial ends: it reaches neither over a comma nor into the next sentence.
 _BOUNDARY = re.compile(r"[;:\n]|[.,](?!\d)|\b(?:but|however|and use|so|therefore|thus|hence)\b", re.IGNORECASE)
+
+
+def remember(known: dict[K, T], key: K, value: T) -> T:
+    """Keep what follows from codes alone: nothing of a patient, and no more than a few thousand."""
+    if len(known) >= REMEMBERED:
+        known.clear()
+    known[key] = value
+    return value
 
 
 def _denied(text: str, start: int, end: int) -> bool:
@@ -100,6 +111,7 @@ class Vocabulary:
     sets: Mapping[str, CodeSet]
     procedures: Mapping[Code, ProcedureCode]
     _homes: dict[Code, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
+    _memberships: dict[tuple[Code, ...], dict[str, str]] = field(default_factory=dict, repr=False, compare=False)
 
     def sets_of(self, code: Code) -> frozenset[str]:
         """Ids of all value sets that a code is in; remembered, because the same codes come again and again.
@@ -107,18 +119,24 @@ class Vocabulary:
         Nothing of a patient is kept: codes and set ids only, and no more than a few thousand of them.
         """
         found = self._homes.get(code)
-        if found is None:
-            if len(self._homes) >= REMEMBERED:
-                self._homes.clear()
-            found = frozenset(name for name, members in self.sets.items() if members.find(code) is not None)
-            self._homes[code] = found
-        return found
+        return found if found is not None else remember(self._homes, code, self._sets_of(code))
 
-    def homes(self, codes: tuple[Code, ...]) -> frozenset[str]:
-        """Ids of all value sets that one of the codes is in."""
-        if len(codes) == 1:
-            return self.sets_of(codes[0])
-        return frozenset().union(*(self.sets_of(code) for code in codes))
+    def _sets_of(self, code: Code) -> frozenset[str]:
+        return frozenset([name for name, members in self.sets.items() if members.find(code) is not None])
+
+    def membership(self, codes: tuple[Code, ...]) -> Mapping[str, str]:
+        """The value sets that one of the codes is in, each with the first code that is, in words.
+
+        Remembered like `sets_of`.
+        """
+        found = self._memberships.get(codes)
+        if found is None:
+            found = {}
+            for code in codes:
+                for name in self.sets_of(code):
+                    found.setdefault(name, str(code))
+            remember(self._memberships, codes, found)
+        return found
 
     def procedure(self, codes: tuple[Code, ...]) -> ProcedureCode | None:
         """The catalogue entry of the first known code."""
@@ -130,9 +148,10 @@ class Vocabulary:
 
     def matches(self, order: Order, value_set: str) -> str | None:
         """How an order belongs to a set: its code, or the term its own text uses; None when it does not."""
-        for code in order.codes:
-            if value_set in self.sets_of(code):
-                return str(code)
+        return self.membership(order.codes).get(value_set) or self.named(order, value_set)
+
+    def named(self, order: Order, value_set: str) -> str | None:
+        """The term by which an order's own text names a member of a set, in words; None where it names none."""
         if not order.texts:
             return None
         return f"text: {term}" if (term := self.sets[value_set].named_in(order.texts, order.codes)) else None

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cds_service.policy.compile import CompiledItem, CompiledVersion, Rulebook
+from cds_service.policy.compile import CompiledItem, CompiledVersion
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.logic import MET, UNKNOWN
 from cds_service.policy.model import Criterion, Rule, criterion_ids
+from cds_service.policy.rulebook import Rulebook
 from cds_service.policy.trace import Trace
 
 Json = dict[str, Any]

@@ -13,8 +13,8 @@ from support.paths import ROOT
 from support.service import Service, running
 
 from cds_service.content_files import load_rulebook
-from cds_service.policy.compile import Rulebook
 from cds_service.policy.model import OPERATORS, Criterion, Policy
+from cds_service.policy.rulebook import Rulebook
 from cds_service.web.pages import history
 from cds_service.web.pages.cases import all_results
 from cds_service.web.pages.sentences import absence, clause, how, value_sets_of

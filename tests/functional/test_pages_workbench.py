@@ -17,7 +17,7 @@ from cds_service.determination.worked import run_case, verdict_of
 from cds_service.hooks.answer import answer
 from cds_service.hooks.request import validate
 from cds_service.hooks.runtime import Caller, Runtime
-from cds_service.policy.compile import Rulebook
+from cds_service.policy.rulebook import Rulebook
 from cds_service.web.pages import stories as bundled
 from cds_service.web.pages.case_request import request_of
 from cds_service.web.pages.workbench import safe_html

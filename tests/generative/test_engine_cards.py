@@ -26,7 +26,7 @@ from cds_service.policy.case import (
     Source,
     SourceState,
 )
-from cds_service.policy.compile import Rulebook
+from cds_service.policy.rulebook import Rulebook
 
 DAY = date(2026, 11, 10)
 SOURCES = ("orders", "active-orders", "patient", "conditions", "procedures", "observations", "answers", "coverage")

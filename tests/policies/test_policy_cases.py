@@ -6,9 +6,9 @@ import pytest
 
 from cds_service.content_files import load_content
 from cds_service.determination.worked import run_case
-from cds_service.policy.compile import compile_content
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.model import WorkedCase
+from cds_service.policy.rulebook import compile_content
 
 CONTENT = load_content()
 RULEBOOK = compile_content(CONTENT)

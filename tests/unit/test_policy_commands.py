@@ -15,9 +15,9 @@ from cds_service.commands.policy_schema import schemas
 from cds_service.content_files import bundled, load_content, load_rulebook, read_files
 from cds_service.determination.worked import run_case
 from cds_service.errors import ContentError
-from cds_service.policy.compile import compile_content
 from cds_service.policy.compiled import dump, load
 from cds_service.policy.content import kind_of
+from cds_service.policy.rulebook import compile_content
 from cds_service.policy.source import Document
 
 BASE = Path(__file__).parents[1] / "policies" / "broken" / "_base"

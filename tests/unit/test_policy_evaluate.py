@@ -8,9 +8,9 @@ from itertools import pairwise, permutations
 import pytest
 
 from cds_service.policy.case import Case, Code, Order, Source, SourceState
-from cds_service.policy.compile import compile_content
 from cds_service.policy.content import read
 from cds_service.policy.evaluate import Evaluator
+from cds_service.policy.rulebook import compile_content
 from cds_service.policy.view import Facts
 
 HEAD = """

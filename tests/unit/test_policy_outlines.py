@@ -8,9 +8,9 @@ import pytest
 
 from cds_service.content_files import load_content
 from cds_service.determination.worked import to_case
-from cds_service.policy.compile import ANYONE, Rulebook, compile_content
 from cds_service.policy.compiled import dump, load
 from cds_service.policy.model import Effective
+from cds_service.policy.rulebook import ANYONE, Rulebook, compile_content
 
 CONTENT = load_content()
 BOOKS = {"folder": compile_content(CONTENT), "compiled": load(dump(CONTENT))}

@@ -9,9 +9,9 @@ from uuid import NAMESPACE_URL, uuid5
 from cds_service.facts.codes import URI
 from cds_service.facts.orders import COVERAGE_INFORMATION
 from cds_service.facts.sources import BY_NAME
-from cds_service.policy.compile import Rulebook
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.model import CaseCondition, CaseObservation, CaseOrder, CaseProcedure, Payer, WorkedCase
+from cds_service.policy.rulebook import Rulebook
 from cds_service.web.pages.incoming import searchset
 
 Json = dict[str, Any]

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from cds_service.determination.worked import CaseReport, run_case, verdict_of
-from cds_service.policy.compile import Rulebook
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.logic import MET
 from cds_service.policy.model import CaseOrder, ExpectedOrder, Policy, WorkedCase
+from cds_service.policy.rulebook import Rulebook
 from cds_service.web.pages.remembered import per_revision
 
 

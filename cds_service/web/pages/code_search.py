@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cds_service.facts.codes import URI
-from cds_service.policy.compile import Rulebook
 from cds_service.policy.content import Content
+from cds_service.policy.rulebook import Rulebook
 from cds_service.web.pages.remembered import per_revision
 
 BILLING = ("cpt", "hcpcs")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TypeVar
 
-from cds_service.policy.compile import Rulebook
+from cds_service.policy.rulebook import Rulebook
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from cds_service.ledger.counts import Tally, add_answer, add_finding, add_outcom
 from cds_service.ledger.document import dumps
 from cds_service.ledger.insights import Counts, in_memory
 from cds_service.ledger.projection import Projection
-from cds_service.policy.compile import Rulebook
 from cds_service.policy.content import PolicyFolder
+from cds_service.policy.rulebook import Rulebook
 from cds_service.render.cards import OVERRIDE_REASONS, REASON_SYSTEM
 from cds_service.web.pages.remembered import per_revision
 

@@ -15,9 +15,9 @@ from cds_service.hooks.answer import Answer, Timing, answer, determinations, fin
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Caller
 from cds_service.hooks.services import Service
-from cds_service.policy.compile import Rulebook
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.model import WorkedCase
+from cds_service.policy.rulebook import Rulebook
 from cds_service.web.body import read_json_body
 from cds_service.web.hooks_api import gate, json_response, runtime, turns
 from cds_service.web.pages import code_search, stories

@@ -1,0 +1,60 @@
+"""The operators by name: each binds a criterion's arguments, once, to what it finds in a view of the case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cds_service.policy.model import Criterion
+from cds_service.policy.operators.operation import interspaces, operation, vertebrae
+from cds_service.policy.operators.orders import companion, lacks_primary, order, repeated, units
+from cds_service.policy.operators.patient import age, asked, condition, indication, observation, procedure
+from cds_service.policy.operators.shared import Operator
+from cds_service.policy.view import OPERATION, ORDER, PATIENT, REASONS
+
+BY_NAME: dict[str, Callable[[Criterion, Any], Operator]] = {
+    "order": order,
+    "companion": companion,
+    "operation": operation,
+    "interspaces": interspaces,
+    "vertebrae": vertebrae,
+    "condition": condition,
+    "indication": indication,
+    "procedure": procedure,
+    "age": age,
+    "observation": observation,
+    "units": units,
+    "repeated": repeated,
+    "lacks_primary": lacks_primary,
+    "asked": asked,
+}
+
+_OF_OPERATION = frozenset({"operation", "interspaces", "vertebrae"})
+_OF_PATIENT = frozenset({"condition", "procedure", "age", "observation", "asked"})
+
+
+def reach(name: str, arguments: Any) -> int:
+    """How far a criterion's answer reaches: PATIENT, OPERATION, (orders with the same) REASONS, or one ORDER."""
+    if name in _OF_PATIENT:
+        return OPERATION if getattr(arguments, "region", None) else PATIENT
+    if name == "indication":
+        return REASONS
+    return OPERATION if name in _OF_OPERATION else ORDER
+
+
+READS: dict[str, tuple[str, ...]] = {
+    "order": ("orders",),
+    "companion": ("orders", "active-orders"),
+    "operation": ("orders", "active-orders"),
+    "interspaces": ("orders", "active-orders", "procedures"),
+    "vertebrae": ("orders", "active-orders", "procedures"),
+    "condition": ("conditions",),
+    "indication": ("conditions",),
+    "procedure": ("procedures",),
+    "age": ("patient",),
+    "observation": ("observations",),
+    "units": ("orders", "active-orders"),
+    "repeated": ("orders",),
+    "lacks_primary": ("orders", "active-orders"),
+    "asked": (),
+}

@@ -1,0 +1,119 @@
+"""Operators on the operation that an order belongs to: region, approach, role, interspaces, vertebrae."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from cds_service.policy import logic
+from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
+from cds_service.policy.model import CountTest, Criterion, OperationTest
+from cds_service.policy.operation import Count, Operation, PastOperation, Placed
+from cds_service.policy.operators.shared import Operator, absence, agree, bounds, open_, order_evidence
+from cds_service.policy.trace import Evidence
+from cds_service.policy.view import Result, View
+
+
+def operation(criterion: Criterion, test: OperationTest) -> Operator:
+    """Region, approach or role of the operation; unknown when the orders do not say."""
+    text = criterion.text
+    region, approach, role = (
+        None if wanted is None else frozenset(wanted) for wanted in (test.region, test.approach, test.role)
+    )
+
+    def of(found: Operation) -> Outcome:
+        parts = []
+        if region is not None:
+            parts.append(_within(found.regions, region))
+        if approach is not None:
+            parts.append(logic.of(not found.approaches.isdisjoint(approach)) if found.primaries else NOT_MET)
+        if role is not None:
+            parts.append(logic.of(not found.roles.isdisjoint(role)))
+        return logic.all_of(parts)
+
+    def find(view: View) -> Result:
+        outcome = agree([of(o) for o in view.operations])
+        evidence = tuple([order_evidence(p.order, _code(p)) for o in view.operations for p in o.primaries])
+        if outcome is UNKNOWN:
+            return open_(text, "orders", "region or approach of the operation is not clear from the orders", evidence)
+        if outcome is NOT_MET and not any(o.primaries for o in view.operations) and (why := view.basket_complete):
+            return open_(text, "orders", why, evidence)
+        return Result(outcome, evidence)
+
+    return find
+
+
+def _within(regions: frozenset[str], wanted: frozenset[str]) -> Outcome:
+    if not regions:
+        return UNKNOWN
+    if regions <= wanted:
+        return MET
+    return NOT_MET if regions.isdisjoint(wanted) else UNKNOWN
+
+
+def _code(placed: Placed) -> str:
+    return str(placed.order.codes[0]) if placed.order.codes else ""
+
+
+def interspaces(criterion: Criterion, test: CountTest) -> Operator:
+    """Fused interspaces: 1 + units of the add-on."""
+    return _count(criterion, test, 0)
+
+
+def vertebrae(criterion: Criterion, test: CountTest) -> Operator:
+    """Fused vertebrae: interspaces + 1."""
+    return _count(criterion, test, 1)
+
+
+def _count(criterion: Criterion, test: CountTest, plus: int) -> Operator:
+    text, absent = criterion.text, absence(criterion, "procedures")
+
+    def find(view: View) -> Result:
+        counts, evidence, source = _counts(test, view)
+        if all(c is None for c in counts):
+            if source != "orders":
+                return absent(view)
+            why = view.basket_complete
+            return open_(text, "orders", why, evidence) if why else Result(NOT_MET, evidence)
+        outcome = agree([_compare(c, test, plus) for c in counts])
+        if source == "orders" and outcome is not UNKNOWN and not view.case.source("orders").complete:
+            outcome = UNKNOWN
+        if outcome is UNKNOWN:
+            return open_(text, source, "the number of levels is not clear", evidence)
+        return Result(outcome, evidence)
+
+    return find
+
+
+def _counts(test: CountTest, view: View) -> tuple[list[Count | None], tuple[Evidence, ...], str]:
+    """Interspaces by operation (or of the history), evidence, and the source that was read."""
+    planned = [o.interspaces for o in view.operations]
+    if test.of == "operation" or (test.of == "operation-or-history" and any(c is not None for c in planned)):
+        refs = {p.order.ref: p for o in view.operations for p in o.members if p.entry and p.entry.role == "fusion"}
+        return planned, tuple([order_evidence(p.order, _code(p)) for p in refs.values()]), "orders"
+    past, clear = _past_fusion(view)
+    if past is None:
+        return [None], (), "procedures"
+    evidence = tuple(Evidence(p.ref, "procedure in the history", str(p.codes[0])) for p in past.procedures if p.codes)
+    return [past.interspaces if clear else (1, None)], evidence, "procedures"
+
+
+def _past_fusion(view: View) -> tuple[PastOperation | None, bool]:
+    """The latest fusion in the history, and whether it is clear which one is the latest."""
+    fusions = [p for p in view.facts.past if p.interspaces is not None]
+    if len(fusions) <= 1:
+        return (fusions[0] if fusions else None), True
+    dated = [(p.end, f) for f in fusions if (p := f.procedures[0].performed) and p.end]
+    if len(dated) < len(fusions):
+        return fusions[0], False
+    return max(dated, key=_end)[1], True
+
+
+def _end(dated: tuple[date, PastOperation]) -> date:
+    return dated[0]
+
+
+def _compare(count: Count | None, test: CountTest, plus: int) -> Outcome:
+    if count is None:
+        return NOT_MET
+    low, high = count[0] + plus, None if count[1] is None else count[1] + plus
+    return logic.all_of(bounds(low, high, test.at_least, test.at_most))

@@ -1,0 +1,240 @@
+"""Operators on the patient: diagnoses, procedures of the past, age, results, and what only a person can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from cds_service.policy import dates, logic
+from cds_service.policy.case import Code, Condition, Observation, Order, Period, Procedure
+from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
+from cds_service.policy.model import AgeTest, ConditionTest, Criterion, Flag, ObservationTest, ProcedureTest
+from cds_service.policy.operators.shared import Operator, absence, agree, bounds, open_, wanted
+from cds_service.policy.trace import Evidence
+from cds_service.policy.view import NOTHING, Result, View
+from cds_service.policy.vocabulary import CodeSet
+
+_NO_REFS: frozenset[str] = frozenset()
+_UNCLEAR = "recorded, but status, date or site is not clear"
+
+
+def condition(criterion: Criterion, test: ConditionTest) -> Operator:
+    """A diagnosis in the problem list."""
+    search = _Diagnosis(criterion, test)
+    return lambda view: search.find(view, (), _NO_REFS)
+
+
+def indication(criterion: Criterion, test: ConditionTest) -> Operator:
+    """A diagnosis in the order's own reasons, in its operation's reasons, or in the problem list, in that order."""
+    search, text = _Diagnosis(criterion, test), wanted(criterion)
+
+    def find(view: View) -> Result:
+        reasons = view.reasons
+        result = search.find(view, reasons.coded, reasons.refs)
+        if reasons.unread and result.outcome is NOT_MET:
+            return open_(text, "orders", f"reason of {reasons.unread} could not be read")
+        return result
+
+    return find
+
+
+class _Diagnosis:
+    """The search for a diagnosis that a criterion asks for."""
+
+    def __init__(self, criterion: Criterion, test: ConditionTest) -> None:
+        self.criterion, self.test, self.value_set = criterion, test, test.value_set
+        self.absent = absence(criterion, "conditions")
+        self.settled_by_absence = criterion.when_absent == "not-met"
+
+    def find(self, view: View, coded: Sequence[tuple[Code, Order, str]], refs: frozenset[str]) -> Result:
+        """Met by the first diagnosis that fits; open where one may fit."""
+        listed = view.facts.conditions_in(self.value_set)
+        if listed or coded:
+            candidates = [*self._from_reasons(view, coded), *self._from_problems(view, listed, refs)]
+            for outcome, evidence in candidates:
+                if outcome is MET:
+                    return Result(MET, (evidence,))
+            if candidates:
+                return open_(self.criterion.text, "conditions", _UNCLEAR, tuple([e for _, e in candidates]))
+        if self.settled_by_absence and (illegible := self._illegible(view)):
+            why = f"recorded only in words or in codes that the policy does not read: {', '.join(illegible)}"
+            return open_(wanted(self.criterion), "conditions", why)
+        return self.absent(view)
+
+    def _from_reasons(self, view: View, coded: Sequence[tuple[Code, Order, str]]) -> list[tuple[Outcome, Evidence]]:
+        """Coded reasons in the set: without an onset, they leave a criterion open that asks for one."""
+        found = []
+        for code, source, where in coded:
+            if self.value_set in view.facts.vocabulary.sets_of(code):
+                outcome = logic.all_of([self._same_region(view, code), UNKNOWN if self.test.onset_within else MET])
+                if outcome is not NOT_MET:
+                    found.append((outcome, Evidence(source.ref, where, str(code))))
+        return found
+
+    def _from_problems(
+        self, view: View, listed: list[tuple[Condition, Code]], refs: frozenset[str]
+    ) -> list[tuple[Outcome, Evidence]]:
+        """Problems in the set that are not ruled out; those that the order names as its reason come first."""
+        if refs and len(listed) > 1:
+            listed = sorted(listed, key=lambda pair: pair[0].ref not in refs)
+        found = []
+        for problem, code in listed:
+            outcome = self._holds(view, problem, code)
+            if outcome is not NOT_MET:
+                where = "reason of the order" if problem.ref in refs else "problem list"
+                found.append((outcome, Evidence(problem.ref, where, str(code))))
+        return found
+
+    def _holds(self, view: View, found: Condition, code: Code) -> Outcome:
+        test = self.test
+        parts = [self._same_region(view, code), logic.of(found.confirmed)]
+        if test.status == "active":
+            parts.append(logic.of(found.active))
+        if test.onset_within:
+            parts.append(logic.of(dates.since(found.onset, dates.back(view.day, test.onset_within), view.day)))
+        return logic.all_of(parts)
+
+    def _same_region(self, view: View, code: Code) -> Outcome:
+        if self.test.region is None:
+            return MET
+        member = self._members(view).find(code)
+        return _same_region(member.region if member else None, view)
+
+    def _members(self, view: View) -> CodeSet:
+        return view.facts.vocabulary.sets[self.value_set]
+
+    def _illegible(self, view: View) -> list[str]:
+        """Conditions that may be members without our seeing it: no code in any system that the value set uses."""
+        if not view.facts.condition_systems:
+            return []
+        systems = self._members(view).systems
+        return [ref for ref, own in view.facts.condition_systems if own.isdisjoint(systems)]
+
+
+def _same_region(regions: Sequence[str] | None, view: View) -> Outcome:
+    """Codes without a region never conflict; an unclear operation leaves it open."""
+    if not regions:
+        return MET
+    return agree([UNKNOWN if not o.regions else logic.of(not o.regions.isdisjoint(regions)) for o in view.operations])
+
+
+def procedure(criterion: Criterion, test: ProcedureTest) -> Operator:
+    """Procedures in the history, with time since."""
+    absent = absence(criterion, "procedures")
+
+    def find(view: View) -> Result:
+        if not view.case.procedures:
+            return absent(view)
+        members = view.facts.vocabulary.sets[test.value_set]
+        hits = [(p, hit[0]) for p in view.case.procedures if (hit := members.first(p.codes))]
+        judged = [(p, code, _procedure_outcome(test, p, code, view)) for p, code in hits]
+        outcome = logic.at_least(test.at_least, [o for _, _, o in judged])
+        if outcome is NOT_MET:
+            return NOTHING if hits and view.case.source("procedures").complete else absent(view)
+        evidence = tuple(
+            Evidence(p.ref, "procedure in the history", str(code)) for p, code, o in judged if o is not NOT_MET
+        )
+        if outcome is MET:
+            return Result(MET, evidence)
+        return open_(criterion.text, "procedures", "recorded, but its date is not clear", evidence)
+
+    return find
+
+
+def _procedure_outcome(test: ProcedureTest, found: Procedure, code: Code, view: View) -> Outcome:
+    parts = [logic.of(found.done)]
+    if test.within:
+        parts.append(logic.of(dates.since(found.performed, dates.back(view.day, test.within), view.day)))
+    if test.after:
+        start = dates.back(view.day, test.after) + timedelta(days=1)
+        parts.append(logic.of(dates.since(found.performed, start, view.day)))
+    if test.before:
+        parts.append(logic.of(dates.by(found.performed, dates.back(view.day, test.before))))
+    if test.region:
+        entry = view.facts.vocabulary.procedures.get(code)
+        parts.append(_same_region(entry.region if entry else None, view))
+    return logic.all_of(parts)
+
+
+def age(criterion: Criterion, test: AgeTest) -> Operator:
+    """Completed years on the day of the order."""
+    text, most = criterion.text, None if test.under is None else test.under - 1
+
+    def find(view: View) -> Result:
+        patient = view.case.patient
+        years = dates.age_range(patient.birth, view.day) if patient else None
+        if patient is None or years is None:
+            return open_(text, "patient", "birth date not clear" if patient else "could not be read")
+        told = f"age {years[0]}" if years[0] == years[1] else f"age {years[0]} to {years[1]}"
+        evidence = (Evidence(patient.ref, told),)
+        outcome = logic.all_of(bounds(years[0], years[1], test.at_least, most))
+        return (
+            open_(text, "patient", "birth date not clear", evidence)
+            if outcome is UNKNOWN
+            else Result(outcome, evidence)
+        )
+
+    return find
+
+
+def observation(criterion: Criterion, test: ObservationTest) -> Operator:
+    """The latest final result, compared in the unit the criterion names.
+
+    Where dates leave open which result is the latest, all that may be it must agree.
+    """
+    text, absent = criterion.text, absence(criterion, "observations")
+
+    def find(view: View) -> Result:
+        members = view.facts.vocabulary.sets[test.value_set]
+        found = [o for o in view.case.observations if members.first(o.codes) and _recent(test, o, view) is not False]
+        if not found:
+            return absent(view)
+        latest = _latest(found)
+        evidence = tuple(Evidence(o.ref, "result", str(o.codes[0])) for o in latest)
+        outcome = agree([_observed(test, o, view) if _recent(test, o, view) else UNKNOWN for o in latest])
+        if outcome is UNKNOWN:
+            return open_(text, "observations", "recorded, but value or date is not clear", evidence)
+        return Result(outcome, evidence)
+
+    return find
+
+
+def _recent(test: ObservationTest, found: Observation, view: View) -> bool | None:
+    """Within the window, as far as its date tells; without a window, unless it is surely after the day of the order."""
+    if test.within is None:
+        return dates.since(found.effective, date.min, view.day) is not False
+    return dates.since(found.effective, dates.back(view.day, test.within), view.day)
+
+
+def _latest(found: list[Observation]) -> list[Observation]:
+    """The results that may be the latest: none is surely later than they are."""
+    spans = [(o.effective or Period(), o) for o in found]
+    newest = max(span.start or date.min for span, _ in spans)
+    return sorted((o for span, o in spans if (span.end or date.max) >= newest), key=lambda o: o.ref)
+
+
+def _observed(test: ObservationTest, found: Observation, view: View) -> Outcome:
+    if not found.final:
+        return UNKNOWN
+    if test.present is not None:
+        return logic.of(None if found.flag is None else found.flag == test.present)
+    if test.equals is not None:
+        members = view.facts.vocabulary.sets[test.equals]
+        return logic.of(members.first(found.coded) is not None) if found.coded else UNKNOWN
+    if found.quantity is None or (test.unit is not None and found.unit != test.unit):
+        return UNKNOWN
+    low = None if found.comparator in ("<", "<=") else found.quantity
+    high = None if found.comparator in (">", ">=") else found.quantity
+    parts = list(bounds(low, high, test.at_least, test.at_most))
+    if test.above is not None:
+        parts += [logic.negate(o) for o in bounds(low, high, None, test.above)]
+    if test.below is not None:
+        parts += [logic.negate(o) for o in bounds(low, high, test.below, None)]
+    return logic.all_of(parts)
+
+
+def asked(criterion: Criterion, _test: Flag) -> Operator:
+    """No code carries it: unknown until someone answers."""
+    result: Any = open_(wanted(criterion), "answers", "not documented in coded form")
+    return lambda _view: result

@@ -1,0 +1,77 @@
+"""What operators share: agreement of operations, bounds, evidence of an order, and what absence means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from cds_service.policy.case import Order
+from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
+from cds_service.policy.model import Criterion
+from cds_service.policy.trace import Evidence, Missing
+from cds_service.policy.view import NOTHING, Result, View
+
+Operator = Callable[[View], Result]
+"""A criterion's operator, bound to its arguments: what it finds in the case as one order sees it."""
+
+
+def agree(outcomes: Iterable[Outcome]) -> Outcome:
+    """The outcome that all operations an order may belong to share; unknown when they differ."""
+    seen = set(outcomes)
+    return seen.pop() if len(seen) == 1 else UNKNOWN
+
+
+def bounds(low: float | None, high: float | None, at_least: float | None, at_most: float | None) -> Iterator[Outcome]:
+    """Compare a value known to lie in [low, high] with bounds."""
+    if at_least is not None:
+        if low is not None and low >= at_least:
+            yield MET
+        else:
+            yield NOT_MET if high is not None and high < at_least else UNKNOWN
+    if at_most is not None:
+        if high is not None and high <= at_most:
+            yield MET
+        else:
+            yield NOT_MET if low is not None and low > at_most else UNKNOWN
+
+
+def order_evidence(order: Order, how: str) -> Evidence:
+    """An order of the event or of the chart, and what was read in it."""
+    return Evidence(order.ref, "draft order" if order.draft else "active order", how)
+
+
+def open_(text: str, source: str, why: str, evidence: tuple[Evidence, ...] = ()) -> Result:
+    """Unknown, because of one thing that is missing."""
+    return Result(UNKNOWN, evidence, (Missing(text, source, why),))
+
+
+def wanted(criterion: Criterion) -> str:
+    """What is asked for when the criterion stays open: its question, else its own sentence."""
+    return criterion.ask.question if criterion.ask else criterion.text
+
+
+def absence(criterion: Criterion, *sources: str) -> Operator:
+    """What it means that nothing was found: not met only if the criterion says so and every source was read or empty.
+
+    The two usual answers are made once, when the policy is compiled.
+    """
+    text = wanted(criterion)
+    nothing_recorded = Result(UNKNOWN, (), tuple(Missing(text, s, "nothing recorded") for s in sources))
+    not_documented = Result(UNKNOWN, (), tuple(Missing(text, s, "not documented") for s in sources))
+    settled = criterion.when_absent == "not-met"
+
+    def absent(view: View) -> Result:
+        empty = True
+        for name in sources:
+            source = view.case.source(name)
+            if not source.complete:
+                which = ", ".join(source.unusable)
+                told = (
+                    f"could not be read: {which}" if which else f"could not be read ({source.detail or 'not supplied'})"
+                )
+                return open_(text, name, told)
+            empty = empty and source.state == "empty"
+        if settled:
+            return NOTHING
+        return nothing_recorded if empty else not_documented
+
+    return absent
