@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from cds_service.determination.routing import PayerDirectory, Role, Route, routes
 from cds_service.policy.case import Authorization, Case, Order
@@ -19,8 +20,7 @@ from cds_service.policy.view import Facts
 PRECEDENCE = ("not-supported", "needs-information", "supported", "not-addressed")
 
 
-@dataclass(frozen=True)
-class Determination:
+class Determination(NamedTuple):
     """One policy's outcome for one order; `verdict` is None where no coverage policy speaks."""
 
     order: Order
@@ -48,7 +48,7 @@ class Finding:
     cites: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class OrderResult:
     """Everything found about one order."""
 
@@ -59,11 +59,13 @@ class OrderResult:
     @lazy
     def primary(self) -> tuple[Determination, ...]:
         """Determinations of the payer that decides."""
-        return tuple(d for d in self.determinations if d.role == "primary")
+        return tuple([d for d in self.determinations if d.role == "primary"])
 
     @lazy
     def outcome(self) -> str:
         """The one outcome of the primary coverage; payers that tie for it must agree."""
+        if len(self.primary) == 1:
+            return self.primary[0].outcome
         by_payer: dict[str | None, list[str]] = {}
         for d in self.primary:
             by_payer.setdefault(d.payer, []).append(d.outcome)
@@ -82,7 +84,7 @@ class OrderResult:
         rank = ("against", "none", "option", "for", None)
         return min(guidelines, key=lambda d: rank.index(d.verdict.recommendation if d.verdict else None), default=None)
 
-    @property
+    @lazy
     def covered_by_policy(self) -> bool:
         """True where a coverage policy speaks: one that does not address the order leaves it to the guideline."""
         return any(d.verdict is not None and d.outcome != "not-addressed" for d in self.primary)
@@ -119,7 +121,7 @@ def strongest(outcomes: Iterable[str]) -> str:
 class Terms:
     """What a deployment adds to the content: which versions fire, and the payer to assume without Coverage."""
 
-    fires: Callable[[CompiledVersion], bool] = lambda _version: True
+    fires: Callable[[CompiledVersion], bool] | None = None  # None: all of them
     default_payer: str | None = None
     by_identifier_only: bool = False
 
@@ -168,8 +170,8 @@ class Decider:
         key = (order.ref if order.texts else order.codes, payer, day)
         known = self._known.get(key)
         if known is None:
-            known = tuple(v for v in self.rulebook.speaking(order, payer, day) if self.terms.fires(v))
-            self._known[key] = known
+            fires, found = self.terms.fires, self.rulebook.speaking(order, payer, day)
+            known = self._known[key] = found if fires is None else tuple([v for v in found if fires(v)])
         return known
 
     def _coverage(self, order: Order) -> Iterator[Determination]:

@@ -101,7 +101,8 @@ class Runtime:
 
     def terms(self) -> Terms:
         """What the deployment adds to the content."""
-        return Terms(self.fires, self.settings.default_payer or None)
+        everything = not self.stopped and self.shows("submitted")
+        return Terms(None if everything else self.fires, self.settings.default_payer or None)
 
 
 def review_note(version: CompiledVersion) -> str:

@@ -232,7 +232,7 @@ class Compiler:
             found = check(view)
             return _make(Trace, (rule_id, "rule", found.outcome, because, (), (), cites, (found,)))
 
-        return CompiledRule(rule, check, self._shared(traced, self.reach(rule.when)))
+        return CompiledRule(rule, check, traced)
 
     def _shared(self, find: Check, reach: int) -> Check:
         """What reaches beyond one order is found once for all that it reaches."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable, Iterable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from cds_service.policy.case import Order
 from cds_service.policy.compile import CompiledItem, CompiledVersion
@@ -34,7 +34,6 @@ class Verdict(NamedTuple):
 
 
 Key = tuple[str, str]
-K = TypeVar("K", bound=Hashable)
 _DEEPEST = 8
 
 
@@ -63,11 +62,11 @@ class Evaluator:
         view = self._views.get(key)
         if view is None:
             seat = self._seat(order)
-            name, motive = version.key, seat.motive
+            name, motive, shelves = version.key, seat.motive, self._shelves
             shared = (
-                self._shelf(self.facts.patient_shelves, (name, seat.day)),
-                self._shelf(self._shelves, (name, seat.home)),
-                {} if motive is None else self._shelf(self._shelves, (name, motive)),
+                self.facts.patient_shelves.setdefault((name, seat.day), {}),
+                shelves.setdefault((name, seat.home), {}),
+                {} if motive is None else shelves.setdefault((name, motive), {}),
             )
             judge = self._judge_by(version) if version.leans else _nobody
             view = View(self.facts, order, seat.day, judge, version.policy.id, seat, shared)
@@ -79,13 +78,6 @@ class Evaluator:
         if known is None:
             known = self._seats[order.ref] = Seat(self.facts, order, self.facts.case.day(order))
         return known
-
-    @staticmethod
-    def _shelf(shelves: dict[K, Shelf], key: K) -> Shelf:
-        found = shelves.get(key)
-        if found is None:
-            found = shelves[key] = {}
-        return found
 
     def _judge_by(self, version: CompiledVersion) -> Callable[[Order], str | None]:
         """Outcomes of other orders under a version; holds the evaluator weakly, as the evaluator holds its views."""

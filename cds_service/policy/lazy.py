@@ -12,8 +12,12 @@ class lazy(Generic[T]):  # noqa: N801 - reads as a decorator
     """A method as an attribute: called once, then kept in the instance. Two threads may both compute it."""
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
-        self._compute, self._name = compute, compute.__name__
+        self._compute, self._name = compute, ""
         self.__doc__ = compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """The class tells under which name the value is kept."""
+        self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> T:
         """The value, computed now: the next look-up finds it in the instance."""

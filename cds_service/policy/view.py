@@ -45,6 +45,7 @@ class Facts:
         self.case = case
         self.vocabulary = vocabulary
         self._named: dict[tuple[str, str], str | None] = {}
+        self._absences: dict[str, tuple[str, bool]] = {}
         # What no order can change, by policy version and day; a case with other orders keeps it.
         self.patient_shelves: dict[tuple[str, date], Shelf] = same_patient.patient_shelves if same_patient else {}
 
@@ -74,6 +75,19 @@ class Facts:
     def conditions_in(self, value_set: str) -> list[tuple[Condition, Code]]:
         """Conditions that are in a value set, each with its code."""
         return self._conditions.get(value_set, [])
+
+    def absence(self, source: str) -> tuple[str, bool]:
+        """Why a source does not tell that something is absent ("" where it does), and whether it is empty."""
+        known = self._absences.get(source)
+        if known is None:
+            found = self.case.source(source)
+            which = ", ".join(found.unusable)
+            why = f": {which}" if which else f" ({found.detail or 'not supplied'})"
+            known = self._absences[source] = (
+                "" if found.complete else f"could not be read{why}",
+                found.state == "empty",
+            )
+        return known
 
     @lazy
     def condition_systems(self) -> list[tuple[str, frozenset[str]]]:

@@ -57,7 +57,7 @@ class _Diagnosis:
                     return Result(MET, (evidence,))
             if candidates:
                 return open_(self.criterion.text, "conditions", _UNCLEAR, tuple([e for _, e in candidates]))
-        if self.settled_by_absence and (illegible := self._illegible(view)):
+        if self.settled_by_absence and view.facts.condition_systems and (illegible := self._illegible(view)):
             why = f"recorded only in words or in codes that the policy does not read: {', '.join(illegible)}"
             return open_(wanted(self.criterion), "conditions", why)
         return self.absent(view)
@@ -106,8 +106,6 @@ class _Diagnosis:
 
     def _illegible(self, view: View) -> list[str]:
         """Conditions that may be members without our seeing it: no code in any system that the value set uses."""
-        if not view.facts.condition_systems:
-            return []
         systems = self._members(view).systems
         return [ref for ref, own in view.facts.condition_systems if own.isdisjoint(systems)]
 

@@ -62,14 +62,10 @@ def absence(criterion: Criterion, *sources: str) -> Operator:
     def absent(view: View) -> Result:
         empty = True
         for name in sources:
-            source = view.case.source(name)
-            if not source.complete:
-                which = ", ".join(source.unusable)
-                told = (
-                    f"could not be read: {which}" if which else f"could not be read ({source.detail or 'not supplied'})"
-                )
-                return open_(text, name, told)
-            empty = empty and source.state == "empty"
+            why, nothing = view.facts.absence(name)
+            if why:
+                return open_(text, name, why)
+            empty = empty and nothing
         if settled:
             return NOTHING
         return nothing_recorded if empty else not_documented
