@@ -47,7 +47,6 @@ class Evaluator:
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        self._views: dict[Key, View] = {}
         self._seats: dict[str, Seat] = {}
         self._shelves: dict[tuple[str, Hashable], Shelf] = {}
         self._verdicts: dict[Key, Verdict | None] = {}
@@ -58,26 +57,23 @@ class Evaluator:
 
     def view(self, version: CompiledVersion, order: Order) -> View:
         """The case as one version sees it from one order."""
-        key = (version.key, order.ref)
-        view = self._views.get(key)
+        seat = self._seats.get(order.ref)
+        if seat is None:
+            seat = self._seats[order.ref] = Seat(self.facts, order, self.facts.case.day(order))
+        view = seat.views.get(version.key)
         if view is None:
-            seat = self._seat(order)
-            name, motive, shelves = version.key, seat.motive, self._shelves
-            shared = (
-                self.facts.patient_shelves.setdefault((name, seat.day), {}),
-                shelves.setdefault((name, seat.home), {}),
-                {} if motive is None else shelves.setdefault((name, motive), {}),
-            )
-            judge = self._judge_by(version) if version.leans else _nobody
-            view = View(self.facts, order, seat.day, judge, version.policy.id, seat, shared)
-            self._views[key] = view
+            view = seat.views[version.key] = self._view(version, order, seat)
         return view
 
-    def _seat(self, order: Order) -> Seat:
-        known = self._seats.get(order.ref)
-        if known is None:
-            known = self._seats[order.ref] = Seat(self.facts, order, self.facts.case.day(order))
-        return known
+    def _view(self, version: CompiledVersion, order: Order, seat: Seat) -> View:
+        name, motive, shelves = version.key, seat.motive, self._shelves
+        shared = (
+            self.facts.patient_shelves.setdefault((name, seat.day), {}),
+            shelves.setdefault((name, seat.home), {}),
+            {} if motive is None else shelves.setdefault((name, motive), {}),
+        )
+        judge = self._judge_by(version) if version.leans else _nobody
+        return View(self.facts, order, seat.day, judge, version.policy.id, seat, shared)
 
     def _judge_by(self, version: CompiledVersion) -> Callable[[Order], str | None]:
         """Outcomes of other orders under a version; holds the evaluator weakly, as the evaluator holds its views."""
@@ -113,8 +109,8 @@ class Evaluator:
             if not self._leaned or outcomes == self._guesses:
                 return judged
             self._guesses = outcomes
-            for key in judged:
-                self._views.pop(key, None)
+            for version_key, ref in judged:
+                self._seats[ref].views.pop(version_key, None)
 
     def _judged(self, version: CompiledVersion, order: Order) -> dict[Key, Verdict | None]:
         """One round: the order, what it asks for, and what was only guessed at."""
@@ -208,7 +204,7 @@ def _verdict(item: CompiledItem, view: View, version: CompiledVersion, decision:
     reached, unknown, traces, settled, missing, cites = decision
     outcome = reached.outcome if settled else "needs-information"
     authorization = reached.prior_authorization
-    if not settled or any(r.prior_authorization != authorization for r in unknown):
+    if not settled or (unknown and any(r.prior_authorization != authorization for r in unknown)):
         authorization = "unknown"
     if settled and outcome == "needs-information" and reached.asks:
         missing = (Missing(reached.asks, "answers", "not documented"),)

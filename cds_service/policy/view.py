@@ -21,16 +21,9 @@ from cds_service.policy.operation import (
 from cds_service.policy.trace import Evidence, Missing
 from cds_service.policy.vocabulary import Vocabulary
 
-
-class Result(NamedTuple):
-    """What one operator found."""
-
-    outcome: Outcome
-    evidence: tuple[Evidence, ...] = ()
-    missing: tuple[Missing, ...] = ()
-
-
-NOTHING = Result(NOT_MET)
+# What one operator found: outcome, evidence, and what is missing. A plain tuple: a call makes dozens of them.
+Result = tuple[Outcome, tuple[Evidence, ...], tuple[Missing, ...]]
+NOTHING: Result = (NOT_MET, (), ())
 Shelf = dict[str, Any]
 """What was found, by criterion, expression or item: kept where all that share it can see it."""
 
@@ -45,6 +38,7 @@ class Facts:
         self.case = case
         self.vocabulary = vocabulary
         self._named: dict[tuple[str, str], str | None] = {}
+        self._illegible: dict[str, list[str]] = {}
         self._absences: dict[str, tuple[str, bool]] = {}
         # What no order can change, by policy version and day; a case with other orders keeps it.
         self.patient_shelves: dict[tuple[str, date], Shelf] = same_patient.patient_shelves if same_patient else {}
@@ -53,6 +47,15 @@ class Facts:
     def operations(self) -> Operations:
         """Orders sorted into operations."""
         return operations_of(self.case, self.vocabulary)
+
+    def illegible(self, value_set: str) -> list[str]:
+        """Conditions that may be members without our seeing it: no code in any system that the value set uses."""
+        known = self._illegible.get(value_set)
+        if known is None:
+            systems = self.vocabulary.sets[value_set].systems if self._condition_systems else frozenset()
+            known = [ref for ref, own in self._condition_systems if own.isdisjoint(systems)]
+            self._illegible[value_set] = known
+        return known
 
     @lazy
     def past(self) -> tuple[PastOperation, ...]:
@@ -90,7 +93,7 @@ class Facts:
         return known
 
     @lazy
-    def condition_systems(self) -> list[tuple[str, frozenset[str]]]:
+    def _condition_systems(self) -> list[tuple[str, frozenset[str]]]:
         """Code systems of each condition that may be active."""
         return [(c.ref, frozenset([k.system for k in c.codes])) for c in self.case.conditions if c.active is not False]
 
@@ -146,6 +149,7 @@ class Seat:
     def __init__(self, facts: Facts, order: Order, day: date) -> None:
         self.facts, self.order, self.day = facts, order, day
         self.operations: tuple[Operation, ...] = facts.operations.of(order)
+        self.views: dict[str, View] = {}  # by policy version
 
     @lazy
     def home(self) -> Hashable:

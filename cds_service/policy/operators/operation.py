@@ -37,7 +37,7 @@ def operation(criterion: Criterion, test: OperationTest) -> Operator:
             return open_(text, "orders", "region or approach of the operation is not clear from the orders", evidence)
         if outcome is NOT_MET and not any(o.primaries for o in view.operations) and (why := view.basket_complete):
             return open_(text, "orders", why, evidence)
-        return Result(outcome, evidence)
+        return (outcome, evidence, ())
 
     return find
 
@@ -73,13 +73,13 @@ def _count(criterion: Criterion, test: CountTest, plus: int) -> Operator:
             if source != "orders":
                 return absent(view)
             why = view.basket_complete
-            return open_(text, "orders", why, evidence) if why else Result(NOT_MET, evidence)
+            return open_(text, "orders", why, evidence) if why else (NOT_MET, evidence, ())
         outcome = agree([_compare(c, test, plus) for c in counts])
         if source == "orders" and outcome is not UNKNOWN and not view.case.source("orders").complete:
             outcome = UNKNOWN
         if outcome is UNKNOWN:
             return open_(text, source, "the number of levels is not clear", evidence)
-        return Result(outcome, evidence)
+        return (outcome, evidence, ())
 
     return find
 

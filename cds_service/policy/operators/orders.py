@@ -23,7 +23,7 @@ def order(criterion: Criterion, test: OrderTest) -> Operator:
         judged = view.order
         how = view.facts.matches(judged, value_set)
         if how:
-            return Result(MET, (order_evidence(judged, how),))
+            return (MET, (order_evidence(judged, how),), ())
         if judged.faulty and judged.faulty & _TEXT_ELEMENTS and view.facts.vocabulary.sets[value_set].reads_text:
             return open_(text, "orders", f"text of {judged.ref} could not be read")
         return NOTHING
@@ -48,7 +48,7 @@ def companion(criterion: Criterion, test: CompanionTest) -> Operator:
         why = view.basket_complete if outcome is NOT_MET else "the orders leave it open"
         if outcome is UNKNOWN or (outcome is NOT_MET and why):
             return open_(text, "orders", why, tuple(evidence))
-        return Result(outcome, tuple(dict.fromkeys(evidence))) if evidence or outcome is MET else NOTHING
+        return (outcome, tuple(dict.fromkeys(evidence)), ())
 
     return find
 
@@ -84,12 +84,12 @@ def units(criterion: Criterion, test: UnitsTest) -> Operator:
             return open_(text, "orders", "the quantity could not be read", evidence)
         total = sum(o.units or 0 for o in same)
         if test.compared_with is None:
-            return Result(logic.all_of(bounds(total, total, test.at_least, test.at_most)), evidence)
+            return (logic.all_of(bounds(total, total, test.at_least, test.at_most)), evidence, ())
         counts = {o.interspaces for o in view.operations}
         count = counts.pop() if len(counts) == 1 else None
         if count is None or count[0] != count[1]:
             return open_(text, "orders", "the number of levels is not clear", evidence)
-        return Result(logic.of(total != count[0]), evidence)
+        return (logic.of(total != count[0]), evidence, ())
 
     return find
 
@@ -114,7 +114,7 @@ def repeated(_criterion: Criterion, _test: Flag) -> Operator:
         others = [o for o in _same_code(view) if o.modifiers == me.modifiers and o.ref != me.ref]
         if not others:
             return NOTHING
-        return Result(MET, tuple([order_evidence(o, str(o.codes[0])) for o in others]))
+        return (MET, tuple([order_evidence(o, str(o.codes[0])) for o in others]), ())
 
     return find
 
@@ -129,9 +129,9 @@ def lacks_primary(criterion: Criterion, _test: Flag) -> Operator:
             return NOTHING
         for other in view.case.orders:
             if other.ref != me.ref and any(c.system == entry.system and c.code in entry.requires for c in other.codes):
-                return Result(NOT_MET, (order_evidence(other, str(other.codes[0])),))
+                return (NOT_MET, (order_evidence(other, str(other.codes[0])),), ())
         if why := view.basket_complete:
             return open_(criterion.text, "orders", why)
-        return Result(MET, (order_evidence(me, str(me.codes[0])),))
+        return (MET, (order_evidence(me, str(me.codes[0])),), ())
 
     return find

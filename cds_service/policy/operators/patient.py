@@ -13,7 +13,6 @@ from cds_service.policy.model import AgeTest, ConditionTest, Criterion, Flag, Ob
 from cds_service.policy.operators.shared import Operator, absence, agree, bounds, open_, wanted
 from cds_service.policy.trace import Evidence
 from cds_service.policy.view import NOTHING, Result, View
-from cds_service.policy.vocabulary import CodeSet
 
 _NO_REFS: frozenset[str] = frozenset()
 _UNCLEAR = "recorded, but status, date or site is not clear"
@@ -32,7 +31,7 @@ def indication(criterion: Criterion, test: ConditionTest) -> Operator:
     def find(view: View) -> Result:
         reasons = view.reasons
         result = search.find(view, reasons.coded, reasons.refs)
-        if reasons.unread and result.outcome is NOT_MET:
+        if reasons.unread and result[0] is NOT_MET:
             return open_(text, "orders", f"reason of {reasons.unread} could not be read")
         return result
 
@@ -54,10 +53,10 @@ class _Diagnosis:
             candidates = [*self._from_reasons(view, coded), *self._from_problems(view, listed, refs)]
             for outcome, evidence in candidates:
                 if outcome is MET:
-                    return Result(MET, (evidence,))
+                    return (MET, (evidence,), ())
             if candidates:
                 return open_(self.criterion.text, "conditions", _UNCLEAR, tuple([e for _, e in candidates]))
-        if self.settled_by_absence and view.facts.condition_systems and (illegible := self._illegible(view)):
+        if self.settled_by_absence and (illegible := view.facts.illegible(self.value_set)):
             why = f"recorded only in words or in codes that the policy does not read: {', '.join(illegible)}"
             return open_(wanted(self.criterion), "conditions", why)
         return self.absent(view)
@@ -98,16 +97,8 @@ class _Diagnosis:
     def _same_region(self, view: View, code: Code) -> Outcome:
         if self.test.region is None:
             return MET
-        member = self._members(view).find(code)
+        member = view.facts.vocabulary.sets[self.value_set].find(code)
         return _same_region(member.region if member else None, view)
-
-    def _members(self, view: View) -> CodeSet:
-        return view.facts.vocabulary.sets[self.value_set]
-
-    def _illegible(self, view: View) -> list[str]:
-        """Conditions that may be members without our seeing it: no code in any system that the value set uses."""
-        systems = self._members(view).systems
-        return [ref for ref, own in view.facts.condition_systems if own.isdisjoint(systems)]
 
 
 def _same_region(regions: Sequence[str] | None, view: View) -> Outcome:
@@ -134,7 +125,7 @@ def procedure(criterion: Criterion, test: ProcedureTest) -> Operator:
             Evidence(p.ref, "procedure in the history", str(code)) for p, code, o in judged if o is not NOT_MET
         )
         if outcome is MET:
-            return Result(MET, evidence)
+            return (MET, evidence, ())
         return open_(criterion.text, "procedures", "recorded, but its date is not clear", evidence)
 
     return find
@@ -168,9 +159,7 @@ def age(criterion: Criterion, test: AgeTest) -> Operator:
         evidence = (Evidence(patient.ref, told),)
         outcome = logic.all_of(bounds(years[0], years[1], test.at_least, most))
         return (
-            open_(text, "patient", "birth date not clear", evidence)
-            if outcome is UNKNOWN
-            else Result(outcome, evidence)
+            open_(text, "patient", "birth date not clear", evidence) if outcome is UNKNOWN else (outcome, evidence, ())
         )
 
     return find
@@ -193,7 +182,7 @@ def observation(criterion: Criterion, test: ObservationTest) -> Operator:
         outcome = agree([_observed(test, o, view) if _recent(test, o, view) else UNKNOWN for o in latest])
         if outcome is UNKNOWN:
             return open_(text, "observations", "recorded, but value or date is not clear", evidence)
-        return Result(outcome, evidence)
+        return (outcome, evidence, ())
 
     return find
 

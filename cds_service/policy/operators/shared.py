@@ -41,7 +41,7 @@ def order_evidence(order: Order, how: str) -> Evidence:
 
 def open_(text: str, source: str, why: str, evidence: tuple[Evidence, ...] = ()) -> Result:
     """Unknown, because of one thing that is missing."""
-    return Result(UNKNOWN, evidence, (Missing(text, source, why),))
+    return (UNKNOWN, evidence, (Missing(text, source, why),))
 
 
 def wanted(criterion: Criterion) -> str:
@@ -55,8 +55,8 @@ def absence(criterion: Criterion, *sources: str) -> Operator:
     The two usual answers are made once, when the policy is compiled.
     """
     text = wanted(criterion)
-    nothing_recorded = Result(UNKNOWN, (), tuple(Missing(text, s, "nothing recorded") for s in sources))
-    not_documented = Result(UNKNOWN, (), tuple(Missing(text, s, "not documented") for s in sources))
+    nothing_recorded: Result = (UNKNOWN, (), tuple(Missing(text, s, "nothing recorded") for s in sources))
+    not_documented: Result = (UNKNOWN, (), tuple(Missing(text, s, "not documented") for s in sources))
     settled = criterion.when_absent == "not-met"
 
     def absent(view: View) -> Result:
