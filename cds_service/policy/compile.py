@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property, partial
-from itertools import count
 from typing import Any
 
 from cds_service.policy import logic, operators
@@ -28,7 +27,7 @@ from cds_service.policy.model import (
     Version,
     criterion_ids,
 )
-from cds_service.policy.trace import MOST_EVIDENCE, Evidence, Trace, few
+from cds_service.policy.trace import MOST_EVIDENCE, Evidence, Trace, few, node
 from cds_service.policy.view import ORDER, PATIENT, View
 from cds_service.policy.vocabulary import Vocabulary, remember
 
@@ -36,8 +35,6 @@ Check = Callable[[View], Trace]
 Guard = Callable[[View], bool]
 
 
-# What Trace(...) does, without the call in between: an answer makes hundreds of them.
-_make: Callable[[type[Trace], tuple[Any, ...]], Trace] = tuple.__new__
 _ALWAYS = Trace("always", "always", MET)
 
 
@@ -156,7 +153,7 @@ def compile_criterion(criterion_id: str, criterion: Criterion) -> Check:
             if evidence or missing:
                 if len(evidence) > MOST_EVIDENCE:
                     evidence = few(evidence)
-                known = _make(Trace, (criterion_id, name, outcome, text, evidence, missing, cites, ()))
+                known = node((criterion_id, name, outcome, text, evidence, missing, cites, ()))
             else:
                 known = bare[outcome]
             shelf[criterion_id] = known
@@ -189,7 +186,7 @@ class Compiler:
     def __init__(self, criteria: Mapping[str, Criterion]) -> None:
         self.checks = {i: compile_criterion(i, c) for i, c in criteria.items()}
         self._reach = {i: operators.reach(*c.operator) for i, c in criteria.items()}
-        self._keys = (f"\0{n}" for n in count())  # ids of criteria cannot begin so
+        self._shared_so_far = 0
 
     def reach(self, expression: Expression) -> int:
         """How far the answer of an expression reaches: as far as that of each of its criteria."""
@@ -219,7 +216,7 @@ class Compiler:
         def find(view: View) -> Trace:
             children = [check(view) for check in checks]
             outcome = join([child.outcome for child in children])
-            return _make(Trace, (op, op, outcome, "", (), (), (), tuple(children)))
+            return node((op, op, outcome, "", (), (), (), tuple(children)))
 
         return self._shared(find, self.reach(whole))
 
@@ -230,7 +227,7 @@ class Compiler:
 
         def traced(view: View) -> Trace:
             found = check(view)
-            return _make(Trace, (rule_id, "rule", found.outcome, because, (), (), cites, (found,)))
+            return node((rule_id, "rule", found.outcome, because, (), (), cites, (found,)))
 
         return CompiledRule(rule, check, traced)
 
@@ -238,7 +235,8 @@ class Compiler:
         """What reaches beyond one order is found once for all that it reaches."""
         if reach == ORDER:
             return find
-        key = next(self._keys)
+        self._shared_so_far += 1
+        key = f"\0{self._shared_so_far}"  # ids of criteria cannot begin so
 
         def check(view: View) -> Trace:
             shelf = view.shelves[reach]

@@ -5,7 +5,8 @@ Tuples, because a call makes some hundred of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from cds_service.policy.logic import UNKNOWN, Outcome
@@ -102,6 +103,10 @@ class Trace(NamedTuple):
                         known[id(child)] = made
                 below.append(made)
         return node
+
+
+# What Trace(...) does, without the call in between: an answer makes hundreds of them.
+node: Callable[[tuple[Any, ...]], Trace] = partial(tuple.__new__, Trace)
 
 
 def _evidence(ref: str, text: str, code: str) -> Json:
