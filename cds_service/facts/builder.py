@@ -105,21 +105,18 @@ class CaseBuilder:
 
     def _intake(self, resource: Json, ref: str, source: str, accepted: bool) -> Reading | None:
         reading = read(resource, ref, accepted=accepted)
-        usable = self._usable(reading, ref, source)
+        self.faults += reading.faults
+        usable = False
+        if reading.resource is None:
+            self._unusable.setdefault(source, []).append(ref)
+        elif self._of_another(reading.resource, ref, source):
+            self._fault(source, ref, "belongs to another patient and is not used")
+        else:
+            usable = True
         # A reference must not lead to what is refused here: another patient's authorisation, say.
         if not usable or reading.resource is not resource:
             self.index.settle(ref, resource, reading.resource if usable else None)
         return reading if usable else None
-
-    def _usable(self, reading: Reading, ref: str, source: str) -> bool:
-        self.faults += reading.faults
-        if reading.resource is None:
-            self._unusable.setdefault(source, []).append(ref)
-            return False
-        if self._of_another(reading.resource, ref, source):
-            self._fault(source, ref, "belongs to another patient and is not used")
-            return False
-        return True
 
     def _of_another(self, resource: Json, ref: str, source: str) -> bool:
         kind = resource["resourceType"]

@@ -97,6 +97,8 @@ def codings(concept: Any) -> list[tuple[str, str]]:
 def read(concept: Any, local: Mapping[Code, Code] | None = None) -> tuple[tuple[Code, ...], tuple[str, ...]]:
     """Codes and modifiers of a CodeableConcept, local codes mapped by the client's own table as well."""
     found = codings(concept)
+    if not found:
+        return (), ()
     if len(found) == 1 and not local:
         code, modifiers = normalise(*found[0])
         return (code,), modifiers
@@ -116,4 +118,4 @@ def of_all(concepts: list[Any]) -> tuple[Code, ...]:
     found: list[Code] = []
     for concept in concepts:
         found += read(concept)[0]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found)) if found else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any, TypeVar
 
@@ -116,22 +116,27 @@ def concepts(value: object) -> list[Any]:
     return [value] if isinstance(value, dict) else []
 
 
-def extensions(element: Mapping[str, Any], *urls: str) -> list[dict[str, Any]]:
-    """Extensions with one of these URLs (version suffix ignored)."""
-    found = []
-    for extension in listed(element.get("extension")):
-        url = extension.get("url") if isinstance(extension, dict) else None
-        if isinstance(url, str) and (url in urls or ("|" in url and url.split("|", 1)[0] in urls)):
-            found.append(extension)
+def extensions(element: Mapping[str, Any], url: str) -> list[dict[str, Any]]:
+    """Extensions with a URL (version suffix ignored)."""
+    return [extension for name, extension in _named(element, (url,))]
+
+
+def extension_values(extension: Mapping[str, Any], names: Collection[str]) -> dict[str, list[Any]]:
+    """The value[x] of the nested extensions with these names; a name may come more than once."""
+    found: dict[str, list[Any]] = {}
+    for name, inner in _named(extension, names):
+        found.setdefault(name, []).append(_value(inner))
     return found
 
 
-def extension_values(extension: Mapping[str, Any], *names: str) -> dict[str, list[Any]]:
-    """The value[x] of the nested extensions with these names; a name may come more than once."""
-    found: dict[str, list[Any]] = {}
-    for inner in extensions(extension, *names):
-        name = inner["url"].split("|", 1)[0]
-        found.setdefault(name, []).append(_value(inner))
+def _named(element: Mapping[str, Any], urls: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for extension in listed(element.get("extension")):
+        url = extension.get("url") if isinstance(extension, dict) else None
+        if isinstance(url, str):
+            bare = url.split("|", 1)[0] if "|" in url else url
+            if bare in urls:
+                found.append((bare, extension))
     return found
 
 

@@ -33,7 +33,7 @@ _CODE_ELEMENT = {
     "Encounter": "serviceType",
 }
 _CODE_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
-_GRANT = ("pa-needed", "expiry-date", "satisfied-pa-id")
+_GRANT = frozenset({"pa-needed", "expiry-date", "satisfied-pa-id"})
 _NOTHING = [None]
 
 
@@ -81,11 +81,14 @@ def _concepts(resource: Json, index: Index) -> list[Any]:
 
 
 def _codes(concepts: list[Any], local: Mapping[Code, Code]) -> tuple[tuple[Code, ...], tuple[str, ...]]:
+    if len(concepts) == 1 and "extension" not in concepts[0]:
+        own, extra = codes.read(concepts[0], local)
+        return own, tuple(sorted(extra))
     found: list[Code] = []
     modifiers: list[str] = []
     for concept in concepts:
-        options = elements.extensions(concept, BILLING_OPTIONS) if "extension" in concept else ()
-        for each in (concept, *[e.get("valueCodeableConcept") for e in options]) if options else (concept,):
+        options = [e.get("valueCodeableConcept") for e in elements.extensions(concept, BILLING_OPTIONS)]
+        for each in (concept, *options):
             own, extra = codes.read(each, local)
             found += own
             modifiers += extra
@@ -93,12 +96,12 @@ def _codes(concepts: list[Any], local: Mapping[Code, Code]) -> tuple[tuple[Code,
 
 
 def _texts(resource: Json, concepts: list[Any]) -> tuple[str, ...]:
-    found = [concept.get("text") for concept in concepts]
+    found = [concept["text"] for concept in concepts if "text" in concept]
     if "orderDetail" in resource:
         found += elements.texts(elements.concepts(resource["orderDetail"]))
     if "note" in resource:
         found += [n.get("text") for n in elements.listed(resource["note"]) if isinstance(n, dict)]
-    return elements.distinct([t for t in found if isinstance(t, str) and t])
+    return elements.distinct([t for t in found if isinstance(t, str) and t]) if found else ()
 
 
 def _units(resource: Json, faulty: frozenset[str]) -> int | None:
@@ -128,7 +131,7 @@ def _identifier(value: object) -> str | None:
 def authorization(resource: Json, ref: str, on: date | None, index: Index) -> Authorization | None:
     """An existing authorisation: coverage-information with pa-needed `satisfied`, or insurance -> ClaimResponse."""
     for extension in elements.extensions(resource, COVERAGE_INFORMATION):
-        found = _satisfied(elements.extension_values(extension, *_GRANT), ref, on)
+        found = _satisfied(elements.extension_values(extension, _GRANT), ref, on)
         if found:
             return found
     for reference in elements.listed(resource.get("insurance")):
