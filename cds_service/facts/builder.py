@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from cds_service.facts import chart, elements, orders
 from cds_service.facts.intake import Reading, read
 from cds_service.facts.references import Index, Json, key_of
 from cds_service.facts.sources import Supplied
+from cds_service.facts.validity import accepts_all
 from cds_service.policy.case import Case, Code, Coverage, Fault, Order, Source, SourceState
 
+_T = TypeVar("_T")
+_BY_REF = attrgetter("ref")
+_BY_CODES = attrgetter("codes", "ref")
 _SUBJECT = {
     "ServiceRequest": "subject", "DeviceRequest": "subject", "MedicationRequest": "subject", "Condition": "subject",
     "Procedure": "subject", "Observation": "subject", "QuestionnaireResponse": "subject", "Encounter": "subject",
     "CommunicationRequest": "subject", "NutritionOrder": "patient", "VisionPrescription": "patient",
     "Coverage": "beneficiary", "ClaimResponse": "patient",
 }  # fmt: skip
-
-
-# Elements of an order whose meaning may come from another resource of the chart.
-_BY_REFERENCE = ("insurance", "codeReference", "medicationReference")
 
 
 class CaseBuilder:
@@ -38,21 +39,22 @@ class CaseBuilder:
         self._sources: dict[str, Source] = {}
         self._read: dict[str, list[tuple[str, Reading]]] = {}
         self._drafted: dict[str, Order] = {}
-        self._aliases = 0
+        self._shifts = 0
 
     # --- collecting ---------------------------------------------------------------------------------
 
     def draft_orders(self, bundle: Json, path: str) -> None:
         """The draft orders of the event; a Bundle whose other resources may be referred to."""
         entries = elements.listed(bundle.get("entry"))
-        for entry in entries:
-            resource = entry.get("resource") if isinstance(entry, dict) else None
+        resources = [entry.get("resource") if isinstance(entry, dict) else None for entry in entries]
+        for entry, resource in zip(entries, resources, strict=True):
             if isinstance(resource, dict):
                 self.index.add(resource, entry.get("fullUrl"))
-        seen: set[str] = set()
-        for number, entry in enumerate(entries):
-            resource = entry.get("resource") if isinstance(entry, dict) else None
-            self._draft(resource, f"{path}.entry[{number}].resource", seen)
+        accepted, seen = accepts_all(resources), set[str]()
+        for number, resource in enumerate(resources):
+            element, trouble = self._draft(resource, seen, accepted)
+            if trouble:
+                self._fault("orders", f"{path}.entry[{number}].resource{element}", trouble)
         self._sources["orders"] = self._state("orders", SourceState.READ if entries else SourceState.EMPTY)
 
     def chart_orders(self, supplied: Supplied) -> None:
@@ -61,30 +63,28 @@ class CaseBuilder:
         self.draft_orders(bundle, "plannedOrders")
         self._sources["active-orders"] = Source(supplied.source.state, supplied.source.detail, supplied.source.unusable)
 
-    def _draft(self, resource: Any, where: str, seen: set[str]) -> None:
-        if not isinstance(resource, dict) or not isinstance(resource.get("resourceType", ""), str):
-            self._fault("orders", where, "is not a resource")
-        elif resource.get("resourceType") == "Bundle":
-            self._fault("orders", where, "is a Bundle inside a Bundle, whose orders are not read")
-        elif resource.get("resourceType") in orders.ORDER_TYPES:
-            self._draft_order(resource, where, seen)
-
-    def _draft_order(self, resource: Json, where: str, seen: set[str]) -> None:
+    def _draft(self, resource: Any, seen: set[str], accepted: bool) -> tuple[str, str]:
+        """Take up one draft order; tells which element of it is in the way, and how."""
+        kind = resource.get("resourceType", "") if isinstance(resource, dict) else None
+        if not isinstance(kind, str):
+            return "", "is not a resource"
+        if kind not in orders.ORDER_TYPES:
+            return "", "is a Bundle inside a Bundle, whose orders are not read" if kind == "Bundle" else ""
         own = resource.get("id")
         if not isinstance(own, str) or not own:
-            self._fault("orders", f"{where}.id", "is missing, so the order cannot be named")
-            return
-        ref = f"{resource['resourceType']}/{own}"
+            return ".id", "is missing, so the order cannot be named"
+        ref = f"{kind}/{own}"
         if ref in seen:
-            self._fault("orders", f"{where}.id", "repeats the id of another draft order")
-            return
+            return ".id", "repeats the id of another draft order"
         seen.add(ref)
+        self._draft_order(resource, ref, accepted)
+        return "", ""
+
+    def _draft_order(self, resource: Json, ref: str, accepted: bool) -> None:
         status = resource.get("status")
         if (isinstance(status, str) and status in orders.SETTLED) or resource.get("doNotPerform") is True:
             self.settled.append(ref)
-            return
-        reading = self._intake(resource, ref, "orders")
-        if reading is not None:
+        elif (reading := self._intake(resource, ref, "orders", accepted)) is not None:
             self.drafts.append((ref, reading))
 
     def supply(self, name: str, supplied: Supplied) -> None:
@@ -92,37 +92,38 @@ class CaseBuilder:
         for resource, full_url in supplied.resources:
             self.index.add(resource, full_url)
         self._sources[name] = supplied.source
-        self._read[name] = []
+        accepted = len(supplied.resources) > 1 and accepts_all([resource for resource, _ in supplied.resources])
+        found = self._read[name] = []
         for number, (resource, _) in enumerate(supplied.resources):
             kind, own = resource.get("resourceType"), resource.get("id")
             ref = f"{kind}/{own}" if isinstance(own, str) else f"{kind}[{number}]"
-            reading = self._intake(resource, ref, name)
+            reading = self._intake(resource, ref, name, accepted)
             if reading is not None:
-                self._read[name].append((ref, reading))
+                found.append((ref, reading))
         if name in self._unusable:
             self._sources[name] = self._state(name, supplied.source.state)
 
-    def _intake(self, resource: Json, ref: str, source: str) -> Reading | None:
-        reading = self._usable(resource, ref, source)
-        # A reference must not lead to what is refused here: another patient's authorisation, say.
-        self.index.settle(ref, resource, reading.resource if reading else None)
-        return reading
-
-    def _usable(self, resource: Json, ref: str, source: str) -> Reading | None:
-        reading = read(resource, ref)
+    def _intake(self, resource: Json, ref: str, source: str, accepted: bool) -> Reading | None:
+        reading = read(resource, ref, accepted=accepted)
         self.faults += reading.faults
+        usable = False
         if reading.resource is None:
             self._unusable.setdefault(source, []).append(ref)
-            return None
-        subject = _SUBJECT.get(str(resource.get("resourceType")))
-        owner = self.index.key(reading.resource.get(subject)) if subject else None
-        foreign = owner is not None and owner.startswith("Patient/") and owner != self.patient_ref
-        if foreign or (
-            resource.get("resourceType") == "Patient" and key_of(ref) != self.patient_ref and source == "patient"
-        ):
+        elif self._of_another(reading.resource, ref, source):
             self._fault(source, ref, "belongs to another patient and is not used")
-            return None
-        return reading
+        else:
+            usable = True
+        # A reference must not lead to what is refused here: another patient's authorisation, say.
+        if not usable or reading.resource is not resource:
+            self.index.settle(ref, resource, reading.resource if usable else None)
+        return reading if usable else None
+
+    def _of_another(self, resource: Json, ref: str, source: str) -> bool:
+        kind = resource["resourceType"]
+        if kind == "Patient":
+            return source == "patient" and key_of(ref) != self.patient_ref
+        owner = self.index.key(resource.get(_SUBJECT[kind])) if kind in _SUBJECT else None
+        return owner is not None and owner != self.patient_ref and owner.startswith("Patient/")
 
     def _fault(self, source: str, ref: str, text: str) -> None:
         self.faults.append(Fault(ref, ref, text, fatal=True))
@@ -142,7 +143,7 @@ class CaseBuilder:
 
     def draft(self) -> tuple[Order, ...]:
         """The draft orders of the event as far as they can be read before the chart is."""
-        self._aliases = self.index.aliases
+        self._shifts = self.index.shifts
         self._drafted = {ref: self._order(ref, reading, True) for ref, reading in self.drafts}
         return tuple(self._drafted.values())
 
@@ -150,7 +151,7 @@ class CaseBuilder:
         """The draft as it was first read, unless the chart may have given one of its references a meaning."""
         early = self._drafted.get(ref)
         resource = reading.resource or {}
-        if early is None or self.index.aliases != self._aliases or any(name in resource for name in _BY_REFERENCE):
+        if early is None or self.index.shifts != self._shifts or _leans_on_the_chart(resource):
             return self._order(ref, reading, True)
         return early
 
@@ -166,7 +167,7 @@ class CaseBuilder:
             and ref not in drafts
             and ref not in self.settled
         }
-        return tuple({**active, **drafts}.values())
+        return (*active.values(), *drafts.values())
 
     def _order(self, ref: str, reading: Reading, draft: bool) -> Order:
         assert reading.resource is not None
@@ -174,27 +175,27 @@ class CaseBuilder:
             reading.resource, ref, draft=draft, faulty=reading.faulty, index=self.index, local=self.local
         )
 
-    def _facts(self, source: str, kind: str, make: Callable[[Json, str, frozenset[str]], Any]) -> tuple[Any, ...]:
-        found = []
-        for ref, reading in self._read.get(source, ()):
-            if reading.resource is not None and reading.resource.get("resourceType") == kind:
-                fact = make(reading.resource, ref, reading.faulty)
-                if fact is not None:
-                    found.append(fact)
-        return tuple(found)
+    def _facts(self, source: str, kind: str, make: Callable[[Json, str, frozenset[str]], _T | None]) -> list[_T]:
+        return [
+            fact
+            for ref, (resource, _, faulty) in self._read.get(source, ())
+            if resource is not None
+            and resource.get("resourceType") == kind
+            and (fact := make(resource, ref, faulty)) is not None
+        ]
 
     def coverages(self) -> tuple[Coverage, ...]:
         """Coverages of the chart."""
-        return self._facts("coverage", "Coverage", lambda r, ref, faulty: chart.coverage(r, ref, faulty, self.index))
+        return tuple(
+            self._facts("coverage", "Coverage", lambda r, ref, faulty: chart.coverage(r, ref, faulty, self.index))
+        )
 
     def build(self) -> Case:
         """The case, with every source's state. Its facts are in an order of their own, whatever the request's."""
         patients = self._facts("patient", "Patient", lambda r, ref, _: chart.patient(r, ref))
-        answers = self._facts(
-            "answers", "QuestionnaireResponse", lambda r, ref, _: list(chart.answers(r, ref, self.index))
-        )
+        answers = self._facts("answers", "QuestionnaireResponse", lambda r, ref, _: chart.answers(r, ref, self.index))
         return Case(
-            orders=tuple(sorted(self.orders(), key=lambda o: ([str(c) for c in o.codes], o.ref))),
+            orders=tuple(sorted(self.orders(), key=_BY_CODES)),
             conditions=_by_ref(self._facts("conditions", "Condition", chart.condition)),
             procedures=_by_ref(self._facts("procedures", "Procedure", chart.procedure)),
             observations=_by_ref(
@@ -210,5 +211,10 @@ class CaseBuilder:
         )
 
 
-def _by_ref(facts: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(sorted(facts, key=lambda fact: str(fact.ref)))
+def _leans_on_the_chart(order: Json) -> bool:
+    """Has it elements whose meaning may come from another resource of the chart?"""
+    return "insurance" in order or "codeReference" in order or "medicationReference" in order
+
+
+def _by_ref(facts: Iterable[_T]) -> tuple[_T, ...]:
+    return tuple(sorted(facts, key=_BY_REF))

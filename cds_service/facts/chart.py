@@ -23,15 +23,14 @@ _IGNORED_VERIFICATION = frozenset({"refuted", "entered-in-error"})
 
 
 def _status(resource: Json, name: str) -> str | None:
-    found = [c for concept in elements.concepts(resource.get(name)) for _, c in codes.codings(concept)]
-    if found:
-        return found[0]
-    # Real charts leave out the system; the words are the same.
+    bare = None
     for concept in elements.concepts(resource.get(name)):
         for coding in elements.listed(concept.get("coding")):
-            if isinstance(coding, dict) and elements.text(coding.get("code")):
-                return str(coding["code"])
-    return None
+            code = elements.text(coding.get("code")) if isinstance(coding, dict) else None
+            if code and isinstance(coding.get("system"), str):
+                return code
+            bare = bare or code
+    return bare  # real charts leave out the system; the words are the same
 
 
 def condition(resource: Json, ref: str, faulty: frozenset[str]) -> Condition | None:
@@ -41,19 +40,21 @@ def condition(resource: Json, ref: str, faulty: frozenset[str]) -> Condition | N
         return None
     confirmed = _VERIFIED.get(verification) if verification else True
     clinical = _status(resource, "clinicalStatus")
-    ended = any(name.startswith("abatement") for name in resource)
-    active = _ACTIVE.get(clinical) if clinical else not ended
-    recorded = elements.span(resource.get("recordedDate"))
-    onset = elements.choice_span(resource, "onset") or (Period(None, recorded.end) if recorded else None)
+    active = _ACTIVE.get(clinical) if clinical else not any(name.startswith("abatement") for name in resource)
     concept = resource.get("code")
     return Condition(
         ref=ref,
         codes=codes.read(concept)[0],
         active=None if "clinicalStatus" in faulty else active,
         confirmed=None if "verificationStatus" in faulty else confirmed,
-        onset=onset,
-        text=next(elements.concept_texts(concept), ""),
+        onset=elements.choice_span(resource, "onset") or _until(resource.get("recordedDate")),
+        text=next(iter(elements.texts([concept])), ""),
     )
+
+
+def _until(written: object) -> Period | None:
+    known = elements.span(written)
+    return Period(None, known.end) if known else None
 
 
 def procedure(resource: Json, ref: str, faulty: frozenset[str]) -> Procedure | None:
@@ -63,16 +64,16 @@ def procedure(resource: Json, ref: str, faulty: frozenset[str]) -> Procedure | N
         return None
     done = None if "status" in faulty or status in ("unknown", "stopped", "on-hold") else True
     sites = elements.concepts(resource.get("bodySite"))
-    texts = [t for s in sites for t in elements.concept_texts(s)]
+    texts = elements.texts(sites)
     if isinstance(resource.get("code"), dict) and (own := elements.text(resource["code"].get("text"))):
-        texts.append(own)
+        texts += (own,)
     performed = elements.choice_span(resource, "performed")
     return Procedure(
         ref=ref,
         codes=codes.read(resource.get("code"))[0],
         performed=performed,
         body_sites=tuple(c for s in sites for c in codes.read(s)[0]),
-        texts=tuple(dict.fromkeys(texts)),
+        texts=elements.distinct(texts),
         done=done,
     )
 

@@ -57,6 +57,7 @@ _ALIASES = {
 _SCHEME = re.compile(r"^https?://")
 _CPT = re.compile(r"^(\d{4}[\dA-Z])(?:[-\s:]?([0-9A-Z]{2}(?:[-,\s][0-9A-Z]{2})*))?$")
 _HCPCS = re.compile(r"^([A-V]\d{4})(?:[-\s:]?([0-9A-Z]{2}(?:[-,\s][0-9A-Z]{2})*))?$")
+_BETWEEN = re.compile(r"[-,\s]")
 
 
 def system_key(uri: str) -> str:
@@ -73,7 +74,7 @@ def normalise(uri: str, code: str) -> tuple[Code, tuple[str, ...]]:
         for system, pattern in ((CPT, _CPT), (HCPCS, _HCPCS)):
             match = pattern.match(text.upper())
             if match:  # HCPCS level II codes are sent under CPT's system, and the reverse
-                return Code(system, match[1]), tuple(re.split(r"[-,\s]", match[2])) if match[2] else ()
+                return Code(system, match[1]), tuple(dict.fromkeys(_BETWEEN.split(match[2]))) if match[2] else ()
         return Code(key, text.upper()), ()
     if key == ICD10CM:
         bare = text.upper().replace(".", "")
@@ -83,22 +84,38 @@ def normalise(uri: str, code: str) -> tuple[Code, tuple[str, ...]]:
 
 def codings(concept: Any) -> list[tuple[str, str]]:
     """(system, code) of a CodeableConcept's codings that have both; anything else is passed over."""
-    found = concept.get("coding") if isinstance(concept, dict) else None
-    return [
-        (c["system"], c["code"])
-        for c in (found if isinstance(found, list) else ())
-        if isinstance(c, dict) and isinstance(c.get("system"), str) and isinstance(c.get("code"), str) and c["code"]
-    ]
+    given = concept.get("coding") if isinstance(concept, dict) else None
+    found: list[tuple[str, str]] = []
+    for coding in given if isinstance(given, list) else ():
+        if isinstance(coding, dict):
+            system, code = coding.get("system"), coding.get("code")
+            if isinstance(system, str) and isinstance(code, str) and code:
+                found.append((system, code))
+    return found
 
 
 def read(concept: Any, local: Mapping[Code, Code] | None = None) -> tuple[tuple[Code, ...], tuple[str, ...]]:
     """Codes and modifiers of a CodeableConcept, local codes mapped by the client's own table as well."""
+    found = codings(concept)
+    if not found:
+        return (), ()
+    if len(found) == 1 and not local:
+        code, modifiers = normalise(*found[0])
+        return (code,), modifiers
     result: dict[Code, None] = {}
-    modifiers: dict[str, None] = {}
-    for system, text in codings(concept):
-        code, extra = normalise(system, text)
+    extras: dict[str, None] = {}
+    for system, text in found:
+        code, modifiers = normalise(system, text)
         result[code] = None
-        modifiers.update(dict.fromkeys(extra))
+        extras.update(dict.fromkeys(modifiers))
         if local and code in local:
             result[local[code]] = None
-    return tuple(result), tuple(modifiers)
+    return tuple(result), tuple(extras)
+
+
+def of_all(concepts: list[Any]) -> tuple[Code, ...]:
+    """Codes of several CodeableConcepts, each once."""
+    found: list[Code] = []
+    for concept in concepts:
+        found += read(concept)[0]
+    return tuple(dict.fromkeys(found)) if found else ()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from cds_service.policy.case import Period
 
+_T = TypeVar("_T")
 _DATE = re.compile(r"^(\d{4})(?:-(\d{2})(?:-(\d{2})(?:T.*)?)?)?$")
 
 
@@ -23,9 +24,42 @@ def text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def distinct(values: Sequence[_T]) -> tuple[_T, ...]:
+    """The values, each once, in the order of their first coming."""
+    return tuple(dict.fromkeys(values)) if len(values) > 1 else tuple(values)
+
+
 def span(value: object) -> Period | None:
     """The days a FHIR date or dateTime may mean: a year or month is a range. The local date, as written."""
-    match = _DATE.match(value) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    whole = _whole_day(value)
+    return _range(value) if whole is None else Period(whole, whole)
+
+
+def day(value: object) -> date | None:
+    """The day of a full date or dateTime; None for a partial one."""
+    if not isinstance(value, str):
+        return None
+    whole = _whole_day(value)
+    if whole is not None:
+        return whole
+    period = _range(value)
+    return period.start if period and period.start == period.end else None
+
+
+def _whole_day(value: str) -> date | None:
+    """A full date as nearly all are written. None says nothing: `_range` has the last word."""
+    if value[4:8:3] != "--" or value[10:11] not in ("", "T") or "\n" in value:
+        return None
+    try:
+        return date.fromisoformat(value[:10])
+    except ValueError:
+        return None
+
+
+def _range(value: str) -> Period | None:
+    match = _DATE.match(value)
     if match is None:
         return None
     year, month, day = int(match[1]), match[2], match[3]
@@ -38,12 +72,6 @@ def span(value: object) -> Period | None:
     return Period(start, end)
 
 
-def day(value: object) -> date | None:
-    """The day of a full date or dateTime; None for a partial one."""
-    period = span(value)
-    return period.start if period and period.start == period.end else None
-
-
 def period(value: object) -> Period | None:
     """A FHIR Period; open ends stay open. None when there is none."""
     if not isinstance(value, dict):
@@ -54,45 +82,66 @@ def period(value: object) -> Period | None:
 
 def choice_span(resource: Mapping[str, Any], name: str) -> Period | None:
     """When something was, from `<name>DateTime` or `<name>Period`."""
-    return span(resource.get(f"{name}DateTime")) or period(resource.get(f"{name}Period"))
+    return span(resource.get(name + "DateTime")) or period(resource.get(name + "Period"))
 
 
 def first_day(resource: Mapping[str, Any], name: str) -> date | None:
     """The first day of `<name>DateTime`, `<name>Period` or `<name>Timing`."""
-    direct = day(resource.get(f"{name}DateTime"))
+    direct = day(resource.get(name + "DateTime"))
     if direct:
         return direct
-    bounds = resource.get(f"{name}Period")
+    bounds, timing = resource.get(name + "Period"), resource.get(name + "Timing")
     if isinstance(bounds, dict) and (start := day(bounds.get("start"))):
         return start
-    timing = resource.get(f"{name}Timing")
-    events = [d for e in listed(timing.get("event")) if (d := day(e))] if isinstance(timing, dict) else []
-    return min(events) if events else None
+    if not isinstance(timing, dict):
+        return None
+    return min((d for e in listed(timing.get("event")) if (d := day(e))), default=None)
 
 
-def concept_texts(concept: object) -> Iterator[str]:
-    """Texts of a CodeableConcept: its own text and its codings' displays."""
-    if isinstance(concept, dict):
-        if own := text(concept.get("text")):
-            yield own
-        for coding in listed(concept.get("coding")):
-            if isinstance(coding, dict) and (display := text(coding.get("display"))):
-                yield display
+def texts(concepts: list[Any]) -> tuple[str, ...]:
+    """Texts of CodeableConcepts: their own text and their codings' displays, each once."""
+    found: list[Any] = []
+    for concept in concepts:
+        if isinstance(concept, dict):
+            found.append(concept.get("text"))
+            if "coding" in concept:
+                found += [c.get("display") for c in listed(concept["coding"]) if isinstance(c, dict)]
+    return distinct([t for t in found if isinstance(t, str) and t])
 
 
 def concepts(value: object) -> list[Any]:
     """A CodeableConcept or a list of them, as a list."""
-    return [value] if isinstance(value, dict) else listed(value)
+    if isinstance(value, list):
+        return value
+    return [value] if isinstance(value, dict) else []
 
 
-def extensions(resource: Mapping[str, Any], url: str) -> Iterator[dict[str, Any]]:
+def extensions(element: Mapping[str, Any], url: str) -> list[dict[str, Any]]:
     """Extensions with a URL (version suffix ignored)."""
-    for extension in listed(resource.get("extension")):
-        if isinstance(extension, dict) and str(extension.get("url", "")).split("|", 1)[0] == url:
-            yield extension
+    return [extension for name, extension in _named(element, (url,))]
 
 
-def extension_values(extension: Mapping[str, Any], url: str) -> Iterator[Any]:
-    """The value[x] of each nested extension with a name."""
-    for inner in extensions(extension, url):
-        yield next((v for k, v in inner.items() if k.startswith("value")), None)
+def extension_values(extension: Mapping[str, Any], names: Collection[str]) -> dict[str, list[Any]]:
+    """The value[x] of the nested extensions with these names; a name may come more than once."""
+    found: dict[str, list[Any]] = {}
+    for name, inner in _named(extension, names):
+        found.setdefault(name, []).append(_value(inner))
+    return found
+
+
+def _named(element: Mapping[str, Any], urls: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for extension in listed(element.get("extension")):
+        url = extension.get("url") if isinstance(extension, dict) else None
+        if isinstance(url, str):
+            bare = url.split("|", 1)[0] if "|" in url else url
+            if bare in urls:
+                found.append((bare, extension))
+    return found
+
+
+def _value(extension: Mapping[str, Any]) -> Any:
+    for name, value in extension.items():
+        if name.startswith("value"):
+            return value
+    return None

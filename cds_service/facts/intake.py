@@ -6,8 +6,8 @@ Valid resources pass untouched after a schema check of microseconds; only others
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from cds_service.facts import validity
 from cds_service.facts.repair import Repair, fhirpath
@@ -17,10 +17,10 @@ from cds_service.policy.case import Fault
 DEPTH_LIMIT = 64
 # URLs of modifier extensions whose meaning this service honours. None yet: each makes a resource unusable.
 UNDERSTOOD_MODIFIERS: frozenset[str] = frozenset()
+_NONE: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What became of one resource.
 
     `resource` is None when it cannot be used (then one fault is fatal). Otherwise its elements have the JSON
@@ -33,8 +33,10 @@ class Reading:
     faulty: frozenset[str]
 
 
-def read(resource: object, ref: str) -> Reading:
+def read(resource: object, ref: str, *, accepted: bool = False) -> Reading:
     """Read one resource of a chart; `ref` names it in faults. Never mutates or raises, whatever the JSON.
+
+    `accepted`: it was among resources that `validity.accepts_all` said yes to.
 
     Source: FHIR R4 (4.0.1), JSON format, extensibility (modifierExtension) and the resource definitions.
     """
@@ -45,13 +47,13 @@ def read(resource: object, ref: str) -> Reading:
         return _unusable(ref, "resourceType", "is missing or not text, so this is not a FHIR resource")
     if kind not in READABLE:
         return _unusable(ref, "resourceType", "names a type that is not read by this service")
-    if validity.accepts(resource):
-        return Reading(resource, (), frozenset())
+    if accepted or validity.accepts(resource):
+        return Reading(resource, (), _NONE)
     return _read_around(resource, kind, ref)
 
 
 def _unusable(ref: str, path: str, text: str) -> Reading:
-    return Reading(None, (Fault(ref, path, text, fatal=True),), frozenset())
+    return Reading(None, (Fault(ref, path, text, fatal=True),), _NONE)
 
 
 def _read_around(resource: dict[str, Any], kind: str, ref: str) -> Reading:

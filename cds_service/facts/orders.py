@@ -25,30 +25,28 @@ SETTLED = frozenset(
 COVERAGE_INFORMATION = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
 BILLING_OPTIONS = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-billing-options"
 
-_CODE_ELEMENTS = {
-    "ServiceRequest": ("code",),
-    "DeviceRequest": ("codeCodeableConcept",),
-    "MedicationRequest": ("medicationCodeableConcept",),
-    "Appointment": ("serviceType",),
-    "Encounter": ("serviceType",),
-    "NutritionOrder": (),
-    "VisionPrescription": (),
-    "CommunicationRequest": (),
+_CODE_ELEMENT = {
+    "ServiceRequest": "code",
+    "DeviceRequest": "codeCodeableConcept",
+    "MedicationRequest": "medicationCodeableConcept",
+    "Appointment": "serviceType",
+    "Encounter": "serviceType",
 }
-_CODE_REFERENCES = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
+_CODE_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
+_GRANT = frozenset({"pa-needed", "expiry-date", "satisfied-pa-id"})
+_NOTHING = [None]
 
 
 def order(
     resource: Json, ref: str, *, draft: bool, faulty: frozenset[str], index: Index, local: Mapping[Code, Code]
 ) -> Order:
     """One order; elements that intake dropped (`faulty`) are None or marked, never guessed."""
+    get = resource.get
     concepts = _concepts(resource, index)
     found, modifiers = _codes(concepts, local)
-    occurrence = elements.first_day(resource, "occurrence") or elements.day(resource.get("start"))
-    authored = elements.day(resource.get("authoredOn")) or elements.day(resource.get("created"))
-    reasons = [c for r in elements.concepts(resource.get("reasonCode")) for c in codes.read(r)[0]]
-    sites = elements.concepts(resource.get("bodySite"))
-    requisition = resource.get("requisition") or resource.get("groupIdentifier")
+    occurrence = elements.first_day(resource, "occurrence") or elements.day(get("start"))
+    authored = elements.day(get("authoredOn")) or elements.day(get("created"))
+    sites = elements.concepts(get("bodySite"))
     return Order(
         ref=ref,
         codes=found,
@@ -56,56 +54,58 @@ def order(
         units=_units(resource, faulty),
         modifiers=modifiers,
         texts=_texts(resource, concepts),
-        reason_codes=tuple(dict.fromkeys(reasons)),
-        reason_refs=_keys(resource, "reasonReference", index),
-        reasons_faulty=bool(faulty & {"reasonCode", "reasonReference"}),
-        body_sites=tuple(dict.fromkeys(c for s in sites for c in codes.read(s)[0])),
-        body_site_texts=tuple(dict.fromkeys(t for s in sites for t in elements.concept_texts(s))),
-        encounter=index.key(resource.get("encounter")),
-        requisition=_identifier(requisition),
-        based_on=_keys(resource, "basedOn", index),
-        insurance=_keys(resource, "insurance", index),
+        reason_codes=codes.of_all(elements.concepts(get("reasonCode"))),
+        reason_refs=_keys(get("reasonReference"), index),
+        reasons_faulty="reasonCode" in faulty or "reasonReference" in faulty,
+        body_sites=codes.of_all(sites),
+        body_site_texts=elements.texts(sites),
+        encounter=index.key(get("encounter")),
+        requisition=_identifier(get("requisition") or get("groupIdentifier")),
+        based_on=_keys(get("basedOn"), index),
+        insurance=_keys(get("insurance"), index),
         occurrence=occurrence,
         authored_on=authored,
-        authorization=authorization(resource, occurrence or authored, index),
+        authorization=authorization(resource, ref, occurrence or authored, index),
         faulty=faulty,
     )
 
 
 def _concepts(resource: Json, index: Index) -> list[Any]:
-    kind = str(resource.get("resourceType"))
-    found = [c for name in _CODE_ELEMENTS.get(kind, ("code",)) for c in elements.concepts(resource.get(name))]
-    reference = _CODE_REFERENCES.get(kind)
-    if reference and reference in resource:
-        target = index.resolve(resource[reference], within=resource)
-        if target is not None:
-            found += elements.concepts(target.get("code")) + elements.concepts(target.get("type"))
-    return found
+    kind = resource["resourceType"]
+    found = elements.concepts(resource.get(_CODE_ELEMENT.get(kind, "")))
+    reference = resource.get(_CODE_REFERENCE.get(kind, ""))
+    target = index.resolve(reference, within=resource) if reference else None
+    if target is None:
+        return found
+    return found + elements.concepts(target.get("code")) + elements.concepts(target.get("type"))
 
 
 def _codes(concepts: list[Any], local: Mapping[Code, Code]) -> tuple[tuple[Code, ...], tuple[str, ...]]:
-    found: dict[Code, None] = {}
-    modifiers: dict[str, None] = {}
+    if len(concepts) == 1 and "extension" not in concepts[0]:
+        own, extra = codes.read(concepts[0], local)
+        return own, tuple(sorted(extra))
+    found: list[Code] = []
+    modifiers: list[str] = []
     for concept in concepts:
         options = [e.get("valueCodeableConcept") for e in elements.extensions(concept, BILLING_OPTIONS)]
         for each in (concept, *options):
             own, extra = codes.read(each, local)
-            found.update(dict.fromkeys(own))
-            modifiers.update(dict.fromkeys(extra))
-    return tuple(found), tuple(sorted(modifiers))
+            found += own
+            modifiers += extra
+    return elements.distinct(found), tuple(sorted(set(modifiers)))
 
 
 def _texts(resource: Json, concepts: list[Any]) -> tuple[str, ...]:
-    texts = [t for c in concepts if (t := elements.text(c.get("text")))]
-    texts += [t for d in elements.concepts(resource.get("orderDetail")) for t in elements.concept_texts(d)]
-    for note in elements.listed(resource.get("note")):
-        if isinstance(note, dict) and (written := elements.text(note.get("text"))):
-            texts.append(written)
-    return tuple(dict.fromkeys(texts))
+    found = [concept["text"] for concept in concepts if "text" in concept]
+    if "orderDetail" in resource:
+        found += elements.texts(elements.concepts(resource["orderDetail"]))
+    if "note" in resource:
+        found += [n.get("text") for n in elements.listed(resource["note"]) if isinstance(n, dict)]
+    return elements.distinct([t for t in found if isinstance(t, str) and t]) if found else ()
 
 
 def _units(resource: Json, faulty: frozenset[str]) -> int | None:
-    if any(name.startswith("quantity") for name in faulty):
+    if faulty and any(name.startswith("quantity") for name in faulty):
         return None
     quantity = resource.get("quantityQuantity")
     if quantity is None:
@@ -116,9 +116,10 @@ def _units(resource: Json, faulty: frozenset[str]) -> int | None:
     return int(value) if value == int(value) and value >= 1 else None
 
 
-def _keys(resource: Json, name: str, index: Index) -> tuple[str, ...]:
-    keys = (index.key(r) for r in elements.listed(resource.get(name)))
-    return tuple(dict.fromkeys(k for k in keys if k))
+def _keys(references: object, index: Index) -> tuple[str, ...]:
+    if not isinstance(references, list):
+        return ()
+    return elements.distinct([key for reference in references if (key := index.key(reference))])
 
 
 def _identifier(value: object) -> str | None:
@@ -127,15 +128,12 @@ def _identifier(value: object) -> str | None:
     return f"{value.get('system', '')}|{value['value']}"
 
 
-def authorization(resource: Json, on: date | None, index: Index) -> Authorization | None:
+def authorization(resource: Json, ref: str, on: date | None, index: Index) -> Authorization | None:
     """An existing authorisation: coverage-information with pa-needed `satisfied`, or insurance -> ClaimResponse."""
-    ref = f"{resource.get('resourceType')}/{resource.get('id')}"
     for extension in elements.extensions(resource, COVERAGE_INFORMATION):
-        if "satisfied" in elements.extension_values(extension, "pa-needed"):
-            expires = elements.day(next(elements.extension_values(extension, "expiry-date"), None))
-            if expires is None or on is None or on <= expires:
-                number = elements.text(next(elements.extension_values(extension, "satisfied-pa-id"), None))
-                return Authorization(number, ref, expires)
+        found = _satisfied(elements.extension_values(extension, _GRANT), ref, on)
+        if found:
+            return found
     for reference in elements.listed(resource.get("insurance")):
         response = index.resolve(reference, within=resource)
         if response is not None and response.get("resourceType") == "ClaimResponse":
@@ -143,6 +141,15 @@ def authorization(resource: Json, on: date | None, index: Index) -> Authorizatio
             if found:
                 return found
     return None
+
+
+def _satisfied(said: Mapping[str, list[Any]], ref: str, on: date | None) -> Authorization | None:
+    if "satisfied" not in said.get("pa-needed", ()):
+        return None
+    expires = elements.day(said.get("expiry-date", _NOTHING)[0])
+    if expires is not None and on is not None and on > expires:
+        return None
+    return Authorization(elements.text(said.get("satisfied-pa-id", _NOTHING)[0]), ref, expires)
 
 
 def _granted(response: Json, ref: str, on: date | None) -> Authorization | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 Json = dict[str, Any]
@@ -12,6 +12,8 @@ _TAIL = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9\-._~:]{1,256})(?:/_hist
 
 def key_of(reference: str) -> str:
     """`Type/id` of a relative or absolute, perhaps versioned reference; other forms unchanged."""
+    if reference.count("/") < 2 and not reference.endswith("\n"):
+        return reference  # it is that already, or another form
     match = _TAIL.search(reference)
     return f"{match[1]}/{match[2]}" if match else reference
 
@@ -21,7 +23,9 @@ class Index:
 
     def __init__(self) -> None:
         self._by_key: dict[str, Json] = {}
-        self._alias: dict[str, str] = {}
+        self._by_url: dict[str, str] = {}
+        self._keys: dict[str, str] = {}  # references asked for, and what they meant
+        self.shifts = 0  # how often a reference already asked for came to mean another resource
 
     def add(self, resource: Json, full_url: object = None) -> None:
         """Remember a resource under its own id and its entry's fullUrl; the first of two with one id stays."""
@@ -32,13 +36,13 @@ class Index:
             return
         key = f"{kind}/{own}"
         self._by_key.setdefault(key, resource)
-        if isinstance(full_url, str) and key_of(full_url) != key:
-            self._alias.setdefault(full_url, key)
+        if isinstance(full_url, str):
+            self._known_as(full_url, key)
 
-    @property
-    def aliases(self) -> int:
-        """How many resources are known under another URL than their own id: more may change what a reference means."""
-        return len(self._alias)
+    def _known_as(self, full_url: str, key: str) -> None:
+        if self._by_url.setdefault(full_url, key) == key and self._keys.get(full_url, key) != key:
+            self._keys[full_url] = key
+            self.shifts += 1
 
     def settle(self, key: str, resource: Json, usable: Json | None) -> None:
         """What intake made of a resource takes its place; one that cannot be used is not found any more."""
@@ -54,7 +58,10 @@ class Index:
         text = reference.get("reference") if isinstance(reference, dict) else reference
         if not isinstance(text, str) or not text:
             return None
-        return self._alias.get(text) or key_of(text)
+        known = self._keys.get(text)
+        if known is None:
+            known = self._keys[text] = self._by_url.get(text) or key_of(text)
+        return known
 
     def resolve(self, reference: object, within: Mapping[str, Any] | None = None) -> Json | None:
         """The resource a Reference points at, in the resource's own `contained` first."""
@@ -68,8 +75,3 @@ class Index:
                     return inner
             return None
         return self._by_key.get(key)
-
-    def of_type(self, kind: str) -> Iterable[tuple[str, Json]]:
-        """All known resources of a type, with their references."""
-        prefix = f"{kind}/"
-        return [(k, r) for k, r in self._by_key.items() if k.startswith(prefix)]

@@ -70,11 +70,15 @@ def read_value(value: object) -> Supplied:
 
 
 def _bundle(bundle: Json) -> Supplied:
-    entries = list(_entries(bundle))
-    outcomes = [r for r, _, mode in entries if r.get("resourceType") == "OperationOutcome" or mode == "outcome"]
-    resources = [
-        (r, url) for r, url, mode in entries if r.get("resourceType") != "OperationOutcome" and mode != "outcome"
-    ]
+    if "entry" not in bundle and "link" not in bundle:
+        return Supplied(Source(SourceState.EMPTY))
+    outcomes: list[Json] = []
+    resources: list[tuple[Json, object]] = []
+    for resource, url, mode in _entries(bundle):
+        if mode == "outcome" or resource.get("resourceType") == "OperationOutcome":
+            outcomes.append(resource)
+        else:
+            resources.append((resource, url))
     page = _next(bundle)
     if outcomes and not resources and _is_error(outcomes):
         return Supplied(Source(SourceState.UNAVAILABLE, "the client reported an error"))

@@ -7,7 +7,7 @@ step); what it refuses is no error yet: `problems` asks the judge. fhir.resource
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -73,13 +73,29 @@ class Problem:
 
 def accepts(resource: Mapping[str, Any]) -> bool:
     """True: valid FHIR R4 and safe to read untouched. False: ask `problems`. `resourceType` must be readable."""
+    return _accepts(resource["resourceType"], [resource])
+
+
+def accepts_all(resources: Iterable[Any]) -> bool:
+    """True: each of these that is of a readable type is valid FHIR R4 and safe to read untouched."""
+    by_kind: dict[str, list[Mapping[str, Any]]] = {}
+    for resource in resources:
+        kind = resource.get("resourceType") if isinstance(resource, dict) else None
+        if isinstance(kind, str) and kind in READABLE:
+            by_kind.setdefault(kind, []).append(resource)
+    return all(_accepts(kind, found) for kind, found in by_kind.items())
+
+
+def _accepts(kind: str, resources: list[Mapping[str, Any]]) -> bool:
     try:
-        if not _validator(resource["resourceType"]).is_valid(resource):
+        if not _are_valid(kind)(resources):
             return False
     except ValueError:  # not JSON at all, or text that is not Unicode: for the slow path to explain
         return False
-    contained = resource.get("contained")
-    return contained is None or all(_accepts_contained(item) for item in contained)
+    for resource in resources:
+        if "contained" in resource and not all(_accepts_contained(item) for item in resource["contained"]):
+            return False
+    return True
 
 
 def _accepts_contained(item: Mapping[str, Any]) -> bool:
@@ -94,8 +110,8 @@ def _schema() -> dict[str, Any]:
 
 
 @cache
-def _validator(resource_type: str) -> jsonschema_rs.Draft202012Validator:
-    """The compiled schema of one resource type, with the definitions that it reaches and no others."""
+def _are_valid(resource_type: str) -> Callable[[list[Any]], bool]:
+    """The compiled schema of a list of one resource type, with the definitions that it reaches and no others."""
     definitions = _schema()["$defs"]
     reached: dict[str, Any] = {}
     pending = [resource_type]
@@ -104,8 +120,8 @@ def _validator(resource_type: str) -> jsonschema_rs.Draft202012Validator:
         if name not in reached:
             reached[name] = definitions[name]
             pending.extend(_references(definitions[name]))
-    root = {"$schema": _schema()["$schema"], "$ref": f"#/$defs/{resource_type}", "$defs": reached}
-    return jsonschema_rs.Draft202012Validator(root, pattern_options=jsonschema_rs.RegexOptions())
+    root = {"$schema": _schema()["$schema"], "items": {"$ref": f"#/$defs/{resource_type}"}, "$defs": reached}
+    return jsonschema_rs.Draft202012Validator(root, pattern_options=jsonschema_rs.RegexOptions()).is_valid
 
 
 def _references(schema: Any) -> Iterator[str]:

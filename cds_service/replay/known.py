@@ -79,7 +79,7 @@ def as_draft(order: Json, day: date | None, patient: str) -> Json:
 def _said_by(day: date | None, extensions: Any) -> Iterator[Any]:
     for extension in elements.listed(extensions):
         if day is not None and isinstance(extension, dict) and extension.get("url") == COVERAGE_INFORMATION:
-            said = first_possible(next(elements.extension_values(extension, "date"), None))
+            said = first_possible(elements.extension_values(extension, ("date",)).get("date", [None])[0])
             if said is not None and said > day:
                 continue
         yield extension

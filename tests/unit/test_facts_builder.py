@@ -306,3 +306,12 @@ def test_faults_never_hold_a_value() -> None:
     case, _ = case_of([draft(code=secret, authoredOn=secret)], conditions=chart)
     assert len(case.faults) >= 5
     assert secret not in repr([(f.ref, f.path, f.text) for f in case.faults])
+
+
+def test_an_authorisation_names_its_order_even_where_the_id_is_not_valid() -> None:
+    crd = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
+    said = {"url": crd, "extension": [{"url": "pa-needed", "valueCode": "satisfied"}]}
+    case, _ = case_of([draft("s_1", extension=[said])])
+    found = case.orders[0].authorization
+    assert found is not None
+    assert found.ref == case.orders[0].ref == "ServiceRequest/s_1"

@@ -30,6 +30,9 @@ def between(start: str, end: str) -> Period:
         ("2026-11-20T00:30:00+13:00", between("2026-11-20", "2026-11-20")),
         ("2026-13", None),
         ("2026-02-30", None),
+        ("2026-W01-1", None),
+        ("2026-11-20Tlate\nand later", None),
+        ("2026-11-20\n", between("2026-11-20", "2026-11-20")),
         ("0000", None),
         ("20261120", None),
         ("11/20/2026", None),
@@ -127,6 +130,23 @@ def test_the_first_of_two_with_one_id_stays() -> None:
     assert index.resolve("Condition/c") is first
     index.settle("Condition/c", first, {"clean": True})
     assert index.resolve("Condition/c") == {"clean": True}
+
+
+def test_the_first_of_two_with_one_full_url_stays() -> None:
+    index = Index()
+    url = "https://x.example/fhir/Condition/c"
+    index.add({"resourceType": "Condition", "id": "c"}, url)
+    index.add({"resourceType": "Condition", "id": "d"}, url)
+    assert index.key(url) == "Condition/c"
+
+
+def test_a_reference_that_comes_to_mean_another_resource_is_noticed() -> None:
+    index = Index()
+    assert index.key("urn:uuid:1") == "urn:uuid:1"
+    index.add({"resourceType": "Condition", "id": "c"}, "https://x.example/fhir/Condition/c")
+    assert index.shifts == 0
+    index.add({"resourceType": "Condition", "id": "d"}, "urn:uuid:1")
+    assert (index.shifts, index.key("urn:uuid:1")) == (1, "Condition/d")
 
 
 # --- what a prefetch value means ----------------------------------------------------------------------
