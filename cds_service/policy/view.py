@@ -70,8 +70,9 @@ class Facts:
 
     @lazy
     def condition_systems(self) -> list[tuple[str, frozenset[str]]]:
-        """Code systems of each condition that may be active."""
-        return [(c.ref, frozenset(k.system for k in c.codes)) for c in self.case.conditions if c.active is not False]
+        """Code systems of each condition that may be active; one that a value set knows is read, in any system."""
+        unknown = [c for c in self.case.conditions if not any(self.vocabulary.sets_of(k) for k in c.codes)]
+        return [(c.ref, frozenset(k.system for k in c.codes)) for c in unknown if c.active is not False]
 
     @lazy
     def _ordered(self) -> tuple[frozenset[str], bool]:

@@ -42,6 +42,16 @@ def governing(found: OrderResult) -> str | None:
 SEED = ["22551", "22552", "22845", "22853", "20930", "20939"]
 
 
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [("44054006", "supported"), ("83561009", "needs-information")],  # diabetes; a code that no value set has
+)
+def test_a_diagnosis_that_a_value_set_knows_is_read_in_any_system(code: str, outcome: str) -> None:
+    problems = [{"code": "E11.9"}, {"code": code, "system": "snomed"}]
+    found = result(report("cigna", ["22612", "20974"], conditions=problems), "20974")
+    assert found.outcome == outcome
+
+
 def test_the_coverage_policy_governs_where_it_speaks() -> None:
     found = result(report("aetna", SEED), "20939")
     assert found.covered_by_policy
