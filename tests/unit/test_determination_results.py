@@ -39,6 +39,13 @@ def governing(found: OrderResult) -> str | None:
     return verdict.version.policy.id if verdict else None
 
 
+@pytest.mark.parametrize(("fusion", "offered"), [("22558", {"20930", "20936", "20931"}), ("22586", set())])
+def test_a_graft_is_offered_only_beside_a_fusion_that_takes_a_graft_code(fusion: str, offered: set[str]) -> None:
+    done = report("aetna", [fusion, "20939"])
+    groups = list(flagged_groups(done.decider, done.results))
+    assert {o.code.code for g in groups for o in g.offered} == offered
+
+
 SEED = ["22551", "22552", "22845", "22853", "20930", "20939"]
 
 
