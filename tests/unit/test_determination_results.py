@@ -24,7 +24,7 @@ def rulebook() -> Rulebook:
     return compile_content(load_content())
 
 
-def report(payer: str | None, orders: list[str], **facts: Any) -> CaseReport:
+def report(payer: str | None, orders: list[Any], **facts: Any) -> CaseReport:
     policy = "aetna/bone-graft-adjuncts" if payer else "aans-cns/bone-graft-adjuncts"
     folder: PolicyFolder = rulebook().folders[policy]
     return run_case(folder, WorkedCase(id="t", title="t", payer=payer, orders=orders, **facts), rulebook())
@@ -57,6 +57,15 @@ def test_a_diagnosis_that_a_value_set_knows_is_read_in_any_system(code: str, out
     problems = [{"code": "E11.9"}, {"code": code, "system": "snomed"}]
     found = result(report("cigna", ["22612", "20974"], conditions=problems), "20974")
     assert found.outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("site", "kinds"), [("", ["coding"]), ("C4-C5", ["safety"]), ("L5-S1", [])], ids=["not said", "neck", "low back"]
+)
+def test_protein_that_may_be_for_the_neck_is_asked_about(site: str, kinds: list[str]) -> None:
+    protein = {"code": "20930", "note": "rhBMP-2", "body_site": site}
+    found = result(report(None, ["22551", "22558", protein]), "20930")
+    assert [f.kind for f in found.findings] == kinds
 
 
 def test_the_coverage_policy_governs_where_it_speaks() -> None:
