@@ -70,9 +70,12 @@ def _options(
         present = [o for o in _neighbours(decider, result.order) if option.code in o.codes]
         if present:
             ordered += [Option(alternative, o) for o in present if _is_covered(decider, o, by_ref)][:1]
-        elif _has_primary(decider, result.order, option) and (check is None or check(view).outcome is MET):
-            if _supported(decider, result, twins, option):
-                offered.append(option)
+        elif (
+            (check is None or check(view).outcome is MET)
+            and _has_primary(decider, result.order, option)
+            and _supported(decider, result, twins, option)
+        ):
+            offered.append(option)
     return tuple(ordered), tuple(offered)
 
 

@@ -15,7 +15,7 @@ from cds_service.policy.case import Code, Order
 from cds_service.policy.compile import Audience, Rulebook, compile_content
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.model import SetPrefix, WorkedCase
-from cds_service.policy.operation import Levels, named_levels
+from cds_service.policy.operation import Levels, named_levels, named_regions
 from cds_service.policy.vocabulary import CodeSet
 
 
@@ -122,3 +122,19 @@ def test_policies_are_found_by_the_whole_of_a_prefix(code: str, found: list[int]
     audience.add(7, [members])
     order = Order("ServiceRequest/o", (Code("cpt", code),))
     assert list(audience.numbers(order, rulebook().vocabulary)) == found
+
+
+@pytest.mark.parametrize(
+    ("site", "regions"),
+    [
+        ("Neck", {"cervical"}),
+        ("Lumbosacral spine", {"lumbar", "sacral"}),
+        ("thoracolumbar junction", {"thoracic", "lumbar"}),
+        ("low back", {"lumbar"}),
+        ("Femoral neck", set()),
+        ("Neck of femur", set()),
+        ("spine", set()),
+    ],
+)
+def test_regions_that_a_body_site_names(site: str, regions: set[str]) -> None:
+    assert named_regions(Order("ServiceRequest/1", (), body_site_texts=(site,))) == regions
