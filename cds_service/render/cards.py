@@ -229,7 +229,8 @@ def _against_the_policy(result: OrderResult) -> str:
     verdict = result.governing.verdict if result.governing else None
     if verdict is None or not result.covered_by_policy or result.outcome != "not-supported":
         return ""
-    return f", though {verdict.version.policy.short_title} as encoded here does not support it; the authorisation stands"
+    policy = verdict.version.policy.short_title
+    return f", though {policy} as encoded here does not support it; the authorisation stands"
 
 
 def evidence_lines(verdict: Verdict, decider: Decider) -> list[str]:
