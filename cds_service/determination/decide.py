@@ -12,6 +12,7 @@ from cds_service.policy.case import Authorization, Case, Order
 from cds_service.policy.compile import CompiledFinding, CompiledVersion
 from cds_service.policy.evaluate import Evaluator, Verdict
 from cds_service.policy.lazy import lazy
+from cds_service.policy.logic import UNKNOWN
 from cds_service.policy.rulebook import ALL_PAYERS, Rulebook
 from cds_service.policy.trace import Missing, Trace
 from cds_service.policy.view import Facts
@@ -193,15 +194,22 @@ class Decider:
         for version in self._versions(order, ALL_PAYERS):
             for compiled in version.findings_for(order, self.rulebook.vocabulary):
                 view = self.evaluator.view(version, order)
+                kind = version.policy.kind
                 if compiled.met(view):
-                    yield self._finding(order, version, compiled, compiled.check(view))
+                    yield self._finding(order, version, compiled, compiled.check(view), kind, compiled.rule.text)
+                elif compiled.rule.asks and len(view.operations) > 1:
+                    trace = compiled.check(view)
+                    if trace.outcome is UNKNOWN:  # the rule may hold for one of the operations the order fits
+                        yield self._finding(order, version, compiled, trace, "coding", compiled.rule.asks)
 
-    def _finding(self, order: Order, version: CompiledVersion, compiled: CompiledFinding, trace: Trace) -> Finding:
+    def _finding(
+        self, order: Order, version: CompiledVersion, compiled: CompiledFinding, trace: Trace, kind: str, text: str
+    ) -> Finding:
         rule = compiled.rule
         code = next((c.code for c in order.codes if c in self.rulebook.vocabulary.procedures), "")
-        label = next((text for c in order.codes if (text := self.rulebook.vocabulary.label(c))), "This order")
-        text = rule.text.replace("{code}", code).replace("{label}", label)
-        return Finding(order, version.policy.kind, rule.id, text, version, trace, tuple(rule.cite))
+        label = next((name for c in order.codes if (name := self.rulebook.vocabulary.label(c))), "This order")
+        text = text.replace("{code}", code).replace("{label}", label)
+        return Finding(order, kind, rule.id, text, version, trace, tuple(rule.cite))
 
 
 def judged_orders(case: Case, selections: tuple[str, ...] | None) -> tuple[Order, ...]:

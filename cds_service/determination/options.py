@@ -70,9 +70,22 @@ def _options(
         present = [o for o in _neighbours(decider, result.order) if option.code in o.codes]
         if present:
             ordered += [Option(alternative, o) for o in present if _is_covered(decider, o, by_ref)][:1]
-        elif (check is None or check(view).outcome is MET) and _supported(decider, result, twins, option):
+        elif (
+            (check is None or check(view).outcome is MET)
+            and _has_primary(decider, result.order, option)
+            and _supported(decider, result, twins, option)
+        ):
             offered.append(option)
     return tuple(ordered), tuple(offered)
+
+
+def _has_primary(decider: Decider, order: Order, option: Option) -> bool:
+    """False for an add-on that nothing ordered beside it takes: to offer it would only draw a coding question."""
+    entry = decider.rulebook.vocabulary.procedures.get(option.code)
+    if entry is None or not entry.add_on:
+        return True
+    beside = {c.code for o in _neighbours(decider, order) for c in o.codes}
+    return not beside.isdisjoint(entry.requires)
 
 
 def _neighbours(decider: Decider, order: Order) -> list[Order]:

@@ -380,6 +380,9 @@ class FindingRule(Model):
     about: Id = Field(description="value set of the orders the remark is about")
     when: Expression
     text: Text = Field(description="the remark, worded as a question for coding; {label} and {code} are filled in")
+    asks: Text | None = Field(
+        default=None, description="the question where the order fits two operations and the rule holds for one of them"
+    )
     cite: Annotated[list[Id], Field(min_length=1)]
 
 

@@ -20,7 +20,21 @@ from cds_service.policy.vocabulary import Vocabulary
 PRIMARY_ROLES = frozenset({"fusion", "decompression", "arthroplasty", "fracture-fixation"})
 _REGION_LETTERS = {"c": "cervical", "t": "thoracic", "l": "lumbar", "s": "sacral"}
 _REGION_SIZE = {"c": 7, "t": 12, "l": 5, "s": 1}
-_REGION_WORDS = re.compile(r"\b(cervical|thoracic|lumbar|sacral)\b", re.IGNORECASE)
+_REGIONS_OF_WORD = {
+    "cervical": ("cervical",),
+    "neck": ("cervical",),
+    "cervicothoracic": ("cervical", "thoracic"),
+    "thoracic": ("thoracic",),
+    "thoracolumbar": ("thoracic", "lumbar"),
+    "lumbar": ("lumbar",),
+    "low back": ("lumbar",),
+    "lower back": ("lumbar",),
+    "lumbosacral": ("lumbar", "sacral"),
+    "sacral": ("sacral",),
+}
+_REGION_WORDS = re.compile(
+    rf"(?<!femoral )(?<!surgical )\b({'|'.join(_REGIONS_OF_WORD)})\b(?! of)", re.IGNORECASE
+)  # bones have necks too
 _LEVELS = re.compile(
     r"\b([CTLS])\s?(\d{1,2})\s?(?:-|/|\u2013|to|through|thru)\s?([CTLS])?\s?(\d{1,2})\b", re.IGNORECASE
 )
@@ -71,7 +85,8 @@ def named_regions(order: Order) -> frozenset[str]:
         return frozenset()
     found = {_BODY_REGIONS[c.code] for c in order.body_sites if c.code in _BODY_REGIONS}
     for text in order.body_site_texts:
-        found.update(word.lower() for word in _REGION_WORDS.findall(text))
+        for word in _REGION_WORDS.findall(text):
+            found.update(_REGIONS_OF_WORD[word.lower()])
         found.update(_REGION_LETTERS[m[0].lower()] for m in _LEVELS.findall(text))
     return frozenset(found)
 

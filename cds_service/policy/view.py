@@ -94,8 +94,12 @@ class Facts:
 
     @lazy
     def _condition_systems(self) -> list[tuple[str, frozenset[str]]]:
-        """Code systems of each condition that may be active."""
-        return [(c.ref, frozenset([k.system for k in c.codes])) for c in self.case.conditions if c.active is not False]
+        """Code systems of each condition that may be active; one that a value set knows is read, in any system."""
+        unread = [c for c in self.case.conditions if c.active is not False and not self._known(c)]
+        return [(c.ref, frozenset([k.system for k in c.codes])) for c in unread]
+
+    def _known(self, condition: Condition) -> bool:
+        return any(self.vocabulary.sets_of(code) for code in condition.codes)
 
     @lazy
     def _ordered(self) -> frozenset[str] | None:

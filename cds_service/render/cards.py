@@ -217,11 +217,20 @@ def covered_lines(results: Iterable[OrderResult], decider: Decider, *, numbers: 
         if result.authorization is not None:
             known = result.authorization.number if numbers else None
             number = f" ({escape(known)})" if known else ""
-            lines.append(f"{name}: authorised{number}")
+            lines.append(f"{name}: authorised{number}{_against_the_policy(result)}")
         elif result.covered_by_policy and result.outcome == "supported":
             given = result.governing.verdict.given if result.governing and result.governing.verdict else ()
             lines.append(f"{name}: supported{', given the primary procedure' if given else ''}")
     return lines
+
+
+def _against_the_policy(result: OrderResult) -> str:
+    """A note where the policy, as encoded here, differs from an authorisation, which stands."""
+    verdict = result.governing.verdict if result.governing else None
+    if verdict is None or not result.covered_by_policy or result.outcome != "not-supported":
+        return ""
+    policy = verdict.version.policy.short_title
+    return f", though {policy} as encoded here does not support it; the authorisation stands"
 
 
 def evidence_lines(verdict: Verdict, decider: Decider) -> list[str]:

@@ -51,7 +51,9 @@ def test_detail_gives_the_reason_first_then_options_then_evidence(service: Servi
     places = [detail.index(part) for part in ("**Why:**", "**Already covered**", "**Covered options**", "**Evidence**")]
     assert places[0] == 0
     assert places == sorted(places)
-    assert "(20930): authorised" in detail
+    assert "(20930): authorised (PA-1001)\n" in detail
+    # The bulletin on cages differs from the authorisation: said, and not overruled.
+    assert "(22853): authorised (PA-1001), though Aetna CPB 0016 as encoded here does not support it;" in detail
     assert "Decision support, not a coverage decision." in detail
 
 

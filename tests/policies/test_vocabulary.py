@@ -265,7 +265,9 @@ def test_spans(code: str, segments: list[int]) -> None:
 
 DEMO = {
     "aetna", "cigna", "unitedhealthcare", "humana", "anthem", "bcbs-alabama", "bcbs-north-dakota", "premera",
-    "medicare", "aetna-medicare-advantage", "humana-medicare-advantage", "unitedhealthcare-medicare-advantage",
+    "bcbs-north-carolina", "bcbs-rhode-island", "hcsc", "rocky-mountain-health-plans",
+    "unitedhealthcare-community-plan-nc", "oregon-medicaid", "medicare", "aetna-medicare-advantage",
+    "bcbs-rhode-island-medicare-advantage", "humana-medicare-advantage", "unitedhealthcare-medicare-advantage",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from cds_service.determination.worked import CaseReport, run_case
 from cds_service.policy.case import Code, Order
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.model import SetPrefix, WorkedCase
-from cds_service.policy.operation import Levels, named_levels
+from cds_service.policy.operation import Levels, named_levels, named_regions
 from cds_service.policy.rulebook import Audience, Rulebook, compile_content
 from cds_service.policy.vocabulary import CodeSet
 
@@ -24,7 +24,7 @@ def rulebook() -> Rulebook:
     return compile_content(load_content())
 
 
-def report(payer: str | None, orders: list[str], **facts: Any) -> CaseReport:
+def report(payer: str | None, orders: list[Any], **facts: Any) -> CaseReport:
     policy = "aetna/bone-graft-adjuncts" if payer else "aans-cns/bone-graft-adjuncts"
     folder: PolicyFolder = rulebook().folders[policy]
     return run_case(folder, WorkedCase(id="t", title="t", payer=payer, orders=orders, **facts), rulebook())
@@ -39,7 +39,33 @@ def governing(found: OrderResult) -> str | None:
     return verdict.version.policy.id if verdict else None
 
 
+@pytest.mark.parametrize(("fusion", "offered"), [("22558", {"20930", "20936", "20931"}), ("22586", set())])
+def test_a_graft_is_offered_only_beside_a_fusion_that_takes_a_graft_code(fusion: str, offered: set[str]) -> None:
+    done = report("aetna", [fusion, "20939"])
+    groups = list(flagged_groups(done.decider, done.results))
+    assert {o.code.code for g in groups for o in g.offered} == offered
+
+
 SEED = ["22551", "22552", "22845", "22853", "20930", "20939"]
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [("44054006", "supported"), ("83561009", "needs-information")],  # diabetes; a code that no value set has
+)
+def test_a_diagnosis_that_a_value_set_knows_is_read_in_any_system(code: str, outcome: str) -> None:
+    problems = [{"code": "E11.9"}, {"code": code, "system": "snomed"}]
+    found = result(report("cigna", ["22612", "20974"], conditions=problems), "20974")
+    assert found.outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("site", "kinds"), [("", ["coding"]), ("C4-C5", ["safety"]), ("L5-S1", [])], ids=["not said", "neck", "low back"]
+)
+def test_protein_that_may_be_for_the_neck_is_asked_about(site: str, kinds: list[str]) -> None:
+    protein = {"code": "20930", "note": "rhBMP-2", "body_site": site}
+    found = result(report(None, ["22551", "22558", protein]), "20930")
+    assert [f.kind for f in found.findings] == kinds
 
 
 def test_the_coverage_policy_governs_where_it_speaks() -> None:
@@ -96,3 +122,19 @@ def test_policies_are_found_by_the_whole_of_a_prefix(code: str, found: list[int]
     audience.add(7, [members])
     order = Order("ServiceRequest/o", (Code("cpt", code),))
     assert list(audience.numbers(order, rulebook().vocabulary)) == found
+
+
+@pytest.mark.parametrize(
+    ("site", "regions"),
+    [
+        ("Neck", {"cervical"}),
+        ("Lumbosacral spine", {"lumbar", "sacral"}),
+        ("thoracolumbar junction", {"thoracic", "lumbar"}),
+        ("low back", {"lumbar"}),
+        ("Femoral neck", set()),
+        ("Neck of femur", set()),
+        ("spine", set()),
+    ],
+)
+def test_regions_that_a_body_site_names(site: str, regions: set[str]) -> None:
+    assert named_regions(Order("ServiceRequest/1", (), body_site_texts=(site,))) == regions
