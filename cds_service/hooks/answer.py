@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from time import perf_counter
@@ -25,20 +24,28 @@ from cds_service.render.explanation import explain
 Json = dict[str, Any]
 
 
-@dataclass
 class Timing:
     """Milliseconds per stage of one call."""
 
-    stages: dict[str, float] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage."""
-        started = perf_counter()
-        try:
-            yield
-        finally:
-            self.stages[name] = self.stages.get(name, 0.0) + (perf_counter() - started) * 1000
+    def stage(self, name: str) -> _Stage:
+        """Time a stage: the `with` block that this is for."""
+        return _Stage(self.stages, name)
+
+
+class _Stage:
+    __slots__ = ("name", "stages", "started")
+
+    def __init__(self, stages: dict[str, float], name: str) -> None:
+        self.stages, self.name = stages, name
+
+    def __enter__(self) -> None:
+        self.started = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.stages[self.name] = self.stages.get(self.name, 0.0) + (perf_counter() - self.started) * 1000
 
 
 @dataclass
