@@ -65,9 +65,11 @@ def _options(
     assert verdict is not None
     ordered, offered = [], []
     view = decider.evaluator.view(verdict.version, result.order)
+    neighbours = _neighbours(decider, result.order)
     for alternative, check in verdict.item.alternatives:
         option = Option(alternative)
-        present = [o for o in _neighbours(decider, result.order) if option.code in o.codes]
+        code = option.code
+        present = [o for o in neighbours if code in o.codes]
         if present:
             ordered += [Option(alternative, o) for o in present if _is_covered(decider, o, by_ref)][:1]
         elif (

@@ -243,6 +243,6 @@ def _given(item: CompiledItem, view: View) -> tuple[tuple[str, ...], tuple[Trace
         return (), ()
     me = view.order.ref
     found = [pair for o in view.operations for pair in view.facts.members_in(o, given)[0] if pair[0].ref != me]
-    evidence = tuple(dict.fromkeys([Evidence(o.ref, "judged given this order", how) for o, how in found]))
+    evidence = tuple(dict.fromkeys([Evidence(o.ref, "judged given this order", told.code) for o, told in found]))
     trace = Trace("given", "given", MET if evidence else NOT_MET, "Judged given its primary procedure", few(evidence))
     return tuple(dict.fromkeys([o.ref for o, _ in found])), (trace,)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from cds_service.policy.case import Case, Order, Procedure
 from cds_service.policy.lazy import lazy
 from cds_service.policy.model import ProcedureCode
+from cds_service.policy.trace import Evidence
 from cds_service.policy.vocabulary import Vocabulary
 
 PRIMARY_ROLES = frozenset({"fusion", "decompression", "arthroplasty", "fracture-fixation"})
@@ -46,8 +47,8 @@ _BODY_REGIONS = {
 }  # fmt: skip - SNOMED CT structures of the four spine regions
 
 Count = tuple[int, int | None]  # fewest and most; None is open
-# Members of an operation that are in a value set, and those that may be members, each with how it is in the set.
-Members = tuple[list[tuple[Order, str]], list[tuple[Order, str]]]
+# Members of an operation that are in a value set, and those that may be members, each with the evidence for it.
+Members = tuple[list[tuple[Order, Evidence]], list[tuple[Order, Evidence]]]
 
 
 class Levels(NamedTuple):
@@ -91,13 +92,19 @@ def named_regions(order: Order) -> frozenset[str]:
     return frozenset(found)
 
 
+def order_evidence(order: Order, how: str) -> Evidence:
+    """An order of the event or of the chart, and what was read in it."""
+    return Evidence(order.ref, "draft order" if order.draft else "active order", how)
+
+
 class Placed:
     """An order with what its code means: `named` are the regions its body site names, `regions` all it has."""
 
-    __slots__ = ("entry", "named", "order", "primary", "regions")
+    __slots__ = ("entry", "evidence", "named", "order", "primary", "regions")
 
     def __init__(self, order: Order, entry: ProcedureCode | None) -> None:
         self.order, self.entry = order, entry
+        self.evidence = order_evidence(order, str(order.codes[0]) if order.codes else "")
         self.named = named_regions(order)
         self.regions = frozenset(entry.region) if entry is not None and entry.region else self.named
         # A procedure that stands by itself.

@@ -16,6 +16,7 @@ from cds_service.policy.operation import (
     PastOperation,
     Placed,
     operations_of,
+    order_evidence,
     past_operations,
 )
 from cds_service.policy.trace import Evidence, Missing
@@ -128,15 +129,15 @@ class Facts:
             return found
 
     def members_in(self, operation: Operation, value_set: str) -> Members:
-        """Members of an operation that are in a set, and those that may be members, each with how it is in the set."""
+        """Members of an operation that are in a set, and those that may be members, each with the evidence for it."""
         found = operation.members_in.get(value_set)
         if found is None:
             sure, maybe = self._in(operation.members, value_set), self._in(operation.maybe, value_set)
             found = operation.members_in[value_set] = (sure, maybe)
         return found
 
-    def _in(self, placed: tuple[Placed, ...], value_set: str) -> list[tuple[Order, str]]:
-        return [(p.order, how) for p in placed if (how := self.matches(p.order, value_set))]
+    def _in(self, placed: tuple[Placed, ...], value_set: str) -> list[tuple[Order, Evidence]]:
+        return [(p.order, order_evidence(p.order, how)) for p in placed if (how := self.matches(p.order, value_set))]
 
 
 class Reasons(NamedTuple):

@@ -7,8 +7,8 @@ from datetime import date
 from cds_service.policy import logic
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import CountTest, Criterion, OperationTest
-from cds_service.policy.operation import Count, Operation, PastOperation, Placed
-from cds_service.policy.operators.shared import Operator, absence, agree, bounds, open_, order_evidence
+from cds_service.policy.operation import Count, Operation, PastOperation
+from cds_service.policy.operators.shared import Operator, absence, agree, bounds, open_
 from cds_service.policy.trace import Evidence
 from cds_service.policy.view import Result, View
 
@@ -32,7 +32,7 @@ def operation(criterion: Criterion, test: OperationTest) -> Operator:
 
     def find(view: View) -> Result:
         outcome = agree([of(o) for o in view.operations])
-        evidence = tuple([order_evidence(p.order, _code(p)) for o in view.operations for p in o.primaries])
+        evidence = tuple([p.evidence for o in view.operations for p in o.primaries])
         if outcome is UNKNOWN:
             return open_(text, "orders", "region or approach of the operation is not clear from the orders", evidence)
         if outcome is NOT_MET and not any(o.primaries for o in view.operations) and (why := view.basket_complete):
@@ -48,10 +48,6 @@ def _within(regions: frozenset[str], wanted: frozenset[str]) -> Outcome:
     if regions <= wanted:
         return MET
     return NOT_MET if regions.isdisjoint(wanted) else UNKNOWN
-
-
-def _code(placed: Placed) -> str:
-    return str(placed.order.codes[0]) if placed.order.codes else ""
 
 
 def interspaces(criterion: Criterion, test: CountTest) -> Operator:
@@ -89,7 +85,7 @@ def _counts(test: CountTest, view: View) -> tuple[list[Count | None], tuple[Evid
     planned = [o.interspaces for o in view.operations]
     if test.of == "operation" or (test.of == "operation-or-history" and any(c is not None for c in planned)):
         refs = {p.order.ref: p for o in view.operations for p in o.members if p.entry and p.entry.role == "fusion"}
-        return planned, tuple([order_evidence(p.order, _code(p)) for p in refs.values()]), "orders"
+        return planned, tuple([p.evidence for p in refs.values()]), "orders"
     past, clear = _past_fusion(view)
     if past is None:
         return [None], (), "procedures"

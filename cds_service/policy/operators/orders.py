@@ -8,7 +8,8 @@ from cds_service.policy import logic
 from cds_service.policy.case import Order
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import CompanionTest, Criterion, Flag, OrderTest, UnitsTest
-from cds_service.policy.operators.shared import Operator, agree, bounds, open_, order_evidence, wanted
+from cds_service.policy.operation import order_evidence
+from cds_service.policy.operators.shared import Operator, agree, bounds, open_, wanted
 from cds_service.policy.trace import Evidence
 from cds_service.policy.view import NOTHING, Result, View
 
@@ -42,7 +43,7 @@ def companion(criterion: Criterion, test: CompanionTest) -> Operator:
         evidence: list[Evidence] = []
         for sure, possible in _beside(test, view):
             tests = [_companion_outcome(test, o, view) for o, _ in sure] + [UNKNOWN] * possible
-            evidence += [order_evidence(o, how) for o, how in sure]
+            evidence += [told for _, told in sure]
             outcomes.append(logic.at_least(count, tests))
         outcome = agree(outcomes)
         why = view.basket_complete if outcome is NOT_MET else "the orders leave it open"
@@ -53,12 +54,12 @@ def companion(criterion: Criterion, test: CompanionTest) -> Operator:
     return find
 
 
-def _beside(test: CompanionTest, view: View) -> Iterator[tuple[list[tuple[Order, str]], int]]:
+def _beside(test: CompanionTest, view: View) -> Iterator[tuple[list[tuple[Order, Evidence]], int]]:
     """Per operation the order may belong to: the others surely in it and in the set, and how many may be."""
     me, matches, name = view.order.ref, view.facts.matches, test.value_set
     if test.scope == "basket":
         found = ((o, matches(o, name)) for o in view.case.orders if o.ref != me)
-        yield [(o, how) for o, how in found if how], 0
+        yield [(o, order_evidence(o, how)) for o, how in found if how], 0
         return
     for operation in view.operations:
         sure, maybe = view.facts.members_in(operation, name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from cds_service.policy.case import Order
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import Criterion
 from cds_service.policy.trace import Evidence, Missing
@@ -32,11 +31,6 @@ def bounds(low: float | None, high: float | None, at_least: float | None, at_mos
             yield MET
         else:
             yield NOT_MET if low is not None and low > at_most else UNKNOWN
-
-
-def order_evidence(order: Order, how: str) -> Evidence:
-    """An order of the event or of the chart, and what was read in it."""
-    return Evidence(order.ref, "draft order" if order.draft else "active order", how)
 
 
 def open_(text: str, source: str, why: str, evidence: tuple[Evidence, ...] = ()) -> Result:
