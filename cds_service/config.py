@@ -52,6 +52,7 @@ class Settings:
     open_discovery: bool = _setting(True, "Discovery without a token.")
     max_body_bytes: int = _setting(10 * 1024 * 1024, "Largest request body.")
     read_deadline: float = _setting(15.0, "Seconds for a request body to arrive.")
+    check_responses: int = _setting(16, "One in so many hook responses is checked against the contract; 1: every one.")
     shutdown_seconds: int = _setting(20, "Seconds that calls under way have to finish at shutdown.")
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "Least level that is logged.")
 
@@ -79,7 +80,15 @@ class Settings:
         """The settings, if they make sense together; raises ConfigurationError."""
         if unknown := self.offered - {"advisor", "crd"}:
             raise ConfigurationError(f"CDS_SERVICES: '{sorted(unknown)[0]}' is not advisor or crd.")
-        for name in ("workers", "threads", "waiting", "fetch_workers", "max_body_bytes", "shutdown_seconds"):
+        for name in (
+            "workers",
+            "threads",
+            "waiting",
+            "fetch_workers",
+            "max_body_bytes",
+            "check_responses",
+            "shutdown_seconds",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"CDS_{name.upper()} must be at least 1.")
         for name in ("fetch_deadline", "read_deadline"):

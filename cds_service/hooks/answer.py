@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from time import perf_counter
@@ -25,20 +24,31 @@ from cds_service.render.explanation import explain
 Json = dict[str, Any]
 
 
-@dataclass
+@dataclass(slots=True)
 class Timing:
     """Milliseconds per stage of one call."""
 
     stages: dict[str, float] = field(default_factory=dict)
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage."""
-        started = perf_counter()
-        try:
-            yield
-        finally:
-            self.stages[name] = self.stages.get(name, 0.0) + (perf_counter() - started) * 1000
+    def stage(self, name: str) -> Stage:
+        """Time a stage: what a `with` block takes."""
+        return Stage(self.stages, name)
+
+
+class Stage:
+    """Adds the time of a block to its stage; a class, because it is entered ten times a call."""
+
+    __slots__ = ("_name", "_stages", "_started")
+
+    def __init__(self, stages: dict[str, float], name: str) -> None:
+        self._stages, self._name = stages, name
+
+    def __enter__(self) -> None:
+        self._started = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        spent = (perf_counter() - self._started) * 1000
+        self._stages[self._name] = self._stages.get(self._name, 0.0) + spent
 
 
 @dataclass
