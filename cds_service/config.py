@@ -26,7 +26,9 @@ class Settings:
     admin_host: str = _setting("127.0.0.1", "Address of operators' pages and metrics.")
     admin_port: int = _setting(0, "Port of operators' pages and metrics; 0: none. Demo mode has them on the main port.")
     workers: int = _setting(1, "Worker processes.")
-    threads: int = _setting(4, "Calls that are worked on at once, per worker.")
+    threads: int = _setting(
+        2, "Calls worked on at once, per worker; more than one, so that a large one lets others pass."
+    )
     waiting: int = _setting(64, "Calls that may wait at once, per worker: for a body, a FHIR server, or their turn.")
     demo: bool = _setting(False, "Demo mode: loopback only, no authentication, throwaway database, bundled charts.")
     public_url: str = _setting("", "Base URL as callers see it, also behind a proxy; default http://HOST:PORT.")
@@ -66,6 +68,11 @@ class Settings:
     def database(self) -> str:
         """The ledger's database URL."""
         return self.database_url or f"sqlite:///{Path('.cds-service') / 'ledger.sqlite3'}"
+
+    @property
+    def writes_wait(self) -> bool:
+        """Whether writing to the ledger waits for a disk or a server, long enough to work on another call."""
+        return not self.database.startswith("sqlite:") or self.ledger_sync == "full"
 
     def listed(self, name: str) -> tuple[str, ...]:
         """A comma-separated setting as a tuple."""

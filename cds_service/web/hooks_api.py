@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -107,7 +108,8 @@ def _answered(here: Call, caller: Caller, service: Service, received: datetime) 
             response = _as_described(shown(done, caller, silenced), settings.check_responses)
         with clock.stage("ledger"):
             kept = record(done, caller, received, store.finding_key, silenced)
-            store.write(kept)
+            with turns().lent() if settings.writes_wait else nullcontext():
+                store.write(kept)
         here.cards, here.stages = len(kept.cards) - len(silenced), waited.stages | clock.stages
         metrics.answered(kept, here.stages)
     return response

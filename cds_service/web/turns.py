@@ -1,6 +1,6 @@
 """How many calls are worked on at once: few, because Python computes one at a time, while many may wait.
 
-A call waits outside its turn for its body and for FHIR servers, so that slow peers hold up nobody else.
+A call waits outside its turn for its body, for FHIR servers and for a ledger that is slow, so that others go on.
 """
 
 from __future__ import annotations
