@@ -32,7 +32,8 @@ def application() -> Flask:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--workers", type=int, default=Settings().workers)
     parser.add_argument("--waiting", type=int, default=Settings().waiting)
     options = parser.parse_args()
     settings = Settings(demo=True, port=options.port, waiting=options.waiting)
-    Server("bare:application", "127.0.0.1", options.port, settings, 1).serve()
+    Server("bare:application", "127.0.0.1", options.port, settings, options.workers).serve()

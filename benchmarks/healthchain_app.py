@@ -39,7 +39,7 @@ if __name__ == "__main__":
     from granian import Granian
     from granian.constants import Interfaces
 
-    port = int(sys.argv[1])
+    port, workers = int(sys.argv[1]), int(sys.argv[2])
     Granian(
-        "healthchain_app:application", "127.0.0.1", port, interface=Interfaces.ASGI, workers=1, factory=True
+        "healthchain_app:application", "127.0.0.1", port, interface=Interfaces.ASGI, workers=workers, factory=True
     ).serve()

@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cds_service.config import Settings
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SERVICE = "order-sign-advisor"
@@ -92,21 +94,39 @@ def _wait(server: Server, process: subprocess.Popen[bytes], ready: str) -> None:
     raise RuntimeError(f"{server.name} did not start")
 
 
-def service(name: str, folder: Path, *, cards: Path | None = None, threads: int | None = None,
-            waiting: int | None = None) -> AbstractContextManager[Server]:  # fmt: skip
+@dataclass(frozen=True)
+class Shape:
+    """Settings of a server, by default those of `serve`; `threads` means nothing to the bare view."""
+
+    workers: int = Settings().workers
+    waiting: int = Settings().waiting
+    threads: int = Settings().threads
+
+    def __str__(self) -> str:
+        return (
+            f"{self.workers} worker{'s' if self.workers > 1 else ''} each, {self.waiting} calls waiting and "
+            f"{self.threads} worked on at once per worker"
+        )
+
+
+USUAL = Shape()
+
+
+def service(
+    name: str, folder: Path, *, cards: Path | None = None, shape: Shape = USUAL
+) -> AbstractContextManager[Server]:
     """The service in demo mode with a durable ledger of its own (SQLite, normal)."""
     port = free_port()
     words = [sys.executable, "-m", "cds_service.cli", "serve", "--demo", "--port", str(port)]
     words += ["--database-url", f"sqlite:///{folder / f'{name}.sqlite3'}"]
     words += ["--cards", str(cards)] if cards else []
-    environment = {"CDS_LOG_LEVEL": "warning"}
-    environment |= {"CDS_THREADS": str(threads)} if threads else {}
-    environment |= {"CDS_WAITING": str(waiting)} if waiting else {}
+    environment = {f"CDS_{k.upper()}": str(v) for k, v in vars(shape).items()} | {"CDS_LOG_LEVEL": "warning"}
     return started(name, words, port, environment=environment)
 
 
-def bare(name: str = "bare Flask view", waiting: int | None = None) -> AbstractContextManager[Server]:
+def bare(name: str = "bare Flask view", shape: Shape = USUAL) -> AbstractContextManager[Server]:
     """The bare view on the same server class with the same settings."""
     port = free_port()
     words = [sys.executable, "bare.py", "--port", str(port)]
-    return started(name, words + (["--waiting", str(waiting)] if waiting else []), port)
+    words += ["--workers", str(shape.workers), "--waiting", str(shape.waiting)]
+    return started(name, words, port)

@@ -1,7 +1,8 @@
 """The service against a bare Flask view, against itself with many policies, and against HealthChain, in one run.
 
-All servers run at once and take turns under the same load; what is compared are medians over the rounds. Fails when
-a ratio is worse than the recorded one by more than 15%. `--record` writes results/serving.json and README.md.
+All servers run at once, with the same number of workers, and take turns under the same load; what is compared are
+medians over the rounds. Fails when a ratio is worse than the recorded one by more than 15%. `--record` writes
+results/serving.json and README.md.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import many_policies
 from load import Measured, saturate, steady, tool
 from results_file import fallen, machine, machine_line, record, recorded
-from servers import ROOT, Server, bare, free_port, service, started
+from servers import ROOT, Server, Shape, bare, free_port, service, started
 
 from cds_service.content_files import load_content
 from cds_service.policy.compiled import dump
@@ -29,6 +30,8 @@ Json = dict[str, Any]
 STORY = ROOT / "fhir_fixtures" / "cervical-fusion-authorised"
 MANY = (1, 100)  # and, by default, 5,000
 CONNECTIONS = 16
+STAGES = ("parse", "validate", "extract", "evaluate", "render", "ledger")  # what a call goes through; then the rest
+OTHER_PYTHON = ROOT / ".venv-healthchain" / "bin" / "python"
 BARE, SEED, HEALTHCHAIN = "bare Flask view", "service", "HealthChain"
 # Ratio -> whether more is better. Limits are those of the project.
 RATIOS = {"service_to_bare": True, "cost_5000_to_1": False, "service_to_healthchain": True}
@@ -44,17 +47,21 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="keep these results")
     parser.add_argument("--limits", action="store_true", help="fail where a limit of the project is missed")
     parser.add_argument("--threads", action="store_true", help="only try settings of threads")
-    parser.add_argument("--healthchain", default=os.environ.get("HEALTHCHAIN_PYTHON"), metavar="PYTHON",
-                        help="a Python that has healthchain installed; default: $HEALTHCHAIN_PYTHON")  # fmt: skip
+    parser.add_argument("--workers", type=int, default=Shape().workers, help="of each server")
+    parser.add_argument("--healthchain", default=other_python(), metavar="PYTHON",
+                        help="a Python that has healthchain installed; default: $HEALTHCHAIN_PYTHON, or what "
+                             "`make bench` installs")  # fmt: skip
     options = parser.parse_args()
     body = (STORY / "request.json").read_bytes()
     if options.threads:
-        threads(body, options.seconds, options.rounds)
+        threads(body, options.seconds, options.rounds, options.workers)
         return
+    if not options.healthchain:
+        print("HealthChain is not installed here: the service is not compared with it.")
     results = measure(body, options)
     print(table(results))
     before = recorded("serving")
-    worse = fallen(results["ratios"], before["ratios"], RATIOS) if before else []
+    worse = fallen(results["ratios"], before["ratios"], RATIOS) if before and alike(results, before) else []
     missed = [n for n, limit in LIMITS.items() if not within(results["ratios"].get(n), limit, RATIOS[n])]
     for text in worse:
         print(f"FALLEN  {text}")
@@ -65,6 +72,17 @@ def main() -> None:
     sys.exit(1 if worse or (options.limits and missed) else 0)
 
 
+def other_python() -> str | None:
+    """The Python that has HealthChain, if there is one."""
+    made = str(OTHER_PYTHON) if OTHER_PYTHON.exists() else None
+    return os.environ.get("HEALTHCHAIN_PYTHON") or made
+
+
+def alike(results: Json, before: Json) -> bool:
+    """Whether the ratios of two runs may be compared: with as many workers."""
+    return bool(results["shape"]["workers"] == before.get("shape", {"workers": 1})["workers"])
+
+
 def within(value: float | None, limit: float, higher: bool) -> bool:
     """True where there is no value, or it is on the right side of its limit."""
     return value is None or (value >= limit if higher else value <= limit)
@@ -72,14 +90,14 @@ def within(value: float | None, limit: float, higher: bool) -> bool:
 
 def measure(body: bytes, options: argparse.Namespace) -> Json:
     """All servers, in turns."""
-    told = machine()
+    told, shape = machine(), Shape(workers=options.workers)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cds-bench-")))
-        servers = [stack.enter_context(bare(BARE)), stack.enter_context(service(SEED, folder))]
+        servers = [stack.enter_context(bare(BARE, shape)), stack.enter_context(service(SEED, folder, shape=shape))]
         for count, cards in policy_files(folder, options.most):
-            servers.append(stack.enter_context(service(named(count), folder, cards=cards)))
+            servers.append(stack.enter_context(service(named(count), folder, cards=cards, shape=shape)))
         if options.healthchain:
-            servers.append(stack.enter_context(healthchain(options.healthchain)))
+            servers.append(stack.enter_context(healthchain(options.healthchain, options.workers)))
         answered = json.loads(servers[1].post(body))
         same_cards(servers, body, answered)
         turn(servers, body, 1)
@@ -89,6 +107,7 @@ def measure(body: bytes, options: argparse.Namespace) -> Json:
         half = half_load(servers[1], body, options.seconds, middle[SEED].rate / 2)
     return {
         "machine": told,
+        "shape": vars(shape),
         "load": {"tool": tool(), "connections": CONNECTIONS, "seconds": options.seconds, "rounds": options.rounds},
         "case": {"story": STORY.name, "bytes": len(body), "cards": len(answered["cards"])},
         "servers": {n: vars(m) for n, m in middle.items()},
@@ -124,10 +143,10 @@ def named(count: int) -> str:
     return f"service, {count:,} {'policy' if count == 1 else 'policies'}"
 
 
-def healthchain(python: str) -> AbstractContextManager[Server]:
+def healthchain(python: str, workers: int) -> AbstractContextManager[Server]:
     """HealthChain answering the same hook with one card per ServiceRequest."""
     port = free_port()
-    words = [python, "healthchain_app.py", str(port)]
+    words = [python, "healthchain_app.py", str(port), str(workers)]
     return started(HEALTHCHAIN, words, port, path="/cds/cds-services/order-sign-advisor", ready="/cds/cds-discovery")
 
 
@@ -173,7 +192,7 @@ def profile(server: Server, body: bytes, seconds: float) -> Json:
     after = server.stages()
     spent = {n: (after[n][0] - before.get(n, (0, 0))[0]) / (after[n][1] - before.get(n, (0, 0))[1]) for n in after
              if after[n][1] > before.get(n, (0, 0))[1]}  # fmt: skip
-    return {name: round(seconds * 1000, 3) for name, seconds in sorted(spent.items(), key=lambda i: -i[1])}
+    return {name: round(spent[name] * 1000, 3) for name in (*STAGES, *sorted(set(spent) - set(STAGES)))}
 
 
 def half_load(server: Server, body: bytes, seconds: float, rate: float) -> Measured:
@@ -182,14 +201,14 @@ def half_load(server: Server, body: bytes, seconds: float, rate: float) -> Measu
     return Measured(*(round(v, 3) for v in (found.rate, found.p50, found.p99)))
 
 
-def threads(body: bytes, seconds: float, rounds: int) -> None:
+def threads(body: bytes, seconds: float, rounds: int, workers: int) -> None:
     """Which settings of threads answer fastest: `waiting` are granian's, `threads` those that compute at once."""
-    tried = [(1, 1), (2, 2), (4, 4), (8, 8), (64, 1), (64, 2), (64, 4), (64, 8)]
+    shapes = [Shape(workers, w, t) for w, t in ((1, 1), (2, 2), (8, 8), (64, 1), (64, 2), (64, 4), (64, 8))]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cds-bench-")))
-        servers = [stack.enter_context(service(f"waiting {w}, threads {t}", folder, waiting=w, threads=t))
-                   for w, t in tried]  # fmt: skip
-        servers += [stack.enter_context(bare(f"bare, waiting {w}", w)) for w in (1, 2, 4, 8, 64)]
+        servers = [stack.enter_context(service(f"waiting {s.waiting}, threads {s.threads}", folder, shape=s))
+                   for s in shapes]  # fmt: skip
+        servers += [stack.enter_context(bare(f"bare, waiting {w}", Shape(workers, w))) for w in (1, 8, 64)]
         turn(servers, body, 1)
         found = [turn(servers, body, seconds) for _ in range(rounds)]
         print("| server | calls/s | p50 ms | p99 ms |\n| --- | ---: | ---: | ---: |")
@@ -206,7 +225,8 @@ def table(results: Json) -> str:
         "",
         f"Story `{case['story']}`: {case['bytes'] / 1000:.1f} kB, {case['cards']} cards, all orders governed; "
         f"validation, policies and ledger (SQLite, normal) on. {load['connections']} connections by {load['tool']}, "
-        f"{load['rounds']} rounds of {load['seconds']:g} s, medians.",
+        f"{load['rounds']} rounds of {load['seconds']:g} s, medians. The bare view runs on the service's own server "
+        f"class with the same settings: {Shape(**results['shape'])}.",
         "",
         "| server | calls/s | p50 ms | p99 ms |",
         "| --- | ---: | ---: | ---: |",

@@ -26,7 +26,9 @@ class Settings:
     admin_host: str = _setting("127.0.0.1", "Address of operators' pages and metrics.")
     admin_port: int = _setting(0, "Port of operators' pages and metrics; 0: none. Demo mode has them on the main port.")
     workers: int = _setting(1, "Worker processes.")
-    threads: int = _setting(4, "Calls that are worked on at once, per worker.")
+    threads: int = _setting(
+        2, "Calls worked on at once, per worker; more than one, so that a large one lets others pass."
+    )
     waiting: int = _setting(64, "Calls that may wait at once, per worker: for a body, a FHIR server, or their turn.")
     demo: bool = _setting(False, "Demo mode: loopback only, no authentication, throwaway database, bundled charts.")
     public_url: str = _setting("", "Base URL as callers see it, also behind a proxy; default http://HOST:PORT.")
@@ -52,6 +54,7 @@ class Settings:
     open_discovery: bool = _setting(True, "Discovery without a token.")
     max_body_bytes: int = _setting(10 * 1024 * 1024, "Largest request body.")
     read_deadline: float = _setting(15.0, "Seconds for a request body to arrive.")
+    check_responses: int = _setting(16, "One in so many hook responses is checked against the contract; 1: every one.")
     shutdown_seconds: int = _setting(20, "Seconds that calls under way have to finish at shutdown.")
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "Least level that is logged.")
 
@@ -66,6 +69,11 @@ class Settings:
         """The ledger's database URL."""
         return self.database_url or f"sqlite:///{Path('.cds-service') / 'ledger.sqlite3'}"
 
+    @property
+    def writes_wait(self) -> bool:
+        """Whether writing to the ledger waits for a disk or a server, long enough to work on another call."""
+        return not self.database.startswith("sqlite:") or self.ledger_sync == "full"
+
     def listed(self, name: str) -> tuple[str, ...]:
         """A comma-separated setting as a tuple."""
         return tuple(part.strip() for part in str(getattr(self, name)).split(",") if part.strip())
@@ -79,7 +87,15 @@ class Settings:
         """The settings, if they make sense together; raises ConfigurationError."""
         if unknown := self.offered - {"advisor", "crd"}:
             raise ConfigurationError(f"CDS_SERVICES: '{sorted(unknown)[0]}' is not advisor or crd.")
-        for name in ("workers", "threads", "waiting", "fetch_workers", "max_body_bytes", "shutdown_seconds"):
+        for name in (
+            "workers",
+            "threads",
+            "waiting",
+            "fetch_workers",
+            "max_body_bytes",
+            "check_responses",
+            "shutdown_seconds",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"CDS_{name.upper()} must be at least 1.")
         for name in ("fetch_deadline", "read_deadline"):

@@ -24,28 +24,31 @@ from cds_service.render.explanation import explain
 Json = dict[str, Any]
 
 
+@dataclass(slots=True)
 class Timing:
     """Milliseconds per stage of one call."""
 
-    def __init__(self) -> None:
-        self.stages: dict[str, float] = {}
+    stages: dict[str, float] = field(default_factory=dict)
 
-    def stage(self, name: str) -> _Stage:
-        """Time a stage: the `with` block that this is for."""
-        return _Stage(self.stages, name)
+    def stage(self, name: str) -> Stage:
+        """Time a stage: what a `with` block takes."""
+        return Stage(self.stages, name)
 
 
-class _Stage:
-    __slots__ = ("name", "stages", "started")
+class Stage:
+    """Adds the time of a block to its stage; a class, because it is entered ten times a call."""
+
+    __slots__ = ("_name", "_stages", "_started")
 
     def __init__(self, stages: dict[str, float], name: str) -> None:
-        self.stages, self.name = stages, name
+        self._stages, self._name = stages, name
 
     def __enter__(self) -> None:
-        self.started = perf_counter()
+        self._started = perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        self.stages[self.name] = self.stages.get(self.name, 0.0) + (perf_counter() - self.started) * 1000
+        spent = (perf_counter() - self._started) * 1000
+        self._stages[self._name] = self._stages.get(self._name, 0.0) + spent
 
 
 @dataclass

@@ -16,15 +16,18 @@ def application() -> Flask:
     process.end_with_parent()
     settings = process.inherited_settings()
     logs.configure(settings.log_level)
+    from cds_service.web import metrics
     from cds_service.web.app import create_admin_app, only_on_loopback
     from cds_service.web.control import Watcher
 
+    folder = process.RunFolder.inherited()
+    metrics.share(folder.metrics)
     ledger = process.open_ledger(settings)
     process.close_at_exit(ledger)
     app = create_admin_app(Runtime.build(settings), ledger)
     if settings.admin_host in _LOOPBACK:
         only_on_loopback(app)
-    Watcher(app.extensions["cds_live"], process.RunFolder.inherited().marker).start()
+    Watcher(app.extensions["cds_live"], folder.marker).start()
     return app
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, request
 
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
-from cds_service.web import access, cors, demo_fhir, dtr, explanations, feedback, health, hooks_api, problems
+from cds_service.web import access, demo_fhir, dtr, explanations, feedback, health, hooks_api, problems
 from cds_service.web.callers import check_loopback_name
 from cds_service.web.control import Live
 from cds_service.web.pages import pages
-from cds_service.web.pages.blueprint import POLICY
 from cds_service.web.turns import LentFetching, Turns
 
 
@@ -21,10 +22,9 @@ def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
     turns = Turns(runtime.settings.threads)
     if runtime.fhir is not None:
         runtime = replace(runtime, fhir=LentFetching(runtime.fhir, turns))
-    app = _app(Live(runtime, ledger), ledger, turns)
+    app = _app(Live(runtime, ledger), ledger, turns, cross_origin=True)
     for blueprint in (hooks_api.api, feedback.feedback, explanations.pages, dtr.dtr):
         app.register_blueprint(blueprint)
-    app.after_request(cors.apply)
     if runtime.settings.demo:
         only_on_loopback(app)
         app.register_blueprint(demo_fhir.fhir)
@@ -34,7 +34,7 @@ def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
 
 def create_admin_app(runtime: Runtime, ledger: Ledger) -> Flask:
     """The second listener: pages and metrics for operators, which no client of the service can reach."""
-    app = _app(Live(runtime, ledger, counted=False), ledger, Turns(runtime.settings.threads))
+    app = _app(Live(runtime, ledger, counted=False), ledger, Turns(runtime.settings.threads), cross_origin=False)
     app.register_blueprint(explanations.pages)
     _for_operators(app)
     return app
@@ -50,25 +50,21 @@ def _for_operators(app: Flask) -> None:
     app.register_blueprint(pages)
 
 
-def _app(live: Live, ledger: Ledger, turns: Turns) -> Flask:
-    app = Flask("cds_service.web", static_folder=None)
+class _App(Flask):
+    """Flask without what no view here needs."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """No view or handler is a coroutine; asking each of them at every call takes as long as a small view."""
+        return func
+
+
+def _app(live: Live, ledger: Ledger, turns: Turns, *, cross_origin: bool) -> Flask:
+    app = _App("cds_service.web", static_folder=None)
     app.url_map.strict_slashes = False
     app.extensions["cds_live"] = live
     app.extensions["cds_ledger"] = ledger
     app.extensions["cds_turns"] = turns
     problems.register(app)
-    access.register(app)
-    app.after_request(_secure)
+    access.register(app, live, cross_origin=cross_origin)
     app.register_blueprint(health.checks)
     return app
-
-
-def _secure(response: Response) -> Response:
-    headers = response.headers
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    if response.mimetype == "text/html":
-        headers.setdefault("Content-Security-Policy", POLICY)
-        headers.setdefault("Referrer-Policy", "no-referrer")
-        headers.setdefault("X-Frame-Options", "DENY")
-        headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-    return response

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from collections.abc import Collection
 
-from cds_service.web.hooks_api import gate
+from flask import Response, request
 
 _PATHS = ("/cds-services", "/fhir", "/openapi.yaml")
 
 
-def apply(response: Response) -> Response:
+def apply(response: Response, origin: str, origins: Collection[str]) -> None:
     """Answer preflights and mark answers that the origin may read; credentials are never allowed."""
-    origin = request.headers.get("Origin")
-    if origin is None or not request.path.startswith(_PATHS):
-        return response
+    if not request.path.startswith(_PATHS):
+        return
     response.headers.add("Vary", "Origin")
-    origins = gate().origins
     everyone = "*" in origins
     if not (everyone or origin in origins):
-        return response
+        return
     response.headers["Access-Control-Allow-Origin"] = "*" if everyone else origin
     response.headers["Access-Control-Expose-Headers"] = "Retry-After, WWW-Authenticate"
     if request.method == "OPTIONS":
@@ -26,4 +24,3 @@ def apply(response: Response) -> Response:
         response.headers["Access-Control-Allow-Headers"] = "authorization, content-type"
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
         response.headers["Access-Control-Max-Age"] = "600"
-    return response

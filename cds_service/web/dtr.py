@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
 from cds_service.errors import NotFound
 from cds_service.facts.references import Json
@@ -17,7 +17,9 @@ from cds_service.hooks.request import parse
 from cds_service.hooks.runtime import Caller
 from cds_service.render.questionnaire import RuleForm, find, forms, questionnaire
 from cds_service.web.body import read_json_body
-from cds_service.web.hooks_api import gate, json_response, ledger, runtime
+from cds_service.web.call import call
+from cds_service.web.hooks_api import gate, ledger, runtime
+from cds_service.web.responses import json_response
 
 dtr = Blueprint("dtr", __name__)
 FHIR = "application/fhir+json"
@@ -26,7 +28,7 @@ FHIR = "application/fhir+json"
 def _admitted() -> Caller:
     """The caller, whose token is used up: these calls leave no record of a hook."""
     caller = gate().admit(request)
-    g.client = caller.id
+    call().client = caller.id
     gate().spend(caller)
     return caller
 
@@ -34,7 +36,7 @@ def _admitted() -> Caller:
 @dtr.post("/Questionnaire/$questionnaire-package")
 def questionnaire_package() -> Response:
     """Forms that orders need, prefilled (Da Vinci DTR)."""
-    g.endpoint = "questionnaire"
+    call().endpoint = "questionnaire"
     caller, here = _admitted(), runtime()
     body = parse(read_json_body(request, here.settings.max_body_bytes, here.settings.read_deadline))
     answer = package(asked(body), here, caller, lambda context: _remembered(context, caller))

@@ -7,8 +7,9 @@ from typing import Any
 from flask import Blueprint, Response, render_template, request
 
 from cds_service.errors import NotFound, RequestError
-from cds_service.web.hooks_api import json_response, ledger
+from cds_service.web.hooks_api import ledger
 from cds_service.web.pages.blueprint import ASSETS, page_or_problem, secured
+from cds_service.web.responses import json_response
 
 # This page is on the service's listener, where the other pages are not: it brings the sheet along.
 pages = Blueprint(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
 from cds_service.errors import Issue, RequestError
 from cds_service.hooks import contract
@@ -12,8 +12,10 @@ from cds_service.hooks.request import parse
 from cds_service.ledger.record import FeedbackResult
 from cds_service.web import metrics
 from cds_service.web.body import read_json_body
-from cds_service.web.hooks_api import gate, json_response, ledger, offered, runtime
+from cds_service.web.call import call
+from cds_service.web.hooks_api import gate, ledger, offered, runtime
 from cds_service.web.problems import outcome
+from cds_service.web.responses import json_response
 
 feedback = Blueprint("feedback", __name__)
 
@@ -21,9 +23,9 @@ feedback = Blueprint("feedback", __name__)
 @feedback.post("/cds-services/<id>/feedback")
 def give(id: str) -> Response:
     """Record feedback. 200 if any item was kept, with the others named; 400 if none was."""
-    g.endpoint = "feedback"
+    call().endpoint = "feedback"
     caller = gate().admit(request)
-    g.client = caller.id
+    call().client = caller.id
     gate().spend(caller)
     service = offered(id)
     settings = runtime().settings

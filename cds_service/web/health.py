@@ -12,7 +12,8 @@ from cds_service.hooks import contract
 from cds_service.ledger.store import Ledger
 from cds_service.web import metrics
 from cds_service.web.control import Live
-from cds_service.web.hooks_api import json_response, ledger
+from cds_service.web.hooks_api import ledger
+from cds_service.web.responses import json_response
 
 checks = Blueprint("health", __name__)
 operators = Blueprint("operators", __name__)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import datetime
+from itertools import count
 from typing import Any
 
-import orjson
-from flask import Blueprint, Response, current_app, g, request
+from flask import Blueprint, Response, current_app, request
 
 from cds_service.errors import LedgerError, NotFound
 from cds_service.hooks import contract
 from cds_service.hooks.answer import Answer, Timing, answer
-from cds_service.hooks.exact import as_written
 from cds_service.hooks.recording import held_back, record, shown
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Caller, Runtime
@@ -24,8 +24,9 @@ from cds_service.ledger.store import Ledger
 from cds_service.policy.case import Case, Fault
 from cds_service.web import metrics
 from cds_service.web.body import read_json_body
+from cds_service.web.call import Call, call
 from cds_service.web.callers import Admission
-from cds_service.web.control import Live, State
+from cds_service.web.responses import json_response
 from cds_service.web.turns import Turns
 
 api = Blueprint("hooks", __name__)
@@ -34,25 +35,9 @@ _NAMEABLE = re.compile(r"(?!Patient/)[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.\-]{1,64}")
 _PLACE = re.compile(r"[A-Za-z]{1,64}(?:\[\d+\])?(?:\.[A-Za-z]{1,64}(?:\[\d+\])?)*")
 
 
-def json_response(value: Any, status: int = 200, media: str = "application/json") -> Response:
-    """JSON, never cached: answers are about a patient."""
-    response = Response(orjson.dumps(value, default=as_written), status=status, content_type=media)
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def state() -> State:
-    """Content, clients and switches as this request began with, whatever is reloaded meanwhile."""
-    if "cds_state" not in g:
-        live: Live = current_app.extensions["cds_live"]
-        g.cds_state = live.state
-    found: State = g.cds_state
-    return found
-
-
 def runtime() -> Runtime:
     """Settings, content and ports as this request began with."""
-    return state().runtime
+    return call().state.runtime
 
 
 def ledger() -> Ledger:
@@ -63,7 +48,7 @@ def ledger() -> Ledger:
 
 def gate() -> Admission:
     """Who may call."""
-    return state().gate
+    return call().state.gate
 
 
 def turns() -> Turns:
@@ -74,17 +59,18 @@ def turns() -> Turns:
 
 def offered(service_id: str) -> Service:
     """A service of this deployment. Raises NotFound."""
-    service = runtime().services.get(service_id)
+    here = call()
+    service = here.state.runtime.services.get(service_id)
     if service is None:
         raise NotFound("There is no such service; GET /cds-services lists them.")
-    g.service = service.id
+    here.service = service.id
     return service
 
 
 @api.get("/cds-services")
 def discover() -> Response:
     """The services on offer."""
-    g.endpoint = "discovery"
+    call().endpoint = "discovery"
     gate().admit_discovery(request)
     here = runtime()
     return json_response(discovery(tuple(here.services.values()), here.book.rulebook))
@@ -93,57 +79,68 @@ def discover() -> Response:
 @api.post("/cds-services/<id>")
 def invoke(id: str) -> Response:
     """Answer a hook. A 200 leaves only when its record is durable, and the token is used up with the record."""
-    g.endpoint = "hook"
-    received = runtime().now()
-    caller = gate().admit(request)
-    g.client = caller.id
+    here = call()
+    here.endpoint = "hook"
+    received = here.state.runtime.now()
+    caller = here.state.gate.admit(request)
+    here.client = caller.id
     try:
-        return _answered(caller, offered(id), received)
+        return _answered(here, caller, offered(id), received)
     except (Replayed, LedgerError):
         raise
     except Exception:
         # No record holds this token, so it is used up by itself: a refused call cannot be sent again either.
-        gate().spend(caller)
+        here.state.gate.spend(caller)
         raise
 
 
-def _answered(caller: Caller, service: Service, received: datetime) -> Response:
-    here, store = runtime(), ledger()
+def _answered(here: Call, caller: Caller, service: Service, received: datetime) -> Response:
+    settings, store = here.state.runtime.settings, ledger()
     waited, clock = Timing(), Timing()
     with waited.stage("read"):
-        raw = read_json_body(request, here.settings.max_body_bytes, here.settings.read_deadline)
+        raw = read_json_body(request, settings.max_body_bytes, settings.read_deadline)
     with waited.stage("wait"):
         turn = turns().take()
     with turn:
-        done = _evaluated(raw, caller, service, clock)
+        done = _evaluated(here, raw, caller, service, clock)
         silenced = held_back(done, caller)
-        response = _as_described(shown(done, caller, silenced))
-        kept = record(done, caller, received, store.finding_key, silenced)
+        with clock.stage("render"):
+            response = _as_described(shown(done, caller, silenced), settings.check_responses)
         with clock.stage("ledger"):
-            store.write(kept)
-        stages = waited.stages | clock.stages
-        g.told = {"cards": len(kept.cards) - len(silenced), "stages": {k: round(v, 3) for k, v in stages.items()}}
-        metrics.answered(kept, stages)
+            kept = record(done, caller, received, store.finding_key, silenced)
+            with turns().lent() if settings.writes_wait else nullcontext():
+                store.write(kept)
+        here.cards, here.stages = len(kept.cards) - len(silenced), waited.stages | clock.stages
+        metrics.answered(kept, here.stages)
     return response
 
 
-def _as_described(response: dict[str, Any]) -> Response:
-    """The response; that it differs from the contract is our fault, which is logged, and no reason to withhold it."""
-    for fault in contract.faults("HookResponse", response):
-        log.error("an answer differs from the contract: %s %s", fault.path, fault.text)
+_answers = count()
+
+
+def _as_described(response: dict[str, Any], every: int) -> Response:
+    """The response, one in `every` held against the contract.
+
+    That it differs is our fault, which is logged, and no reason to withhold it.
+    """
+    if next(_answers) % every == 0:
+        for fault in contract.faults("HookResponse", response):
+            log.error("an answer differs from the contract: %s %s", fault.path, fault.text)
     return json_response(response)
 
 
-def _evaluated(raw: bytes, caller: Caller, service: Service, clock: Timing) -> Answer:
+def _evaluated(here: Call, raw: bytes, caller: Caller, service: Service, clock: Timing) -> Answer:
     with clock.stage("parse"):
         body = parse(raw)
-    g.hook_instance = body.get("hookInstance")
+    here.hook_instance = body.get("hookInstance")
     with clock.stage("validate"):
         hook_request = validate(body, service, raw)
+    runtime = here.state.runtime
     if caller.stopped:
-        revision = runtime().book.rulebook.revision
-        return Answer({"cards": []}, hook_request, service, Case(), timing=clock, revision=revision)
-    done = answer(hook_request, service, runtime(), caller, timing=clock)
+        return Answer(
+            {"cards": []}, hook_request, service, Case(), timing=clock, revision=runtime.book.rulebook.revision
+        )
+    done = answer(hook_request, service, runtime, caller, timing=clock)
     _log_unusable(done.case.faults)
     return done
 

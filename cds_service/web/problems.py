@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import orjson
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from cds_service.errors import CdsServiceError, Issue, RequestError
+from cds_service.web.call import call
 from cds_service.web.callers import Throttled
+from cds_service.web.responses import json_response
 
 log = logging.getLogger("cds_service.web")
 _STATUS_CODES = {404: "not-found", 405: "not-supported", 408: "timeout", 413: "too-long", 415: "not-supported"}
@@ -36,9 +37,7 @@ def _issue(issue: Issue) -> dict[str, Any]:
 
 def problem(status: int, issues: tuple[Issue, ...]) -> Response:
     """The HTTP answer for an error."""
-    response = Response(orjson.dumps(outcome(issues)), status=status, content_type="application/fhir+json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return json_response(outcome(issues), status, "application/fhir+json")
 
 
 def register(app: Flask) -> None:
@@ -46,7 +45,7 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(RequestError)
     def _refused(error: RequestError) -> Response:
-        g.reason = ",".join(sorted({i.code for i in error.issues}))
+        call().reason = ",".join(sorted({i.code for i in error.issues}))
         response = problem(error.http_status, error.issues)
         if error.http_status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"

@@ -20,7 +20,6 @@ from cds_service.ledger.store import Ledger
 
 # From the parent to its workers; not CDS_ settings of their own.
 _SETTINGS, _FOLDER, _PARENT = "CDSSERVICE_SETTINGS", "CDSSERVICE_FOLDER", "CDSSERVICE_PARENT"
-_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -32,16 +31,21 @@ class RunFolder:
 
     @classmethod
     def make(cls) -> RunFolder:
-        """A new one. To be called before prometheus_client is imported, which looks for its folder then."""
+        """A new one, for this process and those it starts."""
         folder = cls(Path(tempfile.mkdtemp(prefix="cds-service-")))
-        (folder.path / "metrics").mkdir()
-        os.environ[_FOLDER], os.environ[_METRICS] = str(folder.path), str(folder.path / "metrics")
+        folder.metrics.mkdir()
+        os.environ[_FOLDER] = str(folder.path)
         return folder
 
     @classmethod
     def inherited(cls) -> RunFolder:
         """The one of the parent process."""
         return cls(Path(os.environ[_FOLDER]))
+
+    @property
+    def metrics(self) -> Path:
+        """Where each process keeps what it has counted."""
+        return self.path / "metrics"
 
     @property
     def marker(self) -> Path:

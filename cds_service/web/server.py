@@ -119,15 +119,18 @@ def application() -> Flask:
     settings = process.inherited_settings()
     logs.configure(settings.log_level)
     from cds_service.hooks.warm import warm
+    from cds_service.web import metrics
     from cds_service.web.app import create_app
     from cds_service.web.control import Watcher
 
+    folder = process.RunFolder.inherited()
+    metrics.share(folder.metrics)
     runtime = Runtime.build(settings, fhir=_fhir_client(settings), book=_read)
     ledger = process.open_ledger(settings)
     process.close_at_exit(ledger)
     warm(runtime)
     app = create_app(runtime, ledger)
-    Watcher(app.extensions["cds_live"], process.RunFolder.inherited().marker).start()
+    Watcher(app.extensions["cds_live"], folder.marker).start()
     # The content is there to stay: collecting garbage need not look at it over and over.
     gc.collect()
     gc.freeze()

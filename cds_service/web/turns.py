@@ -1,16 +1,29 @@
 """How many calls are worked on at once: few, because Python computes one at a time, while many may wait.
 
-A call waits outside its turn for its body and for FHIR servers, so that slow peers hold up nobody else.
+A call waits outside its turn for its body, for FHIR servers and for a ledger that is slow, so that others go on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from queue import SimpleQueue
 
 from cds_service.facts.client import Allowed, Fetched, Query
 from cds_service.hooks.runtime import Fetching
+
+
+class Held:
+    """A turn that is taken, until the end of a `with` block."""
+
+    def __init__(self, free: SimpleQueue[None]) -> None:
+        self._free = free
+
+    def __enter__(self) -> None:
+        """Nothing: it is taken already."""
+
+    def __exit__(self, *_: object) -> None:
+        self._free.put(None)
 
 
 class Turns:
@@ -18,20 +31,14 @@ class Turns:
 
     def __init__(self, count: int) -> None:
         self._free: SimpleQueue[None] = SimpleQueue()
+        self._held = Held(self._free)
         for _ in range(count):
             self._free.put(None)
 
-    def take(self) -> AbstractContextManager[None]:
+    def take(self) -> Held:
         """Wait for a turn; it is given back at the end of the `with` block that this is for."""
         self._free.get()
-        return self._held()
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            self._free.put(None)
+        return self._held
 
     @contextmanager
     def lent(self) -> Iterator[None]:

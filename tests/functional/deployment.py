@@ -98,6 +98,7 @@ class Deployment:
             "CDS_LEDGER_KEY": SECRET,
             "CDS_CARDS": str(CONTENT),
             "CDS_PORT": str(self.port),
+            "CDS_CHECK_RESPONSES": "1",
             **self.options,
         }
         with self.log_file.open("ab") as log:

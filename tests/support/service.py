@@ -72,7 +72,7 @@ def running(folder: Path, *options: str, environment: dict[str, str] | None = No
     """The service in demo mode with its data in `folder`; `options` are further ones of `serve`."""
     port = free_port()
     log_file = folder / "service.log"
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("CDS_")}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("CDS_")} | {"CDS_CHECK_RESPONSES": "1"}
     command = [sys.executable, "-m", "cds_service.cli", "serve", "--demo", "--port", str(port)]
     command += ["--database-url", f"sqlite:///{folder / 'ledger.sqlite3'}", *options]
     with log_file.open("wb") as log, requests.Session() as session:
@@ -90,6 +90,7 @@ def running(folder: Path, *options: str, environment: dict[str, str] | None = No
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(5)
+    assert "differs from the contract" not in started.log()
 
 
 def _wait(service: Service) -> None:

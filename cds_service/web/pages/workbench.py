@@ -19,13 +19,14 @@ from cds_service.policy.content import PolicyFolder
 from cds_service.policy.model import WorkedCase
 from cds_service.policy.rulebook import Rulebook
 from cds_service.web.body import read_json_body
-from cds_service.web.hooks_api import gate, json_response, runtime, turns
+from cds_service.web.hooks_api import gate, runtime, turns
 from cds_service.web.pages import code_search, stories
 from cds_service.web.pages.blueprint import pages
 from cds_service.web.pages.case_request import request_of
 from cds_service.web.pages.cases import all_results
 from cds_service.web.pages.incoming import as_request
 from cds_service.web.pages.sample import sample
+from cds_service.web.responses import json_response
 
 Json = dict[str, Any]
 MOST_TEXTS = 50
