@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ import orjson
 
 from cds_service.errors import ConfigurationError, LedgerError
 from cds_service.ledger.record import Json, Record
+from cds_service.ledger.traces import expanded
 
 REMOVED = "[removed]"
 MASKABLE = frozenset({"request", "response", "determinations", "findings", "fetched", "explanations", "feedback"})
@@ -42,9 +43,16 @@ def dumps(value: object) -> bytes:
         return orjson.dumps(value)
     except TypeError:
         try:
-            return json.dumps(value, separators=(",", ":")).encode("ascii")
+            return json.dumps(value, separators=(",", ":"), default=_fragment).encode("ascii")
         except (TypeError, ValueError) as error:
             raise LedgerError("The record holds something that is not JSON.") from error
+
+
+def _fragment(value: Any) -> Any:
+    """For the standard library: what is in a piece of ready JSON. Raises TypeError for anything else."""
+    if isinstance(value, orjson.Fragment):
+        return orjson.loads(value.contents)
+    raise TypeError(type(value).__name__)
 
 
 def loads(text: str | bytes) -> Any:
@@ -72,6 +80,8 @@ class Mask:
     def erase(self, document: Json) -> Json:
         """The document without the masked places, and `masked` naming them; the input is left as it is."""
         erased: list[str] = []
+        if any(path[0] == "determinations" for path in self.paths) and "traces" in document:
+            document = expanded({**document, "traces": loads(dumps(document["traces"]))})  # pointers name nested traces
         for path in self.paths:
             document = _without(document, path, "", erased)
         return {**document, "masked": erased} if erased else document
@@ -115,9 +125,9 @@ def _members(node: Any, name: str) -> list[Any]:
     return []
 
 
-def document_of(record: Record, explanations: Iterable[tuple[str, str]], expires: int) -> Json:
-    """The stored document; `explanations` are pairs of card uuid and explanation's hash, kept until `expires` (ms)."""
-    return {
+def document_of(record: Record, explanations: dict[str, str], expires: int) -> Json:
+    """The stored document; `explanations` are hashes by card uuid, of pages kept until `expires` (ms)."""
+    document = {
         "id": record.id,
         "received": milliseconds(record.received),
         "hook": record.hook,
@@ -135,9 +145,12 @@ def document_of(record: Record, explanations: Iterable[tuple[str, str]], expires
         "findings": record.findings,
         "fetched": record.fetched,
         "cards": [_card(c) for c in record.cards],
-        "explanations": dict(explanations),
+        "explanations": explanations,
         "explanationsExpire": expires,
     }
+    if record.traces:
+        document["traces"] = orjson.Fragment(record.traces)
+    return document
 
 
 def _card(card: Any) -> Json:

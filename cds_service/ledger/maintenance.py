@@ -1,4 +1,4 @@
-"""Work kept off the request path: checkpoints of SQLite's write-ahead log, forgetting expired tokens."""
+"""Work kept off the request path: counting, checkpoints of SQLite's write-ahead log, forgetting expired tokens."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from cds_service.ledger.database import WAL_BYTES, Database
 Quiet = Callable[[], AbstractContextManager[None]]
 logger = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 0.05
+COUNT_SECONDS = 1.0
 TIDY_SECONDS = 60.0
 RESTART_BYTES = 64 << 20
 
 
 class Maintenance:
-    """A background thread; `tidy` is called once a minute; `quiet` keeps this process from writing."""
+    """A background thread; `count` is called every second, `tidy` every minute; `quiet` keeps writers waiting."""
 
-    def __init__(self, database: Database, tidy: Callable[[], None], quiet: Quiet) -> None:
-        self._database, self._tidy, self._quiet = database, tidy, quiet
+    def __init__(self, database: Database, count: Callable[[], None], tidy: Callable[[], None], quiet: Quiet) -> None:
+        self._database, self._quiet = database, quiet
+        self._chores = [(COUNT_SECONDS, count), (TIDY_SECONDS, tidy)]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger-maintenance", daemon=True)
         self._thread.start()
@@ -34,15 +36,15 @@ class Maintenance:
         self._thread.join()
 
     def _run(self) -> None:
-        pause = CHECKPOINT_SECONDS if self._database.is_sqlite else TIDY_SECONDS
-        tidied = time.monotonic()
-        while not self._stop.wait(pause):
+        due = [time.monotonic() + seconds for seconds, _ in self._chores]
+        while not self._stop.wait(CHECKPOINT_SECONDS if self._database.is_sqlite else COUNT_SECONDS):
             try:
                 if self._database.is_sqlite:
                     checkpoint(self._database, self._quiet)
-                if time.monotonic() - tidied >= TIDY_SECONDS:
-                    self._tidy()
-                    tidied = time.monotonic()
+                for i, (seconds, chore) in enumerate(self._chores):
+                    if time.monotonic() >= due[i]:
+                        due[i] = time.monotonic() + seconds
+                        chore()
             except (sqlite3.Error, LedgerError) as error:
                 # The next round tries again; writes fail loudly by themselves if the database is gone.
                 logger.warning("ledger maintenance failed: %s", error)

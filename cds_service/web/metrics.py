@@ -46,8 +46,7 @@ def answered(record: Record, stages: Mapping[str, float]) -> None:
     for stage, milliseconds in stages.items():
         STAGES.labels(stage).observe(milliseconds / 1000)
     for entry in record.determinations:
-        rule = (entry.get("trace") or {}).get("decided_by") or ""
-        OUTCOMES.labels(entry["policy"] or "", rule, entry["role"], entry["outcome"]).inc()
+        OUTCOMES.labels(entry["policy"] or "", entry["rule"] or "", entry["role"], entry["outcome"]).inc()
     for card in record.cards:
         CARDS.labels(card.policy or "", card.rule or "", card.kind, "yes" if card.shown else "no").inc()
     for fetch in record.fetched:

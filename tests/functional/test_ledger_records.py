@@ -23,7 +23,7 @@ from cds_service.ledger.store import Ledger
 from tests.functional.ledger_samples import KEY, POLICY, TOKEN, book, card, determination, execute, record, token, url
 
 __all__ = ["book", "url"]
-TABLES = ("entry", "answer", "determination", "card", "feedback", "explanation", "finding", "tally", "chain", "token")
+TABLES = ("entry", "answer", "card", "feedback", "explanation", "finding", "tally", "chain", "token")
 
 
 def all_text(url: str) -> str:
