@@ -20,7 +20,8 @@ MASKABLE = frozenset({"request", "response", "determinations", "findings", "fetc
 _SECRET_KEYS = frozenset({"authorization", "proxy-authorization", "access_token", "refresh_token", "id_token"})
 _SECRET = re.compile(rb'"(?i:authorization|proxy-authorization|access_token|refresh_token|id_token)":(?!"\[removed\]")')
 # One of these is in every text that `_SECRET` finds something in; plain searches are several times faster.
-_SECRET_SIGNS = (b'_token":', b'"authorization":', b'"proxy-authorization":')
+_SECRET_SIGNS = (b'_token":', b'authorization":')
+FOREIGN = ("request", "response", "fetched", "feedback")
 _SHORTEST_TOKEN = 8
 
 
@@ -185,16 +186,30 @@ def secret_of(request: Json) -> bytes | None:
     return dumps(token)[1:-1]
 
 
-def serialise(document: object, secret: bytes | None) -> tuple[str, bool]:
-    """JSON text without any token, under a telling key or as a copy of `secret`, and whether one was removed."""
-    text = dumps(document)
-    small = text.lower()
-    found = any(sign in small for sign in _SECRET_SIGNS) and _SECRET.search(text) is not None
+def serialise(document: Json, secret: bytes | None) -> tuple[str, bool]:
+    """JSON text without any token, under a telling key or as a copy of `secret`, and whether one was removed.
+
+    Only what came from outside (`FOREIGN`) can have telling keys; copies of `secret` are looked for everywhere.
+    """
+    parts = {name: dumps(document[name]) for name in FOREIGN if name in document}
+    found = any(_tells(part) for part in parts.values())
     if found:
-        text = dumps(_scrubbed(loads(text)))
+        parts = {name: dumps(_scrubbed(loads(part))) for name, part in parts.items()}
+    text, removed = without_copies(dumps({**document, **{n: orjson.Fragment(p) for n, p in parts.items()}}), secret)
+    return text, found or removed
+
+
+def without_copies(text: bytes, secret: bytes | None) -> tuple[str, bool]:
+    """The text without copies of the token, and whether there was one."""
     if secret and secret in text:
-        text, found = text.replace(secret, REMOVED.encode()), True
-    return text.decode(), found
+        return text.replace(secret, REMOVED.encode()).decode(), True
+    return text.decode(), False
+
+
+def _tells(text: bytes) -> bool:
+    """Is there a member whose name promises a token, and whose value is not removed already?"""
+    small = text.lower()
+    return any(sign in small for sign in _SECRET_SIGNS) and _SECRET.search(text) is not None
 
 
 def _scrubbed(node: Any) -> Any:

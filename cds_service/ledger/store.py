@@ -23,7 +23,17 @@ from cds_service.ledger import retention, schema
 from cds_service.ledger.chain import GENESIS, Sealer
 from cds_service.ledger.counting import count
 from cds_service.ledger.database import Database, Sync
-from cds_service.ledger.document import Mask, digest, document_of, dumps, loads, milliseconds, secret_of, serialise
+from cds_service.ledger.document import (
+    Mask,
+    digest,
+    document_of,
+    dumps,
+    loads,
+    milliseconds,
+    secret_of,
+    serialise,
+    without_copies,
+)
 from cds_service.ledger.feedback import record_item, uuid_of
 from cds_service.ledger.lane import Lane, Transaction
 from cds_service.ledger.maintenance import Maintenance
@@ -128,7 +138,9 @@ class Ledger:
 
     def _page(self, page: Json | None, secret: bytes | None) -> str:
         """An explanation as it is stored: a line, empty where there is none."""
-        return "" if page is None else serialise(self._mask.erase({"explanations": page})["explanations"], secret)[0]
+        if page is None:
+            return ""
+        return without_copies(dumps(self._mask.erase({"explanations": page})["explanations"]), secret)[0]
 
     def feedback(self, service: str, client: str | None, items: Sequence[object]) -> list[FeedbackResult]:
         """Record feedback items (CDS Hooks, Feedback), durably before returning; one result for each.
