@@ -20,7 +20,7 @@ from cds_service.errors import ConfigurationError, LedgerError
 Sync = Literal["normal", "full"]
 BUSY_SECONDS = 15.0
 BUSY_PAUSE = 0.0001
-WAL_BYTES = 4 << 20
+WAL_BYTES = 16 << 20
 """SQLite's write-ahead log is copied into the file when it is larger, and cut to this size when it starts anew."""
 _POSTGRESQL = {"postgresql", "postgres", "postgresql+psycopg"}
 # WAL survives a killed process either way; FULL also survives a power cut. On PostgreSQL both flush to

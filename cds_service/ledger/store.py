@@ -8,7 +8,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import IO, Any, TypeVar
@@ -66,14 +65,12 @@ class Ledger:
             Lane(database, statements, sealer, f"{writer}.{n}", segment_rows)
             for n in range(1 if database.is_sqlite else POSTGRESQL_LANES)
         ]
-        self._open = threading.Event()
-        self._open.set()
         self._free: queue.LifoQueue[Lane] = queue.LifoQueue()
         for lane in reversed(self._lanes):  # last in, first out: few lanes are used until more are needed
             self._free.put(lane)
         self._counting = threading.Lock()
         self._uncounted = False
-        self._maintenance = Maintenance(database, self._count_new, self._forget_tokens, self._quiet)
+        self._maintenance = Maintenance(database, self._count_new, self._forget_tokens)
 
     @classmethod
     def open(
@@ -180,21 +177,9 @@ class Ledger:
     def _forget_tokens(self) -> None:
         self._run(lambda tx: tx.run(tx.sql.forget_tokens, {"now": int(time.time())}))
 
-    @contextmanager
-    def _quiet(self) -> Iterator[None]:
-        """On SQLite, no thread of this process writes meanwhile."""
-        self._open.clear()  # writers queue behind this; a lane given back would be taken again at once
-        lane = self._free.get()
-        try:
-            yield
-        finally:
-            self._free.put(lane)
-            self._open.set()
-
     def _run(self, work: Callable[[Transaction], T]) -> T:
         if os.getpid() != self._pid:
             raise LedgerError("The ledger was opened in another process. Open it after the fork.")
-        self._open.wait()
         lane = self._free.get()
         try:
             return lane.run(work)
