@@ -6,6 +6,7 @@ counts first, so that a process that was killed leaves nothing out.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ from cds_service.ledger.counts import (
     add_answer,
     add_finding,
     add_outcome,
+    add_spoken,
+    day_of,
     finding_key,
     finding_rows,
     new_tally,
@@ -26,7 +29,7 @@ from cds_service.ledger.counts import (
 )
 from cds_service.ledger.database import Database
 from cds_service.ledger.lane import Transaction
-from cds_service.ledger.projection import Row, projection_of
+from cds_service.ledger.projection import Projection, Row, cards_of, determinations_of
 from cds_service.ledger.reading import place, snapshot
 from cds_service.ledger.schema import SEQUENCE_BITS
 
@@ -95,7 +98,8 @@ def _rows(connection: Connection, table: Any, chains: Iterable[Any], batch: Batc
 
 
 def _add(connection: Connection, batch: Batch, answers: list[Row], feedback: list[Row]) -> None:
-    projections = [projection_of(row) for row in answers]
+    _add_spoken(batch.tally, answers)
+    projections = [Projection(row, [], cards_of(row)) for row in answers]
     shown = [row for p in projections for row in finding_rows(p)]
     known = _known(connection, {row["key"] for row in shown} | {finding_key(row) for row in feedback})
     for p in projections:
@@ -110,6 +114,16 @@ def _add(connection: Connection, batch: Batch, answers: list[Row], feedback: lis
         if finding and state:
             finding.update(state)
             batch.findings[finding["key"]] = finding
+
+
+def _add_spoken(tally: Tally, answers: list[Row]) -> None:
+    """Answers that say the same of a day's calls, of which there are many, are read once."""
+    same: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in answers:
+        key = (day_of(row["received"]), row["hook"], row["service"], row["client"], row["determinations"])
+        same[key].append(row)
+    for rows in same.values():
+        add_spoken(tally, rows[0], determinations_of(rows[0]["determinations"]), len(rows))
 
 
 def _known(connection: Connection, keys: set[int]) -> dict[int, Row]:

@@ -56,10 +56,13 @@ class Transaction:
 
     def many(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add to counts, some rows at a time: few statements keep the lock for a short time only."""
-        for start in range(0, len(rows), ROWS):
-            part = rows[start : start + ROWS]
+        start = 0
+        while left := len(rows) - start:
+            size = min(ROWS, 1 << left.bit_length() - 1)  # powers of two: few statements to compile
+            part = rows[start : start + size]
             values = {f"{name}_{i}": value for i, row in enumerate(part) for name, value in row.items()}
-            self.run(self.sql.counts(table, len(part)), values)
+            self.run(self.sql.counts(table, size), values)
+            start += size
 
     def append(self, kind: str, id_: str, received: int, document: str, more: Mapping[str, Any] = ENTRY_ONLY) -> int:
         """Link a document to the chain of its kind; the entry's number. `more`: the other columns of `schema.append`.

@@ -61,9 +61,12 @@ def uuids(document: Json) -> list[str]:
 
 def projection_of(row: Row) -> Projection:
     """What a row of `answer` stands for."""
-    return Projection(
-        row, [dict(zip(_DETERMINATION, d, strict=True)) for d in loads(row["determinations"])], cards_of(row)
-    )
+    return Projection(row, determinations_of(row["determinations"]), cards_of(row))
+
+
+def determinations_of(text: str) -> list[Row]:
+    """The determinations in a row of `answer`."""
+    return [dict(zip(_DETERMINATION, values, strict=True)) for values in loads(text)]
 
 
 def cards_of(row: Row) -> list[Row]:
