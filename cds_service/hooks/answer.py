@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from time import perf_counter
 from typing import Any
 
-from cds_service.determination.decide import Decider, OrderResult, decide
+from cds_service.determination.decide import Decider, Determination, OrderResult, decide
 from cds_service.errors import Issue, MissingData, RequestError
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.codes import URI
@@ -17,6 +17,7 @@ from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime, review_note
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Fault, Order, SourceState
+from cds_service.policy.evaluate import Verdict
 from cds_service.render import cards as render_cards
 from cds_service.render.cards import RenderedCard
 from cds_service.render.explanation import explain
@@ -191,45 +192,59 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime) -> None:
 # --- what `evaluate --json`, replay and the ledger tell ---------------------------------------------
 
 
-def determinations(done: Answer, *, brief: bool = False) -> list[Json]:
-    """One entry per order and policy that speaks to it; a `primary` one without policy where none does.
-
-    `brief`: traces without the policy's own words, as the ledger keeps them.
-    """
-    notes = [_fault(f) for f in done.case.faults]
+def determinations(done: Answer) -> list[Json]:
+    """One entry per order and policy that speaks to it; a `primary` one without policy where none does."""
     known: dict[int, Json] = {}
-    return [entry for result in done.results for entry in _entries(done, result, notes, brief, known)]
+    return entries(done, lambda verdict, said: {**(verdict.trace.to_json(known=known) if verdict else {}), **said})
 
 
-def _entries(
-    done: Answer, result: OrderResult, notes: list[Json], brief: bool, known: dict[int, Json]
-) -> Iterator[Json]:
-    for d in result.determinations:
-        verdict = d.verdict
-        trace: Json = verdict.trace.to_json(brief=brief, known=known) if verdict else {}
-        if verdict and verdict.rule:
-            trace["decided_by"] = verdict.rule
-        if verdict and verdict.given:
-            trace["given"] = list(verdict.given)
-        if verdict and verdict.recommendation:
-            trace["recommendation"] = verdict.recommendation
-        if result.authorization is not None:
-            trace["authorised_by"] = {"number": result.authorization.number, "ref": result.authorization.ref}
-        if notes:
-            trace["not_used"] = notes
-        asserted = done.assertions.get(result.order.ref) if d.role == "primary" else None
-        yield {
-            "order": result.order.ref,
-            "code": _code(result.order),
-            "policy": verdict.version.policy.id if verdict else None,
-            "version": verdict.version.version.version if verdict else None,
-            "role": d.role,
-            "outcome": d.outcome,
-            "prior_authorization": verdict.prior_authorization if verdict else "unknown",
-            "missing": [{"text": m.text, "source": m.source, "state": m.state} for m in d.missing],
-            "trace": trace,
-            **({"coverage_information": asserted} if asserted else {}),
-        }
+def entries(done: Answer, trace: Callable[[Verdict | None, Json], Any]) -> list[Json]:
+    """`determinations`, with traces as `trace` makes them of a verdict and what is said beside its criteria."""
+    notes = [_fault(f) for f in done.case.faults]
+    return [_entry(done, result, d, notes, trace) for result in done.results for d in result.determinations]
+
+
+def _entry(
+    done: Answer,
+    result: OrderResult,
+    d: Determination,
+    notes: list[Json],
+    trace: Callable[[Verdict | None, Json], Any],
+) -> Json:
+    verdict, order = d.verdict, result.order
+    version = verdict.version if verdict else None
+    entry = {
+        "order": order.ref,
+        "code": _code(order),
+        "policy": version.policy.id if version else None,
+        "version": version.version.version if version else None,
+        "role": d.role,
+        "outcome": d.outcome,
+        "prior_authorization": verdict.prior_authorization if verdict else "unknown",
+        "missing": [{"text": m.text, "source": m.source, "state": m.state} for m in d.missing],
+        "trace": trace(verdict, _said(result, verdict, notes)),
+    }
+    asserted = done.assertions.get(order.ref) if d.role == "primary" else None
+    if asserted:
+        entry["coverage_information"] = asserted
+    return entry
+
+
+def _said(result: OrderResult, verdict: Verdict | None, notes: list[Json]) -> Json:
+    """What stands beside the criteria at the root of a trace."""
+    said: Json = {}
+    if verdict:
+        if verdict.rule:
+            said["decided_by"] = verdict.rule
+        if verdict.given:
+            said["given"] = list(verdict.given)
+        if verdict.recommendation:
+            said["recommendation"] = verdict.recommendation
+    if result.authorization is not None:
+        said["authorised_by"] = {"number": result.authorization.number, "ref": result.authorization.ref}
+    if notes:
+        said["not_used"] = notes
+    return said
 
 
 def _code(order: Order) -> str | None:

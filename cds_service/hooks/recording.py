@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from cds_service.determination.decide import OrderResult
-from cds_service.hooks.answer import Answer, determinations, findings
+from cds_service.hooks.answer import Answer, entries, findings
 from cds_service.hooks.runtime import Caller
 from cds_service.ledger.record import CardRecord, Record
+from cds_service.ledger.traces import written
+from cds_service.policy.evaluate import Verdict
+from cds_service.policy.trace import Trace
 from cds_service.render.cards import RenderedCard
 
 
@@ -68,12 +72,23 @@ def _target(action: dict[str, Any]) -> str:
     return str(action.get("resourceId") or f"{resource.get('resourceType')}/{resource.get('id')}")
 
 
+def _placed(roots: list[Trace], verdict: Verdict | None, said: dict[str, Any]) -> list[Any]:
+    """A trace as the ledger keeps it: where its root is, and what is said beside it."""
+    if verdict is None:
+        return [None, said]
+    roots.append(verdict.trace)
+    return [len(roots) - 1, said]
+
+
 def record(
     done: Answer, caller: Caller, received: datetime, pseudonym: Callable[..., str], silenced: frozenset[str]
 ) -> Record:
     """The record of one answer; `silenced` are uuids of cards that were held back."""
-    entries = [{**d, "rule": d["trace"].get("decided_by")} for d in determinations(done, brief=True)]
-    policies = {f"{d['policy']}@{d['version']}" for d in entries if d["policy"]}
+    roots: list[Trace] = []
+    told = entries(done, partial(_placed, roots))
+    for entry in told:
+        entry["rule"] = entry["trace"][1].get("decided_by")
+    policies = {f"{d['policy']}@{d['version']}" for d in told if d["policy"]}
     payer = next((d.payer for r in done.results for d in r.primary if d.payer), None)
     return Record(
         id=done.record_id or str(uuid4()),
@@ -84,7 +99,8 @@ def record(
         client=caller.id,
         request=done.request.body,
         response=done.response,
-        determinations=tuple(entries),
+        determinations=tuple(told),
+        traces=written(roots),
         findings=tuple(findings(done)),
         cards=tuple(
             card_record(r, pseudonym(caller.id, r.finding), r.card["uuid"] not in silenced) for r in done.rendered

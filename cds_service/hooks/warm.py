@@ -18,6 +18,6 @@ def warm(runtime: Runtime) -> None:
     for service in runtime.services.values():
         if service.hook == body["hook"] and service.group == "advisor":
             try:
-                determinations(answer(validate(body, service, raw), service, runtime, Caller("warm-up")), brief=True)
+                determinations(answer(validate(body, service, raw), service, runtime, Caller("warm-up")))
             except RequestError:
                 return  # a deployment's own policies may ask for more than the story holds

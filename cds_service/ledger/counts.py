@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -18,10 +19,6 @@ from cds_service.ledger.projection import Projection, Row
 
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2148, 12, 31)
 _HASH_BITS = 42
-SHARDS = 8
-"""Writers add to rows of their own, so that they seldom wait for each other; reading sums the shards."""
-
-
 MEASURES = ("answer", "latency", "outcome", "determination", "missing", "card", "finding", "reason")
 """`outcome` is `determination` without policy and rule: few rows, for charts by day."""
 
@@ -125,25 +122,34 @@ def bucket(ms: float) -> int:
 
 def add_answer(tally: Tally, p: Projection) -> None:
     """Count an answer, its determinations, what was missing, and its cards."""
-    a = p.answer
-    place = (day_of(a["received"]), a["hook"], a["service"], a["client"] or "")
+    add_spoken(tally, p.answer, p.determinations, 1)
+    a, place = p.answer, _place(p.answer)
     payer = a["payer"] or ""
     slot = tally[Dimensions("answer", *place, payer, label=str(a["status"]))]
     slot[0] += 1
     slot[1] += a["latency"]
     tally[Dimensions("latency", *place, payer, label=str(bucket(a["latency"])))][0] += 1
-    for d in p.determinations:
-        payer_, label = d["payer"] or "", f"{d['role'] or ''} {d['outcome'] or ''}"
-        rule = (payer_, d["policy"] or "", d["version"] or "", d["rule"] or "")
-        tally[Dimensions("outcome", *place, payer_, label=label)][0] += 1
-        tally[Dimensions("determination", *place, *rule, label)][0] += 1
-        if d["missing"] != "[]":
-            for missing in _each(d["missing"]):
-                tally[Dimensions("missing", *place, *rule, missing)][0] += 1
     for c in p.cards:
         rule = (payer, c["policy"] or "", c["version"] or "", c["rule"] or "")
         label = f"{'shown' if c['shown'] else 'silent'} {c['indicator']} {c['kind']}"
         tally[Dimensions("card", *place, *rule, label)][0] += 1
+
+
+def add_spoken(tally: Tally, answer: Row, determinations: Sequence[Row], times: int) -> None:
+    """Count the determinations of `times` answers of the same day, hook, service and client."""
+    place = _place(answer)
+    for d in determinations:
+        payer, label = d["payer"] or "", f"{d['role'] or ''} {d['outcome'] or ''}"
+        rule = (payer, d["policy"] or "", d["version"] or "", d["rule"] or "")
+        tally[Dimensions("outcome", *place, payer, label=label)][0] += times
+        tally[Dimensions("determination", *place, *rule, label)][0] += times
+        if d["missing"] != "[]":
+            for missing in _each(d["missing"]):
+                tally[Dimensions("missing", *place, *rule, missing)][0] += times
+
+
+def _place(answer: Row) -> tuple[str, str, str, str]:
+    return day_of(answer["received"]), answer["hook"], answer["service"], answer["client"] or ""
 
 
 @lru_cache(maxsize=1024)

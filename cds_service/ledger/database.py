@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,8 @@ from cds_service.errors import ConfigurationError, LedgerError
 
 Sync = Literal["normal", "full"]
 BUSY_SECONDS = 15.0
-WAL_BYTES = 4 << 20
+BUSY_PAUSE = 0.0001
+WAL_BYTES = 16 << 20
 """SQLite's write-ahead log is copied into the file when it is larger, and cut to this size when it starts anew."""
 _POSTGRESQL = {"postgresql", "postgres", "postgresql+psycopg"}
 # WAL survives a killed process either way; FULL also survives a power cut. On PostgreSQL both flush to
@@ -60,13 +61,13 @@ class Database:
             return create_engine(self.url, creator=self.connect, paramstyle="named")
         return create_engine(self.url, creator=self.connect, pool_pre_ping=True)
 
-    def connect(self) -> Any:
-        """A new DBAPI connection with the pragmas or settings of `sync`."""
-        return self._connect_sqlite() if self.is_sqlite else self._connect_postgresql()
+    def connect(self, *, writing: bool = False) -> Any:
+        """A new DBAPI connection with the pragmas or settings of `sync`; one for `writing` waits by `patiently`."""
+        return self._connect_sqlite(0.0 if writing else BUSY_SECONDS) if self.is_sqlite else self._connect_postgresql()
 
-    def _connect_sqlite(self) -> sqlite3.Connection:
+    def _connect_sqlite(self, timeout: float) -> sqlite3.Connection:
         try:
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(self.path, timeout=timeout, isolation_level=None, check_same_thread=False)
             connection.execute(f"PRAGMA synchronous={_SQLITE_SYNC[self.sync]}")
             connection.execute("PRAGMA wal_autocheckpoint=0")  # see maintenance.py
             connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
@@ -93,21 +94,24 @@ class Database:
         return Statement(str(compiled), fixed)
 
     def begin(self, cursor: Any) -> None:
-        """Start a writing transaction; on SQLite wait for the other writers, polling.
+        """Begin a writing transaction; PostgreSQL does so by itself."""
+        if self.is_sqlite:
+            self.patiently(lambda: cursor.execute("BEGIN IMMEDIATE"))
 
-        SQLite's own busy handler sleeps up to 100 ms at a time, which makes a long tail with several
-        processes; a millisecond is enough here because a transaction takes a fraction of one.
+    def patiently(self, statement: Callable[[], Any]) -> None:
+        """Run a statement, again and again while another process has SQLite's write lock.
+
+        SQLite's own waiting sleeps up to 100 ms at a time; the lock is held for a tenth of one.
         """
-        if not self.is_sqlite:
-            return
-        deadline = time.monotonic() + BUSY_SECONDS
+        deadline = 0.0
         while True:
             try:
-                cursor.execute("BEGIN IMMEDIATE")
+                statement()
             except sqlite3.OperationalError as error:
+                deadline = deadline or time.monotonic() + BUSY_SECONDS
                 if not is_busy(error) or time.monotonic() > deadline:
                     raise
-                time.sleep(0.0005)
+                time.sleep(BUSY_PAUSE)
             else:
                 return
 

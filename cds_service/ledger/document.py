@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,13 +13,15 @@ import orjson
 
 from cds_service.errors import ConfigurationError, LedgerError
 from cds_service.ledger.record import Json, Record
+from cds_service.ledger.traces import expanded
 
 REMOVED = "[removed]"
 MASKABLE = frozenset({"request", "response", "determinations", "findings", "fetched", "explanations", "feedback"})
 _SECRET_KEYS = frozenset({"authorization", "proxy-authorization", "access_token", "refresh_token", "id_token"})
 _SECRET = re.compile(rb'"(?i:authorization|proxy-authorization|access_token|refresh_token|id_token)":(?!"\[removed\]")')
 # One of these is in every text that `_SECRET` finds something in; plain searches are several times faster.
-_SECRET_SIGNS = (b'_token":', b'"authorization":', b'"proxy-authorization":')
+_SECRET_SIGNS = (b'_token":', b'authorization":')
+FOREIGN = ("request", "response", "fetched", "feedback")
 _SHORTEST_TOKEN = 8
 
 
@@ -42,9 +44,16 @@ def dumps(value: object) -> bytes:
         return orjson.dumps(value)
     except TypeError:
         try:
-            return json.dumps(value, separators=(",", ":")).encode("ascii")
+            return json.dumps(value, separators=(",", ":"), default=_fragment).encode("ascii")
         except (TypeError, ValueError) as error:
             raise LedgerError("The record holds something that is not JSON.") from error
+
+
+def _fragment(value: Any) -> Any:
+    """For the standard library: what is in a piece of ready JSON. Raises TypeError for anything else."""
+    if isinstance(value, orjson.Fragment):
+        return orjson.loads(value.contents)
+    raise TypeError(type(value).__name__)
 
 
 def loads(text: str | bytes) -> Any:
@@ -72,6 +81,8 @@ class Mask:
     def erase(self, document: Json) -> Json:
         """The document without the masked places, and `masked` naming them; the input is left as it is."""
         erased: list[str] = []
+        if any(path[0] == "determinations" for path in self.paths) and "traces" in document:
+            document = expanded({**document, "traces": loads(dumps(document["traces"]))})  # pointers name nested traces
         for path in self.paths:
             document = _without(document, path, "", erased)
         return {**document, "masked": erased} if erased else document
@@ -115,9 +126,9 @@ def _members(node: Any, name: str) -> list[Any]:
     return []
 
 
-def document_of(record: Record, explanations: Iterable[tuple[str, str]], expires: int) -> Json:
-    """The stored document; `explanations` are pairs of card uuid and explanation's hash, kept until `expires` (ms)."""
-    return {
+def document_of(record: Record, explanations: dict[str, str], expires: int) -> Json:
+    """The stored document; `explanations` are hashes by card uuid, of pages kept until `expires` (ms)."""
+    document = {
         "id": record.id,
         "received": milliseconds(record.received),
         "hook": record.hook,
@@ -135,9 +146,12 @@ def document_of(record: Record, explanations: Iterable[tuple[str, str]], expires
         "findings": record.findings,
         "fetched": record.fetched,
         "cards": [_card(c) for c in record.cards],
-        "explanations": dict(explanations),
+        "explanations": explanations,
         "explanationsExpire": expires,
     }
+    if record.traces:
+        document["traces"] = orjson.Fragment(record.traces)
+    return document
 
 
 def _card(card: Any) -> Json:
@@ -172,16 +186,30 @@ def secret_of(request: Json) -> bytes | None:
     return dumps(token)[1:-1]
 
 
-def serialise(document: object, secret: bytes | None) -> tuple[str, bool]:
-    """JSON text without any token, under a telling key or as a copy of `secret`, and whether one was removed."""
-    text = dumps(document)
-    small = text.lower()
-    found = any(sign in small for sign in _SECRET_SIGNS) and _SECRET.search(text) is not None
+def serialise(document: Json, secret: bytes | None) -> tuple[str, bool]:
+    """JSON text without any token, under a telling key or as a copy of `secret`, and whether one was removed.
+
+    Only what came from outside (`FOREIGN`) can have telling keys; copies of `secret` are looked for everywhere.
+    """
+    parts = {name: dumps(document[name]) for name in FOREIGN if name in document}
+    found = any(_tells(part) for part in parts.values())
     if found:
-        text = dumps(_scrubbed(loads(text)))
+        parts = {name: dumps(_scrubbed(loads(part))) for name, part in parts.items()}
+    text, removed = without_copies(dumps({**document, **{n: orjson.Fragment(p) for n, p in parts.items()}}), secret)
+    return text, found or removed
+
+
+def without_copies(text: bytes, secret: bytes | None) -> tuple[str, bool]:
+    """The text without copies of the token, and whether there was one."""
     if secret and secret in text:
-        text, found = text.replace(secret, REMOVED.encode()), True
-    return text.decode(), found
+        return text.replace(secret, REMOVED.encode()).decode(), True
+    return text.decode(), False
+
+
+def _tells(text: bytes) -> bool:
+    """Is there a member whose name promises a token, and whose value is not removed already?"""
+    small = text.lower()
+    return any(sign in small for sign in _SECRET_SIGNS) and _SECRET.search(text) is not None
 
 
 def _scrubbed(node: Any) -> Any:

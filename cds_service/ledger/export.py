@@ -18,6 +18,7 @@ from cds_service.ledger.document import dumps, loads, milliseconds
 from cds_service.ledger.reading import snapshot, stream
 from cds_service.ledger.record import Json
 from cds_service.ledger.schema import chain, entry
+from cds_service.ledger.traces import expanded
 
 _PAGES = 1000
 
@@ -45,7 +46,7 @@ def documents(engine: Engine, hook: str | None, since: datetime | None, until: d
         query = query.where(entry.c.received < milliseconds(until))
     with snapshot(engine) as connection:
         for row in stream(connection, query):
-            yield loads(row["document"])
+            yield expanded(loads(row["document"]))
 
 
 def backup(database: Database, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Feedback on cards: check each item (CDS Hooks, Feedback), join it to its card, count it once."""
+"""Feedback on cards: check each item (CDS Hooks, Feedback), and join it to its card."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import uuid4
 
-from cds_service.ledger.counts import add_outcome, finding_key
-from cds_service.ledger.document import Mask, dumps, loads, milliseconds, serialise
+from cds_service.ledger.document import Mask, dumps, milliseconds, serialise
 from cds_service.ledger.lane import Transaction
-from cds_service.ledger.projection import project_feedback
+from cds_service.ledger.projection import cards_of, project_feedback
 from cds_service.ledger.record import FeedbackResult, Json
-from cds_service.ledger.schema import card as card_table
-from cds_service.ledger.schema import finding as finding_table
+from cds_service.ledger.schema import answer
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _OUTCOMES = ("accepted", "overridden")
-_CARD = card_table.c.keys()
-_FINDING = finding_table.c.keys()
+_ANSWER = answer.c.keys()
 
 
 class Rejected(Exception):
@@ -44,18 +41,8 @@ def record_item(
         return FeedbackResult(index, "duplicate")
     masked = mask.erase({**document, "feedback": item})
     number = tx.append("feedback", document["id"], document["received"], serialise(masked, None)[0])
-    row = project_feedback(document, number)
-    tx.run(tx.sql.feedback, row)
-    _count(tx, row)
+    tx.run(tx.sql.feedback, project_feedback(document, number))
     return FeedbackResult(index, "accepted")
-
-
-def _count(tx: Transaction, row: Json) -> None:
-    key = finding_key(row)
-    found = dict(zip(_FINDING, tx.one(tx.sql.find_finding, {"at_key": key}), strict=True))
-    state = add_outcome(tx.tally, found, row)
-    if state is not None:
-        tx.run(tx.sql.set_finding, {**state, "at_key": key})
 
 
 def _document(tx: Transaction, service: str, client: str | None, item: object, now: datetime) -> Json:
@@ -67,9 +54,9 @@ def _document(tx: Transaction, service: str, client: str | None, item: object, n
     if outcome not in _OUTCOMES:
         raise Rejected("outcome must be accepted or overridden.", ".outcome")
     at = _timestamp(item.get("outcomeTimestamp"))
-    suggestions = _suggestions(item.get("acceptedSuggestions"), loads(card["suggestions"]), outcome)
+    suggestions = _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
     reason, comment = _reason(item.get("overrideReason"))
-    offered = reason["code"] in loads(card["override_reasons"]) if reason and reason["code"] else None
+    offered = reason["code"] in card["override_reasons"] if reason and reason["code"] else None
     content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), reason, comment]
     return {
         "id": str(uuid4()),
@@ -99,7 +86,7 @@ def _find_card(tx: Transaction, service: str, client: str | None, value: object)
     if not uuid:
         raise Rejected("card must be the uuid of a card.", ".card")
     row = tx.one(tx.sql.find_card, {"uuid": uuid})
-    card = dict(zip(_CARD, row, strict=True)) if row else {}
+    card = cards_of(dict(zip(_ANSWER, row[1:], strict=True)))[row[0]] if row else {}
     if not card or not card["shown"] or card["service"] != service or card["client"] != client:
         raise Rejected("This service showed you no such card.", ".card")
     return card

@@ -38,7 +38,14 @@ class Counts:
 
 def of_ledger(ledger: Ledger) -> Counts:
     """The counts of a ledger."""
-    return Counts(lambda: reading(ledger.database.engine))
+
+    @contextmanager
+    def connect() -> Iterator[Connection]:
+        ledger.count()
+        with reading(ledger.database.engine) as connection:
+            yield connection
+
+    return Counts(connect)
 
 
 def in_memory(counted: Tally) -> Counts:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from cds_service.errors import LedgerError
 from cds_service.ledger.chain import DAY, Head, Sealer, link, next_register, sealed
-from cds_service.ledger.counts import SHARDS, new_tally, tally_row, tally_rows
 from cds_service.ledger.database import Database, Statement, error_text, is_busy
-from cds_service.ledger.schema import SEQUENCE_BITS
+from cds_service.ledger.record import Replayed
+from cds_service.ledger.schema import SEQUENCE_BITS, append
 from cds_service.ledger.statements import Statements
 
 T = TypeVar("T")
 ATTEMPTS = 6
-MOST_COUNTED = 20_000
+ROWS = 32
+ENTRY_ONLY: Mapping[str, Any] = dict.fromkeys(append.c.keys())
 
 
 class Conflict(Exception):
@@ -23,77 +24,85 @@ class Conflict(Exception):
 
 
 class Transaction:
-    """What one transaction writes; `finish` adds the heads and counts.
+    """What is written together.
 
-    `fresh` is True on a second attempt: heads are then read again, and locked. `unsure` is True when
-    the connection broke before: the first attempt may have been committed.
+    An entry whose chain's head is known is written by one statement, which SQLite commits by itself; the first of any
+    other statements begins a transaction. `fresh` is True on a second attempt: heads are then read again, and locked.
+    `unsure` is True when the connection broke before: the first attempt may have been committed.
     """
 
     def __init__(self, lane: Lane, cursor: Any, fresh: bool, unsure: bool) -> None:
         self.lane, self.cursor, self.fresh, self.unsure = lane, cursor, fresh, unsure
         self.sql = lane.statements
-        self.tally = new_tally()
-        self.heads: dict[str, tuple[Head, Head]] = {}
-        self.counted: set[int] = set()
+        self.heads: dict[str, Head] = {}
+        self.begun = False
 
     def run(self, statement: Statement, values: Mapping[str, Any]) -> int:
         """Execute once; the number of rows changed."""
-        self.cursor.execute(statement.sql, {**statement.fixed, **values} if statement.fixed else values)
+        if not self.begun:
+            self.lane.database.begin(self.cursor)
+            self.begun = True
+        self._execute(statement, values)
         return int(self.cursor.rowcount)
 
-    def many(self, statement: Statement, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Execute for every row."""
-        self.cursor.executemany(statement.sql, rows)
+    def _execute(self, statement: Statement, values: Mapping[str, Any]) -> None:
+        parameters = {**statement.fixed, **values} if statement.fixed else values
+        self.lane.database.patiently(lambda: self.cursor.execute(statement.sql, parameters))
 
     def one(self, statement: Statement, values: Mapping[str, Any]) -> Any:
         """The first row found, or None."""
         self.run(statement, values)
         return self.cursor.fetchone()
 
-    def append(self, kind: str, id_: str, received: int, document: str) -> int:
-        """Link a document to the chain of its kind; the entry's number."""
-        start, head = self.heads.get(kind) or (self._head(kind),) * 2
+    def many(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add to counts, some rows at a time: few statements keep the lock for a short time only."""
+        start = 0
+        while left := len(rows) - start:
+            size = min(ROWS, 1 << left.bit_length() - 1)  # powers of two: few statements to compile
+            part = rows[start : start + size]
+            values = {f"{name}_{i}": value for i, row in enumerate(part) for name, value in row.items()}
+            self.run(self.sql.counts(table, size), values)
+            start += size
+
+    def append(self, kind: str, id_: str, received: int, document: str, more: Mapping[str, Any] = ENTRY_ONLY) -> int:
+        """Link a document to the chain of its kind; the entry's number. `more`: the other columns of `schema.append`.
+
+        Raises Replayed when there is a token among them that was used before.
+        """
+        start = head = self.heads.get(kind) or self._head(kind)
         if head.open_rows and received - head.open_since > DAY:
             head = self._seal(head, received)
-        sequence = head.sequence + 1
-        digest = link(head.name, sequence, head.hash, document)
-        number = head.id << SEQUENCE_BITS | sequence
-        row = {"number": number, "chain": head.id, "sequence": sequence, "previous": head.hash, "hash": digest}
-        self.run(self.sql.entry, {**row, "id": id_, "kind": kind, "received": received, "document": document})
+        sequence, previous = head.sequence + 1, head.hash
+        digest = link(head.name, sequence, previous, document)
         head = replace(head, sequence=sequence, hash=digest, open_since=head.open_since or received)
         if head.open_rows >= self.lane.segment_rows:
             head = self._seal(head, received)
-        self.heads[kind] = start, head
+        number = head.id << SEQUENCE_BITS | sequence
+        place = {"number": number, "chain": head.id, "previous": previous, "at_first": start.open_first}
+        entry = {"id": id_, "kind": kind, "received": received, "document": document}
+        self._append({**more, **place, **entry, **head_row(head, self.lane.sealer)})
+        self.heads[kind] = head
         return number
+
+    def _append(self, row: Mapping[str, Any]) -> None:
+        try:
+            self._execute(self.sql.append, row)
+        except self.lane.errors as error:
+            if error_text(error) == "replayed":
+                raise Replayed from None
+            raise
 
     def seal(self, kind: str, received: int) -> None:
         """Seal the open segment of one of the lane's chains, if there is one."""
         start = self._head(kind)
         if start.open_rows:
-            self.heads[kind] = start, self._seal(start, received)
+            self.heads[kind] = head = self._seal(start, received)
+            move_head(self, start, head)
 
     def _seal(self, head: Head, received: int) -> Head:
         segment, after = sealed(head, received)
         self.run(self.sql.segment, segment_row(segment, self.lane.sealer))
         return after
-
-    def finish(self) -> None:
-        """Write counts, then the heads; raises Conflict when a head is no longer where it was."""
-        self._count()
-        for start, head in self.heads.values():
-            move_head(self, start, head)
-
-    def _count(self) -> None:
-        """Add to `tally`: by key alone where the row is known to exist, which is much the most frequent."""
-        known = self.lane.counted
-        rows = tally_rows(self.tally, self.lane.shard)
-        self.counted = {row["key"] for row in rows if row["key"] not in known}
-        new = [tally_row(row) for row in rows if row["key"] in self.counted]
-        old = [{"at": r["key"], "n": r["count"], "ms": r["total"]} for r in rows if r["key"] not in self.counted]
-        if new:
-            self.many(self.sql.tally, new)
-        if old:
-            self.many(self.sql.add_tally, old)
 
     def _head(self, kind: str) -> Head:
         known = None if self.fresh else self.lane.heads.get(kind)
@@ -128,14 +137,13 @@ class Lane:
     """One connection and its chains."""
 
     def __init__(
-        self, database: Database, statements: Statements, sealer: Sealer, name: str, shard: int, segment_rows: int
+        self, database: Database, statements: Statements, sealer: Sealer, name: str, segment_rows: int
     ) -> None:
         self.database, self.statements, self.sealer = database, statements, sealer
-        self.name, self.shard, self.segment_rows = name, shard % SHARDS, segment_rows
+        self.name, self.segment_rows = name, segment_rows
         self.heads: dict[str, Head] = {}
-        self.counted: set[int] = set()
         self._connection: Any = None
-        self._errors = database.engine.dialect.loaded_dbapi.Error
+        self.errors = database.engine.dialect.loaded_dbapi.Error
 
     def run(self, work: Callable[[Transaction], T]) -> T:
         """Do `work` in one transaction that is durable when this returns; raises LedgerError."""
@@ -144,7 +152,7 @@ class Lane:
         for attempt in range(ATTEMPTS):
             try:
                 return self._attempt(work, attempt > 0, unsure)
-            except (Conflict, self._errors) as error:
+            except (Conflict, self.errors) as error:
                 if not self._may_retry(error):
                     raise LedgerError(f"The record could not be written: {error_text(error)}") from error
                 unsure = unsure or self._connection is None
@@ -153,34 +161,25 @@ class Lane:
 
     def _attempt(self, work: Callable[[Transaction], T], fresh: bool, unsure: bool) -> T:
         if self._connection is None:
-            self._connection = self.database.connect()
+            self._connection = self.database.connect(writing=True)
         cursor = self._connection.cursor()
         try:
-            self.database.begin(cursor)
             transaction = Transaction(self, cursor, fresh, unsure)
             result = work(transaction)
-            transaction.finish()
             self._connection.commit()
         except BaseException:
             self._roll_back()
             raise
         finally:
             cursor.close()
-        self._remember(transaction)
+        self.heads.update(transaction.heads)  # certain, now that they are committed
         return result
-
-    def _remember(self, transaction: Transaction) -> None:
-        """What is certain once the transaction is committed."""
-        self.heads.update((kind, head) for kind, (_, head) in transaction.heads.items())
-        if len(self.counted) > MOST_COUNTED:
-            self.counted.clear()
-        self.counted |= transaction.counted
 
     def _roll_back(self) -> None:
         """Undo; a connection that cannot even do that is given up."""
         try:
             self._connection.rollback()
-        except self._errors:
+        except self.errors:
             self.close()
         else:
             if getattr(self._connection, "closed", False):

@@ -1,4 +1,4 @@
-"""Work kept off the request path: checkpoints of SQLite's write-ahead log, forgetting expired tokens."""
+"""Work kept off the request path: counting, checkpoints of SQLite's write-ahead log, forgetting expired tokens."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 from cds_service.errors import LedgerError
 from cds_service.ledger.database import WAL_BYTES, Database
 
-Quiet = Callable[[], AbstractContextManager[None]]
 logger = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 0.05
+COUNT_SECONDS = 1.0
 TIDY_SECONDS = 60.0
-RESTART_BYTES = 64 << 20
+FULL_ATTEMPTS = 20
+FULL_PAUSE = 0.005
 
 
 class Maintenance:
-    """A background thread; `tidy` is called once a minute; `quiet` keeps this process from writing."""
+    """A background thread; `count` is called every second, `tidy` every minute."""
 
-    def __init__(self, database: Database, tidy: Callable[[], None], quiet: Quiet) -> None:
-        self._database, self._tidy, self._quiet = database, tidy, quiet
+    def __init__(self, database: Database, count: Callable[[], None], tidy: Callable[[], None]) -> None:
+        self._database = database
+        self._chores = [(COUNT_SECONDS, count), (TIDY_SECONDS, tidy)]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger-maintenance", daemon=True)
         self._thread.start()
@@ -34,38 +35,37 @@ class Maintenance:
         self._thread.join()
 
     def _run(self) -> None:
-        pause = CHECKPOINT_SECONDS if self._database.is_sqlite else TIDY_SECONDS
-        tidied = time.monotonic()
-        while not self._stop.wait(pause):
+        due = [time.monotonic() + seconds for seconds, _ in self._chores]
+        while not self._stop.wait(CHECKPOINT_SECONDS if self._database.is_sqlite else COUNT_SECONDS):
             try:
                 if self._database.is_sqlite:
-                    checkpoint(self._database, self._quiet)
-                if time.monotonic() - tidied >= TIDY_SECONDS:
-                    self._tidy()
-                    tidied = time.monotonic()
+                    checkpoint(self._database)
+                for i, (seconds, chore) in enumerate(self._chores):
+                    if time.monotonic() >= due[i]:
+                        due[i] = time.monotonic() + seconds
+                        chore()
             except (sqlite3.Error, LedgerError) as error:
                 # The next round tries again; writes fail loudly by themselves if the database is gone.
                 logger.warning("ledger maintenance failed: %s", error)
 
 
-def checkpoint(database: Database, quiet: Quiet = nullcontext) -> None:
-    """Copy the log into the file once it has grown.
+def checkpoint(database: Database) -> None:
+    """Copy the log into the file once it has grown, so that the next writer begins at its start again.
 
-    PASSIVE never makes a writer wait, but what is written meanwhile stays behind, so that under steady
-    load the log would grow for ever. The second, short round runs while this process writes nothing:
-    then the log is wholly copied and the next writer begins at its start again, which is also faster
-    than a growing file. RESTART waits for the gaps of other processes, and only when it must.
+    PASSIVE never makes a writer wait, but what is written meanwhile stays behind, so that under steady load the log
+    would grow for ever. FULL copies that short rest while nobody writes, in no process; it gives way to a writer at
+    work, and to readers of an older state, and is tried again.
     """
     if _wal_bytes(database) <= WAL_BYTES:
         return
-    connection = database.connect()
+    connection = database.connect(writing=True)
     try:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        with quiet():
-            _, log, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if log != copied and _wal_bytes(database) > RESTART_BYTES:
-            connection.execute("PRAGMA busy_timeout=100")
-            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        for _ in range(FULL_ATTEMPTS):
+            busy, log, copied = connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+            if not busy and log == copied:
+                return
+            time.sleep(FULL_PAUSE)
     finally:
         connection.close()
 

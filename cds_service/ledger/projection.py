@@ -1,6 +1,7 @@
 """A stored document -> its de-identified rows: no bodies, no patient, no order, only finding keys.
 
-The rows follow from the document alone, so `verify` can work them out again and compare.
+The rows follow from the document alone, so `verify` can work them out again and compare. A record has one row of
+`answer`, which holds its determinations and cards as JSON lists, and a row of `card` for each uuid.
 """
 
 from __future__ import annotations
@@ -8,40 +9,70 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cds_service.ledger.document import dumps
+from cds_service.ledger.document import dumps, loads
 from cds_service.ledger.record import Json
 
 Row = dict[str, Any]
 
 
+_DETERMINATION = ("policy", "version", "rule", "role", "outcome", "prior_authorization", "payer", "missing")
+_CARD = (
+    "uuid", "finding", "kind", "indicator", "policy", "version", "rule", "shown", "suggestions", "override_reasons",
+)  # fmt: skip
+_OF_ANSWER = ("number", "received", "hook", "service", "client", "payer")
+
+
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Rows of `answer`, `determination` and `card` for one record."""
+    """What is counted of one record: its answer, its determinations and its cards."""
 
     answer: Row
     determinations: list[Row]
     cards: list[Row]
 
 
-def project(document: Json, number: int) -> Projection:
-    """The projection of a hook request's document; `number` is its entry's key."""
-    cards = [_card(document, card, number, i) for i, card in enumerate(document["cards"])]
+def row_of(document: Json, number: int) -> Row:
+    """The row of `answer` for a hook request's document; `number` is its entry's key."""
+    cards = document["cards"]
     shown = sum(card["shown"] for card in cards)
-    answer = {
+    payer = document["payer"]
+    determinations = [_determination(d, payer) for d in document.get("determinations") or ()]
+    return {
         "number": number,
         "received": document["received"],
         "hook": document["hook"],
         "service": document["service"],
         "client": document["client"],
-        "payer": document["payer"],
+        "payer": payer,
         "status": document["status"],
         "latency": latency(document["timing"]),
         "cards": shown,
         "silent": len(cards) - shown,
         "revision": document["revision"],
+        "determinations": dumps(determinations).decode(),
+        "details": dumps([_card(card) for card in cards]).decode(),
     }
-    rows = [_determination(document, d, number, i) for i, d in enumerate(document.get("determinations") or ())]
-    return Projection(answer, rows, cards)
+
+
+def uuids(document: Json) -> list[str]:
+    """Of the document's cards, in order: rows of `card`."""
+    return [card["uuid"] for card in document["cards"]]
+
+
+def projection_of(row: Row) -> Projection:
+    """What a row of `answer` stands for."""
+    return Projection(row, determinations_of(row["determinations"]), cards_of(row))
+
+
+def determinations_of(text: str) -> list[Row]:
+    """The determinations in a row of `answer`."""
+    return [dict(zip(_DETERMINATION, values, strict=True)) for values in loads(text)]
+
+
+def cards_of(row: Row) -> list[Row]:
+    """The cards of a row of `answer`, each with what it shares with the answer."""
+    shared = {name: row[name] for name in _OF_ANSWER}
+    return [{**shared, **dict(zip(_CARD, values, strict=True))} for values in loads(row["details"])]
 
 
 def latency(timing: dict[str, float]) -> float:
@@ -49,19 +80,18 @@ def latency(timing: dict[str, float]) -> float:
     return float(timing["total"]) if "total" in timing else float(sum(timing.values()))
 
 
-def _determination(document: Json, d: Json, number: int, position: int) -> Row:
-    return {
-        "number": number,
-        "position": position,
-        "policy": d.get("policy"),
-        "version": d.get("version"),
-        "rule": d.get("rule"),
-        "role": d.get("role"),
-        "outcome": d.get("outcome"),
-        "prior_authorization": d.get("prior_authorization"),
-        "payer": d.get("payer", document["payer"]),
-        "missing": dumps(_missing(missing)).decode() if (missing := d.get("missing")) else "[]",
-    }
+def _determination(d: Json, payer: str | None) -> list[Any]:
+    missing = d.get("missing")
+    return [
+        d.get("policy"),
+        d.get("version"),
+        d.get("rule"),
+        d.get("role"),
+        d.get("outcome"),
+        d.get("prior_authorization"),
+        d.get("payer", payer),
+        dumps(_missing(missing)).decode() if missing else "[]",
+    ]
 
 
 def _missing(items: Any) -> list[tuple[str, str]]:
@@ -70,26 +100,9 @@ def _missing(items: Any) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs))
 
 
-def _card(document: Json, card: Json, number: int, position: int) -> Row:
-    return {
-        "number": number,
-        "position": position,
-        "uuid": card["uuid"],
-        "finding": card["finding"],
-        "kind": card["kind"],
-        "indicator": card["indicator"],
-        "policy": card["policy"],
-        "version": card["version"],
-        "rule": card["rule"],
-        "shown": card["shown"],
-        "suggestions": dumps(card["suggestions"]).decode(),
-        "override_reasons": dumps(card["overrideReasons"]).decode(),
-        "received": document["received"],
-        "hook": document["hook"],
-        "service": document["service"],
-        "client": document["client"],
-        "payer": document["payer"],
-    }
+def _card(card: Json) -> list[Any]:
+    names = ("uuid", "finding", "kind", "indicator", "policy", "version", "rule", "shown", "suggestions")
+    return [*(card[name] for name in names), card["overrideReasons"]]
 
 
 def project_feedback(document: Json, number: int) -> Row:

@@ -45,10 +45,11 @@ class CardRecord:
 class Record:
     """One answered hook request.
 
-    `id` is a UUID; `received` is aware; `determinations` and `findings` are as `evaluate --json` prints
-    them; `explanations` maps a card's uuid to its explanation document; `revision` is the content hash of
-    cards/; `policies` lists `publisher/policy@version`; `fetched` has one entry per FHIR query with its
-    status and time; `timing` is milliseconds per stage, `total` the whole; `jti` is (issuer, jti, exp).
+    `id` is a UUID; `received` is aware; `determinations` and `findings` are as `evaluate --json` prints them, but a
+    trace may be given as a place in `traces` (see traces.py); `explanations` maps a card's uuid to its explanation
+    document; `revision` is the content hash of cards/; `policies` lists `publisher/policy@version`; `fetched` has one
+    entry per FHIR query with its status and time; `timing` is milliseconds per stage, `total` the whole; `jti` is
+    (issuer, jti, exp).
     """
 
     id: str
@@ -61,6 +62,7 @@ class Record:
     response: Json
     status: int = 200
     determinations: tuple[Json, ...] = ()
+    traces: bytes = b""
     findings: tuple[Json, ...] = ()
     cards: tuple[CardRecord, ...] = ()
     explanations: dict[str, Json] = field(default_factory=dict)

@@ -16,8 +16,8 @@ from cds_service.ledger.counts import (
     tally_row,
     tally_rows,
 )
-from cds_service.ledger.projection import Projection, Row
-from cds_service.ledger.reading import Follower, stream
+from cds_service.ledger.projection import Row, projection_of
+from cds_service.ledger.reading import stream
 
 _BATCH = 1000
 
@@ -39,13 +39,16 @@ def recount(connection: Connection) -> None:
         connection.execute(delete(table))
         for start in range(0, len(rows), _BATCH):
             connection.execute(table.insert(), rows[start : start + _BATCH])
+    c, heads = schema.counted, select(schema.chain.c.id, schema.chain.c.sequence)
+    connection.execute(delete(c).where(c.c.chain != 0))
+    connection.execute(c.insert().from_select(["chain", "sequence"], heads))
+    connection.execute(update(c).where(c.c.chain == 0).values(sequence=c.c.sequence + 1))
 
 
 def _answers(connection: Connection, tally: Tally) -> dict[int, Row]:
-    determinations, cards = Follower(connection, schema.determination), Follower(connection, schema.card)
     first: dict[int, tuple[int, Row]] = {}
     for answer in stream(connection, select(schema.answer).order_by(schema.answer.c.number)):
-        projection = Projection(answer, determinations.at(answer["number"]), cards.at(answer["number"]))
+        projection = projection_of(answer)
         add_answer(tally, projection)
         for row in finding_rows(projection):
             known = first.get(row["key"])

@@ -21,7 +21,7 @@ from cds_service.ledger.schema import SEQUENCE_BITS
 
 Run = Callable[[Callable[[Transaction], Any]], Any]
 _RECORDS = ("explanation", "entry")
-_STATISTICS = ("answer", "determination", "card", "feedback")
+_STATISTICS = ("answer", "card", "feedback")
 
 
 def prune(run: Run, database: Database, before: int, hook: str | None, statistics: bool) -> PruneReport:

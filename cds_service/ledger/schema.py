@@ -1,7 +1,7 @@
 """The ledger's tables (SQLAlchemy Core). Times are milliseconds since 1970, UTC; days are ISO dates.
 
-`entry` holds the documents and is chained; `answer`, `determination`, `card` and `feedback` are
-de-identified projections of it; `finding` and `tally` are counts kept in the same transaction.
+`entry` holds the documents and is chained; `answer`, `card` and `feedback` are de-identified projections of it,
+written with it; `finding` and `tally` are counted from these a little later, up to where `counted` says.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest revision in migrations/versions."""
 
 COUNTS = 1
@@ -96,15 +96,13 @@ token = Table(
     sqlite_with_rowid=False,
 )
 
-# A card's explanation has the card's number and position: appending costs no index of its own.
+# A line for each card of the record, empty where a card has none.
 explanation = Table(
     "explanation",
     metadata,
     _key(),
-    Column("position", Integer, primary_key=True, autoincrement=False),
     Column("expires", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 answer = Table(
@@ -121,44 +119,17 @@ answer = Table(
     Column("cards", Integer, nullable=False),
     Column("silent", Integer, nullable=False),
     Column("revision", Text, nullable=False),
+    Column("determinations", Text, nullable=False),
+    Column("details", Text, nullable=False),
 )
 
-determination = Table(
-    "determination",
-    metadata,
-    _key(),
-    Column("position", Integer, primary_key=True, autoincrement=False),
-    Column("policy", Text),
-    Column("version", Text),
-    Column("rule", Text),
-    Column("role", Text),
-    Column("outcome", Text),
-    Column("prior_authorization", Text),
-    Column("payer", Text),
-    Column("missing", Text, nullable=False),
-    sqlite_with_rowid=False,
-)
-
+# Which record a card belongs to; what the card was is in `answer.details`.
 card = Table(
     "card",
     metadata,
     _key(),
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("uuid", Text, nullable=False, unique=True),
-    Column("finding", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("indicator", Text, nullable=False),
-    Column("policy", Text),
-    Column("version", Text),
-    Column("rule", Text),
-    Column("shown", Boolean, nullable=False),
-    Column("suggestions", Text, nullable=False),
-    Column("override_reasons", Text, nullable=False),
-    Column("received", BigInteger, nullable=False),
-    Column("hook", Text, nullable=False),
-    Column("service", Text, nullable=False),
-    Column("client", Text),
-    Column("payer", Text),
     sqlite_with_rowid=False,
 )
 
@@ -222,4 +193,35 @@ tally = Table(
     Column("shard", SmallInteger, nullable=False),
     Column("count", BigInteger, nullable=False),
     Column("total", Float, nullable=False),
+)
+
+# Up to which entry each chain is counted; `chain` 0 counts the countings, so that two never add the same.
+counted = Table(
+    "counted",
+    metadata,
+    Column("chain", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, nullable=False),
+)
+
+# A view whose trigger writes an entry, moves its chain's head and writes what belongs to the entry: one statement,
+# so that no lock is held while Python does something else.
+append = Table(
+    "append",
+    MetaData(),
+    *(Column(name, BigInteger) for name in ("number", "chain", "sequence")),
+    *(Column(name, Text) for name in ("previous", "hash", "id", "kind")),
+    Column("received", BigInteger),
+    Column("document", Text),
+    *(Column(name, BigInteger) for name in ("at_first", "open_first")),
+    Column("open_previous", Text),
+    Column("open_since", BigInteger),
+    Column("mac", Text),
+    *(Column(name, Text) for name in ("service", "client", "payer")),
+    Column("status", SmallInteger),
+    Column("latency", Float),
+    *(Column(name, Integer) for name in ("cards", "silent")),
+    *(Column(name, Text) for name in ("revision", "determinations", "details", "uuids")),
+    Column("expires", BigInteger),
+    *(Column(name, Text) for name in ("pages", "token")),
+    Column("token_expires", BigInteger),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Table, bindparam, delete, select, update
@@ -18,21 +19,16 @@ class Statements:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._many: dict[tuple[str, int], Statement] = {}
         self._insert: Any = sqlite.insert if database.is_sqlite else postgresql.insert
-        self.entry = self._plain(schema.entry)
-        self.explanation = self._plain(schema.explanation)
-        self.answer = self._plain(schema.answer)
-        self.determination = self._plain(schema.determination)
-        self.card = self._plain(schema.card)
+        self.append = database.compile(schema.append.insert(), *schema.append.c.keys())
         self.feedback = self._plain(schema.feedback)
         self.segment = self._plain(schema.segment)
         self.chain = self._plain(schema.chain)
         self.token = self._if_new(schema.token)
-        self.finding = self._if_new(schema.finding)
-        self.tally = self._tally()
-        self.add_tally = self._add_tally()
         self._heads()
         self._look_ups()
+        self._counts()
 
     def _heads(self) -> None:
         c, r, compile_ = schema.chain, schema.register, self._database.compile
@@ -52,15 +48,21 @@ class Statements:
 
     def _look_ups(self) -> None:
         compile_ = self._database.compile
-        f, card, t = schema.finding, schema.card, schema.token
-        self.find_finding = compile_(select(f).where(f.c.key == bindparam("at_key")).with_for_update())
-        self.set_finding = compile_(update(f).where(f.c.key == bindparam("at_key")), "outcome", "reason", "at")
-        self.find_card = compile_(select(card).where(card.c.uuid == bindparam("uuid")))
+        answer, card, t = schema.answer, schema.card, schema.token
+        same = answer.c.number == card.c.number
+        self.find_card = compile_(
+            select(card.c.position, *answer.c).join(answer, same).where(card.c.uuid == bindparam("uuid"))
+        )
         self.find_digest = compile_(
             select(schema.feedback.c.number).where(schema.feedback.c.digest == bindparam("digest"))
         )
         self.find_id = compile_(select(schema.entry.c.number).where(schema.entry.c.id == bindparam("id")))
         self.forget_tokens = compile_(delete(t).where(t.c.expires < bindparam("now")))
+
+    def _counts(self) -> None:
+        c = schema.counted
+        unmoved = (c.c.chain == 0, c.c.sequence == bindparam("at"))
+        self.next_count = self._database.compile(update(c).where(*unmoved).values(sequence=c.c.sequence + 1))
 
     def _plain(self, table: Table) -> Statement:
         return self._database.compile(table.insert(), *table.c.keys())
@@ -68,15 +70,26 @@ class Statements:
     def _if_new(self, table: Table) -> Statement:
         return self._database.compile(self._insert(table).on_conflict_do_nothing(), *table.c.keys())
 
-    def _add_tally(self) -> Statement:
-        t = schema.tally
-        added = {"count": t.c.count + bindparam("n"), "total": t.c.total + bindparam("ms")}
-        return self._database.compile(update(t).where(t.c.key == bindparam("at")).values(added))
+    def counts(self, name: str, rows: int) -> Statement:
+        """Add to, or replace, `rows` rows of `tally`, `finding` or `counted` at once; parameters end in `_0`, `_1`."""
+        known = self._many.get((name, rows))
+        if known is None:
+            table = schema.metadata.tables[name]
+            names = table.c.keys()
+            values: list[dict[str, Any]] = [{n: bindparam(f"{n}_{i}") for n in names} for i in range(rows)]
+            insert = self._insert(table).values(values)
+            key = next(iter(table.primary_key.columns))
+            statement = insert.on_conflict_do_update(index_elements=[key], set_=_SET[name](table, insert.excluded))
+            known = self._many[name, rows] = self._database.compile(statement)
+        return known
 
-    def _tally(self) -> Statement:
-        table = schema.tally
-        insert = self._insert(table)
-        added = {n: table.c[n] + insert.excluded[n] for n in ("count", "total")}
-        return self._database.compile(
-            insert.on_conflict_do_update(index_elements=[table.c.key], set_=added), *table.c.keys()
-        )
+
+def _sum(table: Table, new: Any) -> dict[str, Any]:
+    return {n: table.c[n] + new[n] for n in ("count", "total")}
+
+
+_SET: dict[str, Callable[[Table, Any], dict[str, Any]]] = {
+    "tally": _sum,
+    "finding": lambda _, new: {n: new[n] for n in ("outcome", "reason", "at")},
+    "counted": lambda _, new: {"sequence": new["sequence"]},
+}

@@ -8,7 +8,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import IO, Any, TypeVar
@@ -21,18 +20,29 @@ from cds_service.ledger import export as export_
 from cds_service.ledger import metrics as metrics_
 from cds_service.ledger import retention, schema
 from cds_service.ledger.chain import GENESIS, Sealer
-from cds_service.ledger.counts import add_answer, add_finding, finding_rows
+from cds_service.ledger.counting import count
 from cds_service.ledger.database import Database, Sync
-from cds_service.ledger.document import Mask, digest, document_of, loads, milliseconds, secret_of, serialise
+from cds_service.ledger.document import (
+    Mask,
+    digest,
+    document_of,
+    dumps,
+    loads,
+    milliseconds,
+    secret_of,
+    serialise,
+    without_copies,
+)
 from cds_service.ledger.feedback import record_item, uuid_of
 from cds_service.ledger.lane import Lane, Transaction
 from cds_service.ledger.maintenance import Maintenance
 from cds_service.ledger.migrate import upgrade
-from cds_service.ledger.projection import Projection, project
+from cds_service.ledger.projection import row_of, uuids
 from cds_service.ledger.reading import reading
-from cds_service.ledger.record import FeedbackResult, Json, PruneReport, Record, Replayed, VerifyReport
+from cds_service.ledger.record import FeedbackResult, Json, PruneReport, Record, VerifyReport
 from cds_service.ledger.recount import recount_if_stale
 from cds_service.ledger.statements import Statements
+from cds_service.ledger.traces import expanded
 from cds_service.ledger.verify import verify
 
 T = TypeVar("T")
@@ -52,15 +62,15 @@ class Ledger:
         statements = Statements(database)
         # SQLite has one writer at a time anyway; PostgreSQL's commits overlap.
         self._lanes = [
-            Lane(database, statements, sealer, f"{writer}.{n}", int.from_bytes(os.urandom(1)) + n, segment_rows)
+            Lane(database, statements, sealer, f"{writer}.{n}", segment_rows)
             for n in range(1 if database.is_sqlite else POSTGRESQL_LANES)
         ]
-        self._open = threading.Event()
-        self._open.set()
         self._free: queue.LifoQueue[Lane] = queue.LifoQueue()
         for lane in reversed(self._lanes):  # last in, first out: few lanes are used until more are needed
             self._free.put(lane)
-        self._maintenance = Maintenance(database, self._forget_tokens, self._quiet)
+        self._counting = threading.Lock()
+        self._uncounted = False
+        self._maintenance = Maintenance(database, self._count_new, self._forget_tokens)
 
     @classmethod
     def open(
@@ -92,40 +102,42 @@ class Ledger:
     # -- writing
 
     def write(self, record: Record) -> None:
-        """Make a record durable before returning: record, projections, counts and `jti` in one transaction.
+        """Make a record durable before returning: record, projections and `jti` in one transaction.
 
         Raises Replayed (401) when the token was used before, LedgerError when the record is not safe.
         """
-        secret = secret_of(record.request)
-        explanations = {
-            _position(record, card): serialise(self._mask.erase({"explanations": page})["explanations"], secret)[0]
-            for card, page in record.explanations.items()
-        }
-        hashes = [(record.cards[i].uuid, digest(page)) for i, page in explanations.items()]
         expires = milliseconds(record.received + self._life)
+        secret = secret_of(record.request)
+        pages = [self._page(record.explanations.get(card.uuid), secret) for card in record.cards]
+        hashes = {card.uuid: digest(page) for card, page in zip(record.cards, pages, strict=True) if page}
+        if len(hashes) < len(record.explanations):
+            raise LedgerError("An explanation belongs to no card of its record.")
         document = self._mask.erase(document_of(record, hashes, expires))
         stored, changed = serialise(document, secret)
         if changed:
             document = loads(stored)
-        self._run(lambda tx: self._write(tx, record, document, stored, explanations))
+        more = {
+            **row_of(document, 0),
+            "uuids": dumps(uuids(document)).decode(),
+            "expires": expires,
+            "pages": "\n".join(pages) if hashes else None,
+            "token": record.jti and _token(*record.jti[:2]),
+            "token_expires": record.jti and record.jti[2] + SKEW_SECONDS,
+        }
 
-    def _write(
-        self, tx: Transaction, record: Record, document: Json, stored: str, explanations: dict[int, str]
-    ) -> None:
-        if tx.unsure and tx.one(tx.sql.find_id, {"id": record.id}):
-            return  # the connection broke after the commit, not before
-        if record.jti is not None and not _claim(tx, *record.jti):
-            raise Replayed
-        number = tx.append(record.hook, record.id, document["received"], stored)
-        projection = project(document, number)
-        _write_projection(tx, projection)
-        kept = {"number": number, "expires": document["explanationsExpire"]}
-        for position, page in explanations.items():
-            tx.run(tx.sql.explanation, {**kept, "position": position, "document": page})
-        add_answer(tx.tally, projection)
-        for row in finding_rows(projection):
-            if tx.run(tx.sql.finding, row):
-                add_finding(tx.tally, row, "shown", 1)
+        def append(tx: Transaction) -> None:
+            if tx.unsure and tx.one(tx.sql.find_id, {"id": record.id}):
+                return  # the connection broke after the commit, not before
+            tx.append(record.hook, record.id, document["received"], stored, more)
+
+        self._run(append)
+        self._uncounted = True
+
+    def _page(self, page: Json | None, secret: bytes | None) -> str:
+        """An explanation as it is stored: a line, empty where there is none."""
+        if page is None:
+            return ""
+        return without_copies(dumps(self._mask.erase({"explanations": page})["explanations"]), secret)[0]
 
     def feedback(self, service: str, client: str | None, items: Sequence[object]) -> list[FeedbackResult]:
         """Record feedback items (CDS Hooks, Feedback), durably before returning; one result for each.
@@ -134,9 +146,11 @@ class Ledger:
         shown to this client by this service, or is malformed, is `rejected` with the path of its fault.
         """
         now = datetime.now(UTC)
-        return self._run(
+        results = self._run(
             lambda tx: [record_item(tx, self._mask, service, client, item, i, now) for i, item in enumerate(items)]
         )
+        self._uncounted = True
+        return results
 
     def replay_guard(self) -> Guard:
         """A guard that claims tokens of calls that write no record (discovery, feedback)."""
@@ -150,24 +164,22 @@ class Ledger:
         """A pseudonym for client, patient, order and rule: the same for the same parts, useless without the key."""
         return self.sealer.pseudonym(*parts)
 
+    def count(self) -> None:
+        """Bring the counts up to what was written; whoever reads them does so first."""
+        with self._counting:
+            count(self.database, self._run)
+
+    def _count_new(self) -> None:
+        if self._uncounted:
+            self._uncounted = False
+            self.count()
+
     def _forget_tokens(self) -> None:
         self._run(lambda tx: tx.run(tx.sql.forget_tokens, {"now": int(time.time())}))
-
-    @contextmanager
-    def _quiet(self) -> Iterator[None]:
-        """On SQLite, no thread of this process writes meanwhile."""
-        self._open.clear()  # writers queue behind this; a lane given back would be taken again at once
-        lane = self._free.get()
-        try:
-            yield
-        finally:
-            self._free.put(lane)
-            self._open.set()
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
         if os.getpid() != self._pid:
             raise LedgerError("The ledger was opened in another process. Open it after the fork.")
-        self._open.wait()
         lane = self._free.get()
         try:
             return lane.run(work)
@@ -179,16 +191,16 @@ class Ledger:
     def explanation(self, card_uuid: str) -> Json | None:
         """The stored explanation of a card; None when there is none or it has expired."""
         page, card = schema.explanation, schema.card
-        same = (page.c.number == card.c.number) & (page.c.position == card.c.position)
-        query = select(page.c.document).join(card, same)
+        query = select(page.c.document, card.c.position).join(card, page.c.number == card.c.number)
         query = query.where(card.c.uuid == uuid_of(card_uuid), page.c.expires > int(time.time() * 1000))
-        found = self._scalar(query)
-        return None if found is None else dict(loads(found))
+        found = self._first(query)
+        line = found[0].split("\n")[found[1]] if found else ""
+        return dict(loads(line)) if line else None
 
     def record(self, id_: str) -> Json | None:
         """The stored document of a record (or feedback) by its id."""
-        found = self._scalar(select(schema.entry.c.document).where(schema.entry.c.id == id_))
-        return None if found is None else dict(loads(found))
+        found = self._first(select(schema.entry.c.document).where(schema.entry.c.id == id_))
+        return None if found is None else expanded(loads(found[0]))
 
     def records(
         self, *, hook: str | None = None, since: datetime | None = None, until: datetime | None = None
@@ -196,12 +208,13 @@ class Ledger:
         """Stored documents, chain by chain; `hook` may be `feedback`; `since` <= received < `until`."""
         return export_.documents(self.database.engine, hook, since, until)
 
-    def _scalar(self, query: Any) -> Any:
+    def _first(self, query: Any) -> Any:
         with reading(self.database.engine) as connection:
-            return connection.execute(query).scalar()
+            return connection.execute(query).first()
 
     def metrics(self, **filters: Any) -> Json:
         """Counts from the de-identified projection: see `metrics.Filters` for the filters."""
+        self.count()
         with reading(self.database.engine) as connection:
             return metrics_.metrics(connection, metrics_.Filters(**filters))
 
@@ -216,6 +229,7 @@ class Ledger:
 
         The de-identified projections stay unless `statistics`; counts always stay.
         """
+        self.count()  # pruning may remove what is counted
         return retention.prune(self._run, self.database, milliseconds(before), hook, statistics)
 
     def export(self, stream: IO[bytes]) -> int:
@@ -231,7 +245,7 @@ class Ledger:
         self._run(lambda tx: tx.run(tx.sql.forget_tokens, {"now": 0}))
 
     def close(self) -> None:
-        """Stop the background work, seal what this process wrote, and close; the ledger is then unusable."""
+        """Stop the background work, seal and count what this process wrote, and close; it is then unusable."""
         self._maintenance.close()
         now = milliseconds(datetime.now(UTC))
         for lane in self._lanes:
@@ -261,30 +275,17 @@ class Guard:
         return self._ledger.claim(issuer, jti, expires)
 
 
+def _token(issuer: str, jti: str) -> str:
+    return digest(f"{len(issuer)} {issuer} {jti}")
+
+
 def _claim(tx: Transaction, issuer: str, jti: str, expires: int) -> bool:
-    key = digest(f"{len(issuer)} {issuer} {jti}")
-    return tx.run(tx.sql.token, {"key": key, "expires": expires + SKEW_SECONDS}) == 1
+    return tx.run(tx.sql.token, {"key": _token(issuer, jti), "expires": expires + SKEW_SECONDS}) == 1
 
 
 def _seal(kinds: Iterable[str], now: int, tx: Transaction) -> None:
     for kind in kinds:
         tx.seal(kind, now)
-
-
-def _position(record: Record, card: str) -> int:
-    """Where the card stands in its record; an explanation is kept under it."""
-    for i, known in enumerate(record.cards):
-        if known.uuid == card:
-            return i
-    raise LedgerError("An explanation belongs to no card of its record.")
-
-
-def _write_projection(tx: Transaction, projection: Projection) -> None:
-    tx.run(tx.sql.answer, projection.answer)
-    if projection.determinations:
-        tx.many(tx.sql.determination, projection.determinations)
-    if projection.cards:
-        tx.many(tx.sql.card, projection.cards)
 
 
 def _prepare(connection: Connection, sealer: Sealer) -> None:

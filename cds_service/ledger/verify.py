@@ -16,7 +16,7 @@ from cds_service.ledger import schema
 from cds_service.ledger.chain import GENESIS, Head, Sealer, Segment, link, next_register
 from cds_service.ledger.database import Database
 from cds_service.ledger.document import digest, loads
-from cds_service.ledger.projection import Row, project, project_feedback
+from cds_service.ledger.projection import Row, project_feedback, row_of, uuids
 from cds_service.ledger.reading import Follower, place, snapshot, stream
 from cds_service.ledger.record import Json, Problem, VerifyReport
 
@@ -161,7 +161,7 @@ class _Verifier:
     # -- entries and what follows from them
 
     def _entries(self) -> None:
-        tables = ("answer", "determination", "card", "feedback", "explanation")
+        tables = ("answer", "card", "feedback", "explanation")
         followers = {name: Follower(self.connection, schema.metadata.tables[name]) for name in tables}
         for entry in stream(self.connection, select(schema.entry).order_by(schema.entry.c.number)):
             number = entry["number"]
@@ -209,14 +209,13 @@ class _Verifier:
     def _explanations(self, document: Json, rows: list[Row]) -> list[str]:
         wanted = document.get("explanations", {})
         expires = document.get("explanationsExpire", 0)
-        uuids = [card["uuid"] for card in document.get("cards", ())]
-        found = {uuids[row["position"]]: row for row in rows if row["position"] < len(uuids)}
+        cards = [card["uuid"] for card in document.get("cards", ())]
+        pages = rows[0]["document"].split("\n") if rows else []
+        found = {uuid: digest(page) for uuid, page in zip(cards, pages, strict=False) if page}
         texts = []
-        for uuid, row in found.items():
-            if wanted.get(uuid) != digest(row["document"]) or row["expires"] != expires:
-                texts.append("an explanation was changed or inserted")
-        if len(found) < len(rows):
-            texts.append("an explanation was inserted")
+        changed = any(wanted.get(uuid) != hashed for uuid, hashed in found.items())
+        if changed or len(pages) > len(cards) or (rows and rows[0]["expires"] != expires):
+            texts.append("an explanation was changed or inserted")
         if expires > self.now and set(wanted) - set(found):
             texts.append("an explanation was removed")
         return texts
@@ -224,6 +223,6 @@ class _Verifier:
 
 def _expected(kind: str, document: Json, number: int) -> dict[str, list[Any]]:
     if kind == "feedback":
-        return {"answer": [], "determination": [], "card": [], "feedback": [project_feedback(document, number)]}
-    p = project(document, number)
-    return {"answer": [p.answer], "determination": p.determinations, "card": p.cards, "feedback": []}
+        return {"answer": [], "card": [], "feedback": [project_feedback(document, number)]}
+    cards = [{"number": number, "position": i, "uuid": uuid} for i, uuid in enumerate(uuids(document))]
+    return {"answer": [row_of(document, number)], "card": cards, "feedback": []}

@@ -13,17 +13,21 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cds_service.errors import ConfigurationError, LedgerError, Unauthorized
 from cds_service.ledger.keys import ledger_key
-from cds_service.ledger.record import Replayed
+from cds_service.ledger.record import Record, Replayed
 from cds_service.ledger.store import Ledger
+from cds_service.ledger.traces import written
+from cds_service.policy.logic import Outcome
+from cds_service.policy.trace import Evidence, Missing, Trace
 from tests.functional.ledger_samples import KEY, POLICY, TOKEN, book, card, determination, execute, record, token, url
 
 __all__ = ["book", "url"]
-TABLES = ("entry", "answer", "determination", "card", "feedback", "explanation", "finding", "tally", "chain", "token")
+TABLES = ("entry", "answer", "card", "feedback", "explanation", "finding", "tally", "chain", "token")
 
 
 def all_text(url: str) -> str:
@@ -124,6 +128,47 @@ def test_masked_places_are_not_stored_but_named(url: str) -> None:
     text = all_text(url)
     assert "Zwillinger" not in text
     assert "secret note" not in text
+
+
+LEAF = Trace("c2", "condition", Outcome.NOT_MET, "The policy's words.", (Evidence("Condition/c1", "a condition"),))
+OPEN = Trace("nicotine", "observation", Outcome.UNKNOWN, missing=(Missing("Test?", "observations", "empty"),))
+ROOTS = [Trace("r", "rules", Outcome.MET, children=(LEAF, OPEN)), Trace("q", "rules", Outcome.MET, children=(LEAF,))]
+
+
+def record_with_shared_traces() -> Record:
+    entries = [determination(trace=[place, {"decided_by": "r"}]) for place in (0, 1, None)]
+    return record(determinations=tuple(entries), traces=written(ROOTS))
+
+
+def nested(trace: Trace) -> dict[str, Any]:
+    """As `evaluate --json` prints it, without the policy's own words."""
+    found: dict[str, Any] = trace._replace(children=tuple(c._replace(text="") for c in trace.children)).to_json()
+    return found
+
+
+def test_a_trace_shared_by_determinations_is_stored_once_and_told_in_each(book: Ledger, url: str) -> None:
+    r = record_with_shared_traces()
+    book.write(r)
+    stored = book.record(r.id)
+    assert stored is not None
+    said = {"decided_by": "r"}
+    assert [d["trace"] for d in stored["determinations"]] == [*({**nested(t), **said} for t in ROOTS), said]
+    assert next(book.records()) == stored
+    ((document,),) = execute(url, "SELECT document FROM entry")
+    assert document.count('Condition/c1","a condition') == 1
+    assert "policy's words" not in document
+    assert book.verify().intact
+
+
+def test_masks_find_their_place_in_shared_traces(url: str) -> None:
+    with Ledger.open(url, key=KEY, mask=["/determinations/*/trace/children/*/evidence"]) as masked:
+        r = record_with_shared_traces()
+        masked.write(r)
+        stored = masked.record(r.id)
+        assert stored is not None
+        assert sorted(stored["masked"]) == [f"/determinations/{n}/trace/children/0/evidence" for n in (0, 1)]
+        assert "a condition" not in all_text(url)
+        assert masked.verify().intact
 
 
 @pytest.mark.parametrize("pointer", ["name", "/request", "/prefetch/patient/name", ""])

@@ -106,21 +106,29 @@ ATTACKS = {
         "test.0/order-sign #1: answer differs from what the record says: a row was changed, removed or inserted",
     ),
     "determination removed": (
-        "DELETE FROM determination WHERE number = (SELECT min(number) FROM answer)", 1,
-        "test.0/order-sign #1: determination differs from what the record says: a row was changed, removed or inserted",
+        "UPDATE answer SET determinations = '[]' WHERE number = (SELECT min(number) FROM answer)", 1,
+        "test.0/order-sign #1: answer differs from what the record says: a row was changed, removed or inserted",
+    ),
+    "card's rule changed": (
+        "UPDATE answer SET details = replace(details, 'marrow-aspirate', 'other')"
+        " WHERE number = (SELECT min(number) FROM answer)", 1,
+        "test.0/order-sign #1: answer differs from what the record says: a row was changed, removed or inserted",
     ),
     "card changed": (
-        "UPDATE card SET rule = 'other' WHERE number = (SELECT min(number) FROM answer)", 1,
+        "UPDATE card SET uuid = 'other' WHERE number = (SELECT min(number) FROM answer)", 1,
         "test.0/order-sign #1: card differs from what the record says: a row was changed, removed or inserted",
     ),
     "card inserted": (
-        "INSERT INTO card SELECT number + 100, position, 'u', finding, kind, indicator, policy, version, rule, shown,"
-        " suggestions, override_reasons, received, hook, service, client, payer FROM card"
+        "INSERT INTO card SELECT number + 100, position, 'u' FROM card"
         " WHERE number = (SELECT max(number) FROM answer)", 1,
         "test.0/order-sign #110: a row of card belongs to no entry: it was inserted, or its entry was removed",
     ),
     "explanation changed": (
         "UPDATE explanation SET document = '{}' WHERE number = (SELECT min(number) FROM answer)", 1,
+        "test.0/order-sign #1: an explanation was changed or inserted",
+    ),
+    "explanation added": (
+        "UPDATE explanation SET document = document || '\n{}' WHERE number = (SELECT min(number) FROM answer)", 1,
         "test.0/order-sign #1: an explanation was changed or inserted",
     ),
 }  # fmt: skip
@@ -141,7 +149,7 @@ REMOVED = {1: "entry 1 was removed", 6: "entry 6 was removed", 10: "entry 10 was
 @pytest.mark.parametrize("n", REMOVED)
 def test_removing_all_rows_of_a_record_is_found_out(filled: Ledger, url: str, n: int) -> None:
     number = execute(url, f"SELECT number FROM entry WHERE {sequence(n)}")[0][0]
-    for table in ("entry", "answer", "determination", "card", "explanation"):
+    for table in ("entry", "answer", "card", "explanation"):
         execute(url, f"DELETE FROM {table} WHERE number = {number}", expect=1)
     assert REMOVED[n] in [p.text for p in filled.verify().problems]
 
@@ -208,7 +216,7 @@ def test_pruning_by_hook_leaves_the_other_hooks(book: Ledger) -> None:
 
 def test_pruning_can_take_the_statistics_too(filled: Ledger, url: str) -> None:
     filled.prune(datetime.now(UTC) + timedelta(days=1), statistics=True)
-    for table in ("entry", "answer", "determination", "card", "feedback", "explanation"):
+    for table in ("entry", "answer", "card", "feedback", "explanation"):
         assert execute(url, f"SELECT count(*) FROM {table}") == [(0,)]
     report = filled.verify()
     assert (report.records, report.feedback, report.pruned, report.problems) == (0, 0, 13, ())

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from click.testing import CliRunner, Result
+from sqlalchemy import MetaData
 
 from cds_service.errors import LedgerError
-from cds_service.ledger import maintenance, schema
+from cds_service.ledger import counting, maintenance, schema
 from cds_service.ledger.cli import ledger
 from cds_service.ledger.database import Database
 from cds_service.ledger.keys import ledger_key
@@ -80,6 +82,7 @@ def test_the_tables_that_migrations_make_are_those_of_the_schema(book: Ledger) -
 
 def test_counts_kept_with_every_write_are_those_counted_anew(book: Ledger, url: str) -> None:
     fill(book)
+    book.count()
     kept, findings = counts(url), sorted(execute(url, "SELECT * FROM finding"))
     assert kept
     with book.database.engine.begin() as connection:
@@ -88,24 +91,48 @@ def test_counts_kept_with_every_write_are_those_counted_anew(book: Ledger, url: 
     assert sorted(execute(url, "SELECT * FROM finding")) == findings
 
 
-def test_a_ledger_of_the_first_revision_is_upgraded_with_its_data(url: str) -> None:
-    with Ledger.open(url, key=KEY) as book:
-        fill(book)
-        metrics, records = book.metrics(), sorted(d["id"] for d in book.records())
-    for step in (
-        "DROP TABLE tally",
-        "DROP TABLE finding",
-        "ALTER TABLE register DROP COLUMN counts",
-        "UPDATE alembic_version SET version_num = '0001'",
-    ):
-        execute(url, step)
-    with Ledger.open(url, key=KEY) as book:
+OLD: dict[str, Any] = json.loads(Path(__file__).with_name("ledger-0002.json").read_text())
+"""What a release at revision 0002 wrote: `fill`, and a record of two cards of which the second is explained."""
+
+
+def write_old(url: str, revision: str) -> None:
+    """A ledger as a release at `revision` left it."""
+    database = Database(url)
+    upgrade(database, revision)
+    tables = MetaData()
+    tables.reflect(database.engine)
+    with database.engine.begin() as connection:
+        for name, part in OLD["tables"].items():
+            if name in tables.tables:
+                known = tables.tables[name].c.keys()
+                rows = [dict(zip(part["columns"], row, strict=True)) for row in part["rows"]]
+                kept = [{k: v for k, v in row.items() if k in known} for row in rows]
+                connection.execute(tables.tables[name].insert(), kept)
+    database.close()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_a_ledger_of_an_earlier_revision_is_upgraded_with_its_data(url: str, revision: str) -> None:
+    write_old(url, revision)
+    ids = sorted(row[OLD["tables"]["entry"]["columns"].index("id")] for row in OLD["tables"]["entry"]["rows"])
+    with Ledger.open(url, key=KEY, writer="old") as book:
         assert current(book.database) == schema.HEAD
-        assert book.metrics() == metrics
-        assert sorted(d["id"] for d in book.records()) == records
+        assert book.metrics() == OLD["metrics"]
+        assert sorted(d["id"] for kind in (None, "feedback") for d in book.records(hook=kind)) == ids
         assert book.verify().problems == ()
-        book.write(record(card()))
-        assert book.metrics()["answers"]["total"] == 13
+        unexplained, explained = OLD["pages"]
+        assert book.explanation(unexplained) is None
+        assert book.explanation(explained) == {"title": "Only the second"}
+        book.write(record(c := card()))
+        items = [feedback(card(uuid=explained), "overridden"), feedback(c)]
+        assert [r.status for r in book.feedback("order-sign-advisor", "hospital", items)] == ["accepted"] * 2
+        found = book.metrics()
+        assert found["answers"]["total"] == OLD["metrics"]["answers"]["total"] + 1
+        with book.database.engine.begin() as connection:
+            recount(connection)
+        assert book.metrics() == found
+        report = book.verify()
+        assert (report.chains, report.problems) == (2, ())
 
 
 def test_each_revision_upgrades_from_the_one_before(url: str) -> None:
@@ -135,6 +162,56 @@ def test_many_processes_may_make_the_ledger_at_once(url: str) -> None:
     with Ledger.open(url, key=KEY) as book:
         report = book.verify()
     assert (report.records, report.chains, report.problems) == (5, 5, ())
+
+
+# -- counts follow
+
+
+def uncounted(url: str, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """A ledger whose background work never counts, as if its process were killed first."""
+    monkeypatch.setattr(maintenance, "COUNT_SECONDS", 1e9)
+    return Ledger.open(url, key=KEY)
+
+
+def test_what_a_killed_process_left_uncounted_is_counted_by_the_next_reader(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with uncounted(url, monkeypatch) as killed:
+        fill(killed)
+        assert execute(url, "SELECT count(*) FROM tally") == [(0,)]
+        with Ledger.open(url, key=KEY) as other:
+            found = other.metrics()
+        assert (found["answers"]["total"], found["cards"]["shown"]) == (12, 10)
+        with killed.database.engine.begin() as connection:
+            recount(connection)
+        assert killed.metrics() == found
+
+
+def test_processes_that_count_at_once_add_nothing_twice(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "MOST", 3)
+    with uncounted(url, monkeypatch) as book:
+        fill(book)
+        others = [uncounted(url, monkeypatch) for _ in range(3)]
+        threads = [threading.Thread(target=other.count) for other in others]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        kept, findings = counts(url), sorted(execute(url, "SELECT * FROM finding"))
+        with book.database.engine.begin() as connection:
+            recount(connection)
+        assert counts(url) == kept
+        assert sorted(execute(url, "SELECT * FROM finding")) == findings
+        for other in others:
+            other.close()
+
+
+def test_what_is_pruned_with_its_statistics_is_counted_first(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with uncounted(url, monkeypatch) as book:
+        fill(book)
+        book.prune(datetime.now(UTC) + timedelta(days=1), statistics=True)
+        assert execute(url, "SELECT count(*) FROM answer") == [(0,)]
+        assert book.metrics()["answers"]["total"] == 12
 
 
 # -- backup
@@ -202,7 +279,7 @@ def test_the_write_ahead_log_does_not_grow_for_ever(tmp_path: Path, monkeypatch:
     with Ledger.open(url, key=KEY) as book:
         for _ in range(400):
             book.write(record(card(), response={"cards": [], "padding": "x" * 20_000}))
-        maintenance.checkpoint(book.database, book._quiet)
+        maintenance.checkpoint(book.database)
         size = wal.stat().st_size
         book.write(record())
         assert wal.stat().st_size <= size, "the log began anew"
