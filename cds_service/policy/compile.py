@@ -85,9 +85,11 @@ class CompiledVersion:
     checks: Mapping[str, Check]
     leans: bool = False
     key: str = field(default="", compare=False)
-    _items: dict[tuple[Code, ...], CompiledItem | None] = field(default_factory=dict, repr=False, compare=False)
+    _items: dict[tuple[Code, ...], CompiledItem | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     _remarks: dict[tuple[Code, ...], tuple[CompiledFinding, ...]] = field(
-        default_factory=dict, repr=False, compare=False
+        default_factory=dict, init=False, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:

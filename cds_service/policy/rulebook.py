@@ -65,9 +65,11 @@ class Rulebook:
     periods: Sequence[tuple[date | None, date | None]] = field(repr=False)
     outlines: Mapping[str, tuple[Outline, ...]] = field(repr=False)
     _known: dict[tuple[str, tuple[Code, ...], date], tuple[CompiledVersion, ...]] = field(
-        default_factory=dict, repr=False
+        default_factory=dict, init=False, repr=False
     )
-    _concerns: dict[tuple[tuple[Code, ...], date], tuple[Outline, ...]] = field(default_factory=dict, repr=False)
+    _concerns: dict[tuple[tuple[Code, ...], date], tuple[Outline, ...]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @property
     def revision(self) -> str:

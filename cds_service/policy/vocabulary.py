@@ -110,8 +110,10 @@ class Vocabulary:
 
     sets: Mapping[str, CodeSet]
     procedures: Mapping[Code, ProcedureCode]
-    _homes: dict[Code, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
-    _memberships: dict[tuple[Code, ...], dict[str, str]] = field(default_factory=dict, repr=False, compare=False)
+    _homes: dict[Code, frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _memberships: dict[tuple[Code, ...], dict[str, str]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def sets_of(self, code: Code) -> frozenset[str]:
         """Ids of all value sets that a code is in; remembered, because the same codes come again and again.
