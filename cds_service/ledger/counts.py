@@ -22,8 +22,15 @@ SHARDS = 8
 """Writers add to rows of their own, so that they seldom wait for each other; reading sums the shards."""
 
 
-MEASURES = ("answer", "latency", "outcome", "determination", "missing", "card", "finding", "reason")
-"""`outcome` is `determination` without policy and rule: few rows, for charts by day."""
+MEASURES = (
+    *("answer", "latency", "outcome", "determination", "missing", "card", "finding", "reason"),
+    *("asserted", "late"),
+)
+"""`outcome` is `determination` without policy and rule: few rows, for charts by day. `asserted` counts orders
+by what a CRD answer said of them, `late` the answers that took `LATE_MS` or longer. Keys hold a measure's place
+in this list: new ones go to the end."""
+
+LATE_MS = 5000
 
 
 class Dimensions(NamedTuple):
@@ -132,11 +139,15 @@ def add_answer(tally: Tally, p: Projection) -> None:
     slot[0] += 1
     slot[1] += a["latency"]
     tally[Dimensions("latency", *place, payer, label=str(bucket(a["latency"])))][0] += 1
+    if a["latency"] >= LATE_MS:
+        tally[Dimensions("late", *place, payer)][0] += 1
     for d in p.determinations:
         payer_, label = d["payer"] or "", f"{d['role'] or ''} {d['outcome'] or ''}"
         rule = (payer_, d["policy"] or "", d["version"] or "", d["rule"] or "")
         tally[Dimensions("outcome", *place, payer_, label=label)][0] += 1
         tally[Dimensions("determination", *place, *rule, label)][0] += 1
+        if d["asserted"]:
+            tally[Dimensions("asserted", *place, payer, *rule[1:], d["asserted"])][0] += 1
         if d["missing"] != "[]":
             for missing in _each(d["missing"]):
                 tally[Dimensions("missing", *place, *rule, missing)][0] += 1

@@ -40,7 +40,8 @@ def project(document: Json, number: int) -> Projection:
         "silent": len(cards) - shown,
         "revision": document["revision"],
     }
-    rows = [_determination(document, d, number, i) for i, d in enumerate(document.get("determinations") or ())]
+    orders: set[str] = set()
+    rows = [_determination(document, d, number, i, orders) for i, d in enumerate(document.get("determinations") or ())]
     return Projection(answer, rows, cards)
 
 
@@ -49,7 +50,7 @@ def latency(timing: dict[str, float]) -> float:
     return float(timing["total"]) if "total" in timing else float(sum(timing.values()))
 
 
-def _determination(document: Json, d: Json, number: int, position: int) -> Row:
+def _determination(document: Json, d: Json, number: int, position: int, orders: set[str]) -> Row:
     return {
         "number": number,
         "position": position,
@@ -61,7 +62,23 @@ def _determination(document: Json, d: Json, number: int, position: int) -> Row:
         "prior_authorization": d.get("prior_authorization"),
         "payer": d.get("payer", document["payer"]),
         "missing": dumps(_missing(missing)).decode() if (missing := d.get("missing")) else "[]",
+        "asserted": _asserted(d, told, orders) if (told := d.get("coverage_information")) else "",
     }
+
+
+def _asserted(d: Json, told: list[Json], orders: set[str]) -> str:
+    """The different assertions on an order as codes; an order that `orders` has already says it once."""
+    order = str(d.get("order"))
+    if order in orders:
+        return ""
+    orders.add(order)
+    return dumps(sorted({_codes(t) for t in told})).decode()
+
+
+def _codes(told: Json) -> tuple[Any, ...]:
+    """`covered`, `pa-needed` and `doc-needed`, whether there is a questionnaire, and whether it was sent."""
+    codes = (str(told.get(name, "")) for name in ("covered", "pa-needed", "doc-needed"))
+    return (*codes, bool(told.get("questionnaire")), bool(told.get("sent")))
 
 
 def _missing(items: Any) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
-"""Count `finding` and `tally` anew from the projections: after an upgrade that changes the counting rules."""
+"""Count `finding` and `tally` anew from the projections: after an upgrade that changes what is counted."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from cds_service.ledger import schema
 from cds_service.ledger.counts import (
@@ -16,7 +16,8 @@ from cds_service.ledger.counts import (
     tally_row,
     tally_rows,
 )
-from cds_service.ledger.projection import Projection, Row
+from cds_service.ledger.document import loads
+from cds_service.ledger.projection import Projection, Row, project
 from cds_service.ledger.reading import Follower, stream
 
 _BATCH = 1000
@@ -25,8 +26,22 @@ _BATCH = 1000
 def recount_if_stale(connection: Connection) -> None:
     """Recount when the stored counts were made by other rules than today's."""
     if connection.execute(select(schema.register.c.counts)).scalar_one() != schema.COUNTS:
+        _fill_asserted(connection)
         recount(connection)
         connection.execute(update(schema.register).values(counts=schema.COUNTS))
+
+
+def _fill_asserted(connection: Connection) -> None:
+    """`determination.asserted` of records that are older than the column; of pruned ones nothing is known."""
+    e, d = schema.entry, schema.determination
+    query = select(e.c.number, e.c.document).where(e.c.document.contains('"coverage_information"'))
+    at = (d.c.number == bindparam("at"), d.c.position == bindparam("place"))
+    fill = update(d).where(*at).values(asserted=bindparam("said"))
+    for entry in stream(connection, query):
+        rows = project(loads(entry["document"]), entry["number"]).determinations
+        said = [{"at": r["number"], "place": r["position"], "said": r["asserted"]} for r in rows if r["asserted"]]
+        if said:
+            connection.execute(fill, said)
 
 
 def recount(connection: Connection) -> None:

@@ -18,10 +18,10 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest revision in migrations/versions."""
 
-COUNTS = 1
+COUNTS = 2
 """Version of the counting rules; when it changes, `finding` and `tally` are counted anew at start."""
 
 SEQUENCE_BITS = 40
@@ -136,6 +136,7 @@ determination = Table(
     Column("prior_authorization", Text),
     Column("payer", Text),
     Column("missing", Text, nullable=False),
+    Column("asserted", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 

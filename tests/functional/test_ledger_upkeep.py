@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,16 @@ from cds_service.errors import LedgerError
 from cds_service.ledger import maintenance, schema
 from cds_service.ledger.cli import ledger
 from cds_service.ledger.database import Database
+from cds_service.ledger.insights import of_ledger
 from cds_service.ledger.keys import ledger_key
+from cds_service.ledger.metrics import Filters
 from cds_service.ledger.migrate import SCRIPTS, current, upgrade
 from cds_service.ledger.recount import recount
 from cds_service.ledger.store import Ledger
 from tests.functional import postgres
 from tests.functional.ledger_samples import (
     KEY,
+    POLICY,
     book,
     card,
     determination,
@@ -41,6 +44,16 @@ from tests.functional.ledger_samples import (
 
 __all__ = ["book", "url"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
+CONDITIONAL = [
+    {
+        "covered": "conditional",
+        "pa-needed": "auth-needed",
+        "doc-needed": "clinical",
+        "questionnaire": ["q"],
+        "sent": True,
+    },
+    {"covered": "conditional", "pa-needed": "satisfied", "sent": False},
+]
 REASON = {"reason": {"code": "contraindicated", "system": "urn:reasons"}}
 
 
@@ -49,11 +62,22 @@ def fill(book: Ledger) -> None:
     missing = [{"text": "Nicotine test", "source": "observations", "state": "empty"}]
     for n in range(12):
         c = card(finding=f"finding-{n % 5}", rule=f"rule-{n % 2}", shown=n % 6 != 5)
-        determinations = (determination(), determination(outcome="needs-information", missing=missing))
-        book.write(record(c, received=START + timedelta(days=n), determinations=determinations, jti=token()))
+        determinations = (
+            determination(coverage_information=[{"covered": "not-covered", "sent": True}]),
+            determination(coverage_information=[{"covered": "not-covered", "sent": True}], policy="aetna/other"),
+            determination(order="ServiceRequest/two", outcome="needs-information", missing=missing,
+                          coverage_information=CONDITIONAL),
+        )  # fmt: skip
+        service = "order-sign-crd" if n % 3 == 0 else "order-sign-advisor"
+        book.write(record(c, received=START + timedelta(days=n), determinations=determinations, jti=token(),
+                          service=service, timing={"total": 700.0 * n}))  # fmt: skip
         outcome = ("accepted", "overridden")[n % 2]
         more = {"overrideReason": REASON} if n % 2 else {}
-        book.feedback("order-sign-advisor", "hospital", [feedback(c, outcome, f"2026-03-{n + 1:02}T00:00:00Z", **more)])
+        book.feedback(service, "hospital", [feedback(c, outcome, f"2026-03-{n + 1:02}T00:00:00Z", **more)])
+
+
+def crd(book: Ledger, **filters: Any) -> Any:
+    return of_ledger(book).crd(Filters(**filters))
 
 
 def counts(url: str) -> list[Any]:
@@ -91,8 +115,10 @@ def test_counts_kept_with_every_write_are_those_counted_anew(book: Ledger, url: 
 def test_a_ledger_of_the_first_revision_is_upgraded_with_its_data(url: str) -> None:
     with Ledger.open(url, key=KEY) as book:
         fill(book)
-        metrics, records = book.metrics(), sorted(d["id"] for d in book.records())
+        metrics, guide, records = book.metrics(), crd(book), sorted(d["id"] for d in book.records())
+    assert (guide["orders"], guide["4_documentation_with_questionnaire"]["count"]) == (8, 4)
     for step in (
+        "ALTER TABLE determination DROP COLUMN asserted",
         "DROP TABLE tally",
         "DROP TABLE finding",
         "ALTER TABLE register DROP COLUMN counts",
@@ -102,10 +128,29 @@ def test_a_ledger_of_the_first_revision_is_upgraded_with_its_data(url: str) -> N
     with Ledger.open(url, key=KEY) as book:
         assert current(book.database) == schema.HEAD
         assert book.metrics() == metrics
+        assert crd(book) == guide
         assert sorted(d["id"] for d in book.records()) == records
         assert book.verify().problems == ()
         book.write(record(card()))
         assert book.metrics()["answers"]["total"] == 13
+
+
+def test_the_guides_metrics_are_of_orders_and_outlive_the_records(book: Ledger) -> None:
+    fill(book)
+    found = crd(book)
+    assert (found["calls"], found["orders"]) == (4, 8), "an order that two policies speak to is one order"
+    assert found["1_with_coverage_information"] == {"count": 8, "of": 8, "percent": 100.0}
+    assert {k: v["count"] for k, v in found["2_by_covered"].items()} == {"conditional": 4, "not-covered": 4}
+    assert found["3_prior_authorization_with_questionnaire"] == {"count": 4, "of": 4, "percent": 100.0}
+    assert found["5_authorization_satisfied"] == {"count": 4, "of": 8, "percent": 50.0}
+    assert found["6_answered_within_5_seconds"] == {"count": 3, "of": 4, "percent": 75.0}, "0, 2.1, 4.2 and 6.3 s"
+    assert found["by_payer"]["aetna"]["6_answered_within_5_seconds"]["count"] == 3
+    assert crd(book, payer="cigna")["calls"] == 0
+    assert crd(book, policy=POLICY)["orders"] == 8
+    assert crd(book, policy="aetna/other")["orders"] == 0
+    assert crd(book, since=date(2026, 1, 7), until=date(2026, 1, 9))["orders"] == 2
+    book.prune(datetime.now(UTC))
+    assert crd(book) == found
 
 
 def test_each_revision_upgrades_from_the_one_before(url: str) -> None:
