@@ -102,6 +102,8 @@ def metrics(
     url: str, as_json: bool, crd: bool, since: datetime | None, until: datetime | None, **filters: str | None
 ) -> None:
     """Answers, latency, and how often each rule's findings were accepted or overridden, and why."""
+    if crd and filters["rule"]:
+        raise click.UsageError("The guide's metrics are not counted by rule.")
     with _open(url) as book:
         asked: dict[str, Any] = {"since": _day(since), "until": _day(until), **filters}
         found = of_ledger(book).crd(Filters(**asked)) if crd else book.metrics(**asked)

@@ -26,9 +26,9 @@ MEASURES = (
     *("answer", "latency", "outcome", "determination", "missing", "card", "finding", "reason"),
     *("asserted", "late"),
 )
-"""`outcome` is `determination` without policy and rule: few rows, for charts by day. `asserted` counts orders
-by what a CRD answer said of them, `late` the answers that took `LATE_MS` or longer. Keys hold a measure's place
-in this list: new ones go to the end."""
+"""`outcome` is `determination` without policy and rule: few rows, for charts by day. `asserted` counts orders by
+what a CRD answer said of them, without version and rule; `late` the answers that took `LATE_MS` or longer. Keys hold
+a measure's place in this list: new ones go to the end."""
 
 LATE_MS = 5000
 
@@ -147,7 +147,7 @@ def add_answer(tally: Tally, p: Projection) -> None:
         tally[Dimensions("outcome", *place, payer_, label=label)][0] += 1
         tally[Dimensions("determination", *place, *rule, label)][0] += 1
         if d["asserted"]:
-            tally[Dimensions("asserted", *place, payer, *rule[1:], d["asserted"])][0] += 1
+            tally[Dimensions("asserted", *place, payer, rule[1], label=d["asserted"])][0] += 1
         if d["missing"] != "[]":
             for missing in _each(d["missing"]):
                 tally[Dimensions("missing", *place, *rule, missing)][0] += 1

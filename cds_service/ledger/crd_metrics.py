@@ -89,7 +89,7 @@ class _Segmented:
 def crd_metrics(connection: Connection, filters: Filters) -> Json:
     """All metrics, then by payer and by client (8) and by hook (9).
 
-    Policy, version and rule narrow orders (1 to 5); calls (6) are of all policies.
+    A policy narrows orders (1 to 5), not calls (6); version and rule narrow nothing.
     """
     found = _Segmented()
     for values, n in _rows(connection, filters, "answer"):

@@ -37,7 +37,7 @@ class Filters:
 
     def where(self, measure: str, by_day: bool) -> Any:
         """Condition on `tally` for one measure: whole months where they fit, days at the edges."""
-        names = ("hook", "service", "client", "payer") if measure in _NO_RULE else _DIMENSIONS
+        names = _NARROWED.get(measure, _DIMENSIONS)
         wanted = [tally.c[n] == getattr(self, n) for n in names if getattr(self, n) is not None]
         return and_(or_(*(_between(measure, *run) for run in self._runs(by_day))), *wanted)
 
@@ -62,7 +62,9 @@ def _between(measure: str, first: str, last: str) -> Any:
     return tally.c.key.between(first_key(measure, first), last_key(measure, last))
 
 
-_NO_RULE = frozenset({"answer", "latency", "outcome", "late"})
+_CALL = ("hook", "service", "client", "payer")
+_NARROWED = {**dict.fromkeys(("answer", "latency", "outcome", "late"), _CALL), "asserted": (*_CALL, "policy")}
+"""What narrows a measure that is not counted by all dimensions."""
 _DIMENSIONS = tuple(f.name for f in fields(Filters) if f.name not in {"since", "until"})
 
 

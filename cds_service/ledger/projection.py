@@ -77,7 +77,7 @@ def _asserted(d: Json, told: list[Json], orders: set[str]) -> str:
 
 def _codes(told: Json) -> tuple[Any, ...]:
     """`covered`, `pa-needed` and `doc-needed`, whether there is a questionnaire, and whether it was sent."""
-    codes = (str(told.get(name, "")) for name in ("covered", "pa-needed", "doc-needed"))
+    codes = (str(told.get(name) or "") for name in ("covered", "pa-needed", "doc-needed"))
     return (*codes, bool(told.get("questionnaire")), bool(told.get("sent")))
 
 

@@ -22,12 +22,13 @@ from cds_service.ledger.store import Ledger
 
 pytestmark = pytest.mark.verify
 RECORDS = 100_000
-ASSERTED = [
-    {"covered": covered, "pa-needed": needed, "sent": True, **more}
-    for covered in ("covered", "conditional", "not-covered", "indeterminate")
-    for needed in ("auth-needed", "no-auth", "satisfied")
-    for more in ({}, {"doc-needed": "clinical", "questionnaire": ["q"]})
-]
+FORM = {"doc-needed": "clinical", "questionnaire": ["q"]}
+ASSERTED = {
+    "supported": [("covered", "no-auth", {}), ("covered", "auth-needed", FORM), ("covered", "satisfied", {})],
+    "not-supported": [("not-covered", None, {})],
+    "needs-information": [("conditional", "conditional", FORM), ("conditional", "auth-needed", FORM)],
+    "not-addressed": [("indeterminate", "indeterminate", {})],
+}
 LIMIT_MS = 100
 PAGES = (
     "/", "/policies", "/policies/aetna/bone-graft-adjuncts", "/policies/evicore/bone-graft-substitutes",
@@ -64,7 +65,9 @@ def fill(ledger: Ledger, count: int) -> None:
         }  # fmt: skip
         crd = n % 3 == 0
         if crd:
-            determination["coverage_information"] = [rng.choice(ASSERTED)]
+            covered, needed, more = rng.choice(ASSERTED[rule.outcome])
+            told = {"covered": covered, "pa-needed": needed, "sent": rng.random() < 0.9, **more}
+            determination["coverage_information"] = [told]
         record = Record(
             id=str(UUID(int=rng.getrandbits(128), version=4)),
             received=now - timedelta(seconds=rng.randrange(730 * 86_400)),

@@ -26,6 +26,7 @@ from cds_service.web.pages.case_request import request_of
 from cds_service.web.pages.cases import all_results
 from cds_service.web.pages.incoming import as_request
 from cds_service.web.pages.sample import sample
+from cds_service.web.pages.sentences import CONFIDENCE
 
 Json = dict[str, Any]
 MOST_TEXTS = 50
@@ -155,7 +156,10 @@ def _policies(done: Answer) -> Json:
     return {
         key: {
             "title": v.policy.short_title,
-            "sources": {k: s.model_dump(mode="json", exclude_none=True) for k, s in v.version.sources.items()},
+            "sources": {
+                k: {**s.model_dump(mode="json", exclude_none=True), "confidence": CONFIDENCE[s.confidence]}
+                for k, s in v.version.sources.items()
+            },
         }
         for key, v in versions.items()
     }
