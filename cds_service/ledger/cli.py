@@ -17,9 +17,10 @@ from rich.table import Table
 
 from cds_service.errors import ConfigurationError, LedgerError
 from cds_service.ledger import export as export_
-from cds_service.ledger.crd_metrics import crd_metrics
 from cds_service.ledger.database import Database
+from cds_service.ledger.insights import of_ledger
 from cds_service.ledger.keys import ledger_key
+from cds_service.ledger.metrics import Filters
 from cds_service.ledger.migrate import current
 from cds_service.ledger.schema import HEAD
 from cds_service.ledger.store import Ledger
@@ -95,27 +96,21 @@ def verify(url: str) -> None:
 @click.option("--policy")
 @click.option("--rule")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-@click.option("--crd", is_flag=True, help="The Da Vinci CRD guide's metrics, as JSON, of --since, --until and --hook.")
+@click.option("--crd", is_flag=True, help="The Da Vinci CRD guide's metrics, as JSON.")
 @database_option
 def metrics(
     url: str, as_json: bool, crd: bool, since: datetime | None, until: datetime | None, **filters: str | None
 ) -> None:
     """Answers, latency, and how often each rule's findings were accepted or overridden, and why."""
+    if crd and filters["rule"]:
+        raise click.UsageError("The guide's metrics are not counted by rule.")
     with _open(url) as book:
-        if crd:
-            click.echo(orjson.dumps(_crd(book, since, until, filters["hook"]), option=orjson.OPT_INDENT_2))
-            return
-        found = book.metrics(since=_day(since), until=_day(until), **filters)
-    if as_json:
+        asked: dict[str, Any] = {"since": _day(since), "until": _day(until), **filters}
+        found = of_ledger(book).crd(Filters(**asked)) if crd else book.metrics(**asked)
+    if as_json or crd:
         click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
     else:
         _print_metrics(found)
-
-
-def _crd(book: Ledger, since: datetime | None, until: datetime | None, hook: str | None) -> Any:
-    first = since.replace(tzinfo=UTC) if since else None
-    end = until.replace(tzinfo=UTC) + timedelta(days=1) if until else None
-    return crd_metrics(book.records(hook=hook, since=first, until=end))
 
 
 @ledger.command()

@@ -120,8 +120,8 @@ def _add_spoken(tally: Tally, answers: list[Row]) -> None:
     """Answers that say the same of a day's calls, of which there are many, are read once."""
     same: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in answers:
-        key = (day_of(row["received"]), row["hook"], row["service"], row["client"], row["determinations"])
-        same[key].append(row)
+        where = (day_of(row["received"]), row["hook"], row["service"], row["client"], row["payer"])
+        same[*where, row["determinations"]].append(row)
     for rows in same.values():
         add_spoken(tally, rows[0], determinations_of(rows[0]["determinations"]), len(rows))
 

@@ -19,8 +19,15 @@ from cds_service.ledger.projection import Projection, Row
 
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2148, 12, 31)
 _HASH_BITS = 42
-MEASURES = ("answer", "latency", "outcome", "determination", "missing", "card", "finding", "reason")
-"""`outcome` is `determination` without policy and rule: few rows, for charts by day."""
+MEASURES = (
+    *("answer", "latency", "outcome", "determination", "missing", "card", "finding", "reason"),
+    *("asserted", "late"),
+)
+"""`outcome` is `determination` without policy and rule: few rows, for charts by day. `asserted` counts orders by
+what a CRD answer said of them, without version and rule; `late` the answers that took `LATE_MS` or longer. Keys hold
+a measure's place in this list: new ones go to the end."""
+
+LATE_MS = 5000
 
 
 class Dimensions(NamedTuple):
@@ -129,6 +136,8 @@ def add_answer(tally: Tally, p: Projection) -> None:
     slot[0] += 1
     slot[1] += a["latency"]
     tally[Dimensions("latency", *place, payer, label=str(bucket(a["latency"])))][0] += 1
+    if a["latency"] >= LATE_MS:
+        tally[Dimensions("late", *place, payer)][0] += 1
     for c in p.cards:
         rule = (payer, c["policy"] or "", c["version"] or "", c["rule"] or "")
         label = f"{'shown' if c['shown'] else 'silent'} {c['indicator']} {c['kind']}"
@@ -136,13 +145,15 @@ def add_answer(tally: Tally, p: Projection) -> None:
 
 
 def add_spoken(tally: Tally, answer: Row, determinations: Sequence[Row], times: int) -> None:
-    """Count the determinations of `times` answers of the same day, hook, service and client."""
+    """Count the determinations of `times` answers of the same day, hook, service, client and payer."""
     place = _place(answer)
     for d in determinations:
         payer, label = d["payer"] or "", f"{d['role'] or ''} {d['outcome'] or ''}"
         rule = (payer, d["policy"] or "", d["version"] or "", d["rule"] or "")
         tally[Dimensions("outcome", *place, payer, label=label)][0] += times
         tally[Dimensions("determination", *place, *rule, label)][0] += times
+        if d["asserted"]:
+            tally[Dimensions("asserted", *place, answer["payer"] or "", rule[1], label=d["asserted"])][0] += times
         if d["missing"] != "[]":
             for missing in _each(d["missing"]):
                 tally[Dimensions("missing", *place, *rule, missing)][0] += times

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, create_engine, func, select
 from sqlalchemy.pool import StaticPool
 
 from cds_service.ledger.counts import FIRST_DAY, LAST_DAY, Tally, first_key, last_key, tally_row, tally_rows
-from cds_service.ledger.metrics import Filters, metrics
+from cds_service.ledger.crd_metrics import crd_metrics
+from cds_service.ledger.metrics import Filters, counted, metrics
 from cds_service.ledger.reading import reading
 from cds_service.ledger.record import Json
 from cds_service.ledger.schema import tally
@@ -35,6 +36,11 @@ class Counts:
         with self._connect() as connection:
             return metrics(connection, filters, days=days), services(connection, filters)
 
+    def crd(self, filters: Filters) -> Json:
+        """The Da Vinci CRD guide's metrics (see `crd_metrics`)."""
+        with self._connect() as connection:
+            return crd_metrics(connection, filters)
+
 
 def of_ledger(ledger: Ledger) -> Counts:
     """The counts of a ledger."""
@@ -48,13 +54,13 @@ def of_ledger(ledger: Ledger) -> Counts:
     return Counts(connect)
 
 
-def in_memory(counted: Tally) -> Counts:
+def in_memory(counts: Tally) -> Counts:
     """Counts that belong to no ledger, in a database of their own that ends with the process."""
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     lock = threading.Lock()  # there is one connection
     tally.create(engine)
     with engine.begin() as connection:
-        connection.execute(tally.insert(), [tally_row(row) for row in tally_rows(counted, 0)])
+        connection.execute(tally.insert(), [tally_row(row) for row in tally_rows(counts, 0)])
 
     @contextmanager
     def connect() -> Iterator[Connection]:
@@ -99,15 +105,15 @@ def _sorted(values: Any) -> tuple[str, ...]:
 def services(connection: Connection, filters: Filters) -> list[Json]:
     """Per service: hook, calls, mean milliseconds, refused or failed calls, cards shown, findings and reactions."""
     found: dict[tuple[str, str], Json] = {}
-    for service, hook, status, n, total in _grouped(connection, filters, "answer", "service", "hook", "label"):
+    for service, hook, status, n, total in counted(connection, filters, "answer", "service", "hook", "label"):
         entry = found.setdefault((service, hook), {"service": service, "hook": hook, **_ZERO})
         entry["calls"] += n
         entry["milliseconds"] += total
         entry["statuses"] = {**entry["statuses"], status: entry["statuses"].get(status, 0) + n}
     reactions: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for service, hook, label, n, _ in _grouped(connection, filters, "finding", "service", "hook", "label"):
+    for service, hook, label, n, _ in counted(connection, filters, "finding", "service", "hook", "label"):
         reactions[service, hook][label] += n
-    for service, hook, label, n, _ in _grouped(connection, filters, "card", "service", "hook", "label"):
+    for service, hook, label, n, _ in counted(connection, filters, "card", "service", "hook", "label"):
         reactions[service, hook]["cards"] += n if label.startswith("shown") else 0
     for key, entry in found.items():
         entry.update(cards=0, shown=0, accepted=0, overridden=0)
@@ -117,10 +123,3 @@ def services(connection: Connection, filters: Filters) -> list[Json]:
 
 
 _ZERO: Json = {"calls": 0, "milliseconds": 0.0, "statuses": {}}
-
-
-def _grouped(connection: Connection, filters: Filters, measure: str, *by: str) -> list[Any]:
-    columns = [tally.c[n] for n in by]
-    sums = (func.sum(tally.c.count), func.sum(tally.c.total))
-    query = select(*columns, *sums).where(filters.where(measure, by_day=False)).group_by(*columns)
-    return [(*row[:-2], int(row[-2]), float(row[-1])) for row in connection.execute(query) if row[-2]]

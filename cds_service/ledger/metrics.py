@@ -37,7 +37,7 @@ class Filters:
 
     def where(self, measure: str, by_day: bool) -> Any:
         """Condition on `tally` for one measure: whole months where they fit, days at the edges."""
-        names = ("hook", "service", "client", "payer") if measure in _NO_RULE else _DIMENSIONS
+        names = _NARROWED.get(measure, _DIMENSIONS)
         wanted = [tally.c[n] == getattr(self, n) for n in names if getattr(self, n) is not None]
         return and_(or_(*(_between(measure, *run) for run in self._runs(by_day))), *wanted)
 
@@ -62,7 +62,9 @@ def _between(measure: str, first: str, last: str) -> Any:
     return tally.c.key.between(first_key(measure, first), last_key(measure, last))
 
 
-_NO_RULE = frozenset({"answer", "latency", "outcome"})
+_CALL = ("hook", "service", "client", "payer")
+_NARROWED = {**dict.fromkeys(("answer", "latency", "outcome", "late"), _CALL), "asserted": (*_CALL, "policy")}
+"""What narrows a measure that is not counted by all dimensions."""
 _DIMENSIONS = tuple(f.name for f in fields(Filters) if f.name not in {"since", "until"})
 
 
@@ -93,12 +95,17 @@ class _Reader:
 
     def __call__(self, measure: str, *by: str) -> list[Any]:
         """Rows of the named dimensions with `count` and `total`, summed over the rest."""
-        columns = [tally.c[n] for n in by]
-        # PostgreSQL sums bigint as numeric, which would come back as Decimal.
-        sums = (func.sum(tally.c.count).label("n"), func.sum(tally.c.total).label("total"))
-        where = self._filters.where(measure, by_day=self._days and "period" in by)
-        query = select(*columns, *sums).where(where).group_by(*columns).order_by(*columns)
-        return [(*row[:-2], int(row[-2]), float(row[-1])) for row in self._connection.execute(query) if row[-2]]
+        return counted(self._connection, self._filters, measure, *by, by_day=self._days and "period" in by)
+
+
+def counted(connection: Connection, filters: Filters, measure: str, *by: str, by_day: bool = False) -> list[Any]:
+    """Rows of the named dimensions with `count` and `total`, summed over the rest; what sums to none is left out."""
+    columns = [tally.c[n] for n in by]
+    sums = (func.sum(tally.c.count), func.sum(tally.c.total))
+    where = filters.where(measure, by_day)
+    query = select(*columns, *sums).where(where).group_by(*columns).order_by(*columns)
+    # PostgreSQL sums bigint as numeric, which would come back as Decimal.
+    return [(*row[:-2], int(row[-2]), float(row[-1])) for row in connection.execute(query) if row[-2]]
 
 
 def _answers(rows: list[Any]) -> Json:

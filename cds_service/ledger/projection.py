@@ -15,7 +15,7 @@ from cds_service.ledger.record import Json
 Row = dict[str, Any]
 
 
-_DETERMINATION = ("policy", "version", "rule", "role", "outcome", "prior_authorization", "payer", "missing")
+_DETERMINATION = ("policy", "version", "rule", "role", "outcome", "prior_authorization", "payer", "missing", "asserted")
 _CARD = (
     "uuid", "finding", "kind", "indicator", "policy", "version", "rule", "shown", "suggestions", "override_reasons",
 )  # fmt: skip
@@ -36,7 +36,8 @@ def row_of(document: Json, number: int) -> Row:
     cards = document["cards"]
     shown = sum(card["shown"] for card in cards)
     payer = document["payer"]
-    determinations = [_determination(d, payer) for d in document.get("determinations") or ()]
+    told: set[str] = set()
+    determinations = [_determination(d, payer, told) for d in document.get("determinations") or ()]
     return {
         "number": number,
         "received": document["received"],
@@ -80,8 +81,8 @@ def latency(timing: dict[str, float]) -> float:
     return float(timing["total"]) if "total" in timing else float(sum(timing.values()))
 
 
-def _determination(d: Json, payer: str | None) -> list[Any]:
-    missing = d.get("missing")
+def _determination(d: Json, payer: str | None, told: set[str]) -> list[Any]:
+    missing, asserted = d.get("missing"), d.get("coverage_information")
     return [
         d.get("policy"),
         d.get("version"),
@@ -91,7 +92,23 @@ def _determination(d: Json, payer: str | None) -> list[Any]:
         d.get("prior_authorization"),
         d.get("payer", payer),
         dumps(_missing(missing)).decode() if missing else "[]",
+        _asserted(d, asserted, told) if asserted else "",
     ]
+
+
+def _asserted(d: Json, told: list[Json], orders: set[str]) -> str:
+    """The different assertions on an order as codes; an order that `orders` has already says it once."""
+    order = str(d.get("order"))
+    if order in orders:
+        return ""
+    orders.add(order)
+    return dumps(sorted({_codes(t) for t in told})).decode()
+
+
+def _codes(told: Json) -> tuple[Any, ...]:
+    """`covered`, `pa-needed` and `doc-needed`, whether there is a questionnaire, and whether it was sent."""
+    codes = (str(told.get(name) or "") for name in ("covered", "pa-needed", "doc-needed"))
+    return (*codes, bool(told.get("questionnaire")), bool(told.get("sent")))
 
 
 def _missing(items: Any) -> list[tuple[str, str]]:

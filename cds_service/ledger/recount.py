@@ -1,8 +1,8 @@
-"""Count `finding` and `tally` anew from the projections: after an upgrade that changes the counting rules."""
+"""Count `finding` and `tally` anew from the projections: after an upgrade that changes what is counted."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from cds_service.ledger import schema
 from cds_service.ledger.counts import (
@@ -16,7 +16,8 @@ from cds_service.ledger.counts import (
     tally_row,
     tally_rows,
 )
-from cds_service.ledger.projection import Row, projection_of
+from cds_service.ledger.document import loads
+from cds_service.ledger.projection import Row, projection_of, row_of
 from cds_service.ledger.reading import stream
 
 _BATCH = 1000
@@ -25,8 +26,19 @@ _BATCH = 1000
 def recount_if_stale(connection: Connection) -> None:
     """Recount when the stored counts were made by other rules than today's."""
     if connection.execute(select(schema.register.c.counts)).scalar_one() != schema.COUNTS:
+        _fill_asserted(connection)
         recount(connection)
         connection.execute(update(schema.register).values(counts=schema.COUNTS))
+
+
+def _fill_asserted(connection: Connection) -> None:
+    """What was asserted in records older than its counting; of pruned ones nothing is known."""
+    e, a = schema.entry, schema.answer
+    query = select(e.c.number, e.c.document).where(e.c.document.contains('"coverage_information"'))
+    fill = update(a).where(a.c.number == bindparam("at")).values(determinations=bindparam("said"))
+    for entry in stream(connection, query):
+        row = row_of(loads(entry["document"]), entry["number"])
+        connection.execute(fill, {"at": row["number"], "said": row["determinations"]})
 
 
 def recount(connection: Connection) -> None:

@@ -17,8 +17,8 @@ PHONE = {"width": 360, "height": 740}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PAGES = (
     "/", "/ signed", "/ why", "/ paste", "/policies", "/policies/choosing-wisely/low-back-imaging",
-    "/insights?data=sample&period=365", "/insights?data=ledger", "/insights?data=sample&policy=none",
-    "explanation", "explanation?audience=patient", "/policies/no/such",
+    "/insights?data=sample&period=365", "/insights?data=sample tables", "/insights?data=ledger",
+    "/insights?data=sample&policy=none", "explanation", "explanation?audience=patient", "/policies/no/such",
 )  # fmt: skip
 
 
@@ -44,6 +44,9 @@ def go(page: Page, name: str, explanation: str) -> None:
     if state == "why":
         page.get_by_role("tab", name="Why").click()
         expect(page.locator(".determination").first).to_be_visible()
+    if state == "tables":
+        for summary in page.locator("main summary").all():
+            summary.click()
     if state == "paste":
         page.get_by_role("button", name="Paste a request…").click()
         expect(page.get_by_role("dialog")).to_be_visible()

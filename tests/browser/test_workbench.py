@@ -157,6 +157,70 @@ def test_the_trace_points_at_the_chart(page: Page) -> None:
     expect(page.locator("#panel-timing")).to_contain_text("evaluate")
 
 
+def test_the_trace_says_what_is_authorised_and_folds_what_was_not_addressed(page: Page) -> None:
+    opened(page)
+    sign(page)
+    page.get_by_role("tab", name="Why").click()
+    cage = page.locator(".determination", has_text="Interbody device").filter(has_text="CPB 0016")
+    expect(cage.locator("summary").first).to_contain_text("authorised PA-1001")
+    expect(page.locator(".cites:visible").first).to_contain_text("read in a summary by others")
+    fold = page.locator(".passed")
+    expect(fold.locator(".determination").first).to_be_hidden()
+    fold.locator("summary").first.click()
+    expect(fold.locator(".determination").first).to_contain_text("not addressed")
+    expect(page.locator(".determination:not(.passed *) > summary", has_text="not addressed")).to_have_count(0)
+
+
+def test_a_link_keeps_the_service(page: Page) -> None:
+    opened(page)
+    page.get_by_role("combobox", name="Service").select_option("order-sign-crd")
+    expect(page).to_have_url(re.compile(rf"\?story={SEED}&service=order-sign-crd$"))
+    sign(page)
+    expect(page.locator(".coverage-information")).to_contain_text("not covered")
+    page.reload()
+    expect(page.locator(".order").first).to_be_visible()
+    expect(page.get_by_role("combobox", name="Service")).to_have_value("order-sign-crd")
+    page.get_by_role("combobox", name="Service").select_option("order-sign-advisor")
+    expect(page).to_have_url(re.compile(rf"\?story={SEED}$"))
+
+
+def test_a_search_without_a_hit_says_so(page: Page) -> None:
+    opened(page)
+    search = page.get_by_role("combobox", name="Add an order")
+    search.fill("zzzz")
+    expect(page.get_by_text("No code fits.")).to_be_visible()
+    search.fill("autograft")
+    expect(page.get_by_role("listbox", name="Codes found").get_by_role("option").first).to_be_visible()
+    expect(page.get_by_text("No code fits.")).to_be_hidden()
+
+
+def test_what_was_sent_and_answered_can_be_copied(new_page: Any) -> None:
+    page: Page = new_page(permissions=["clipboard-read", "clipboard-write"])
+    opened(page)
+    sign(page)
+    page.get_by_role("tab", name="Request and response").click()
+    page.get_by_role("button", name="Copy: Response: HTTP 200").click()
+    expect(page.locator("#status")).to_have_text("Copied")
+    copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    assert [c["indicator"] for c in copied["cards"]] == ["warning"]
+
+
+def test_a_crd_call_is_counted_among_the_guides_metrics(page: Page, pages: Service) -> None:
+    assert pages.request("POST", "/cds-services/order-sign-crd", json=story(SEED).request).status_code == 200
+    page.goto("/insights?data=ledger&period=30")
+    table = page.get_by_role("region", name="CRD metrics", exact=True)
+    outside = table.get_by_role("row").filter(has_text="Fewer prior authorization requests")
+    expect(outside).to_contain_text("Needs data from outside")
+    expect(outside).not_to_contain_text("%")
+    expect(table.get_by_role("row").filter(has_text="Calls answered within 5 seconds")).to_contain_text("100.0%")
+    page.get_by_text("By payer, client and hook").click()
+    parts = page.get_by_role("region", name="CRD metrics by payer, client and hook")
+    expect(parts.get_by_role("row").filter(has_text="Aetna")).to_be_visible()
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Da Vinci CRD metrics as CSV").click()
+    assert started.value.suggested_filename == "crd.csv"
+
+
 def test_opening_a_chart_shows_the_card_of_its_unsigned_orders(page: Page) -> None:
     opened(page, "?story=unsigned-orders")
     sign(page)

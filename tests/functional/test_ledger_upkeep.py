@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,23 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from click.testing import CliRunner, Result
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, delete, select, update
 
 from cds_service.errors import LedgerError
 from cds_service.ledger import counting, maintenance, schema
 from cds_service.ledger.cli import ledger
 from cds_service.ledger.database import Database
+from cds_service.ledger.document import dumps
+from cds_service.ledger.insights import of_ledger
 from cds_service.ledger.keys import ledger_key
+from cds_service.ledger.metrics import Filters
 from cds_service.ledger.migrate import SCRIPTS, current, upgrade
-from cds_service.ledger.recount import recount
+from cds_service.ledger.recount import recount, recount_if_stale
 from cds_service.ledger.store import Ledger
 from tests.functional import postgres
 from tests.functional.ledger_samples import (
     KEY,
+    POLICY,
     book,
     card,
     determination,
@@ -43,6 +47,16 @@ from tests.functional.ledger_samples import (
 
 __all__ = ["book", "url"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
+CONDITIONAL = [
+    {
+        "covered": "conditional",
+        "pa-needed": "auth-needed",
+        "doc-needed": "clinical",
+        "questionnaire": ["q"],
+        "sent": True,
+    },
+    {"covered": "conditional", "pa-needed": "satisfied", "sent": False},
+]
 REASON = {"reason": {"code": "contraindicated", "system": "urn:reasons"}}
 
 
@@ -51,11 +65,22 @@ def fill(book: Ledger) -> None:
     missing = [{"text": "Nicotine test", "source": "observations", "state": "empty"}]
     for n in range(12):
         c = card(finding=f"finding-{n % 5}", rule=f"rule-{n % 2}", shown=n % 6 != 5)
-        determinations = (determination(), determination(outcome="needs-information", missing=missing))
-        book.write(record(c, received=START + timedelta(days=n), determinations=determinations, jti=token()))
+        determinations = (
+            determination(coverage_information=[{"covered": "not-covered", "sent": True}]),
+            determination(coverage_information=[{"covered": "not-covered", "sent": True}], policy="aetna/other"),
+            determination(order="ServiceRequest/two", outcome="needs-information", missing=missing,
+                          coverage_information=CONDITIONAL),
+        )  # fmt: skip
+        service = "order-sign-crd" if n % 3 == 0 else "order-sign-advisor"
+        book.write(record(c, received=START + timedelta(days=n), determinations=determinations, jti=token(),
+                          service=service, timing={"total": 700.0 * n}))  # fmt: skip
         outcome = ("accepted", "overridden")[n % 2]
         more = {"overrideReason": REASON} if n % 2 else {}
-        book.feedback("order-sign-advisor", "hospital", [feedback(c, outcome, f"2026-03-{n + 1:02}T00:00:00Z", **more)])
+        book.feedback(service, "hospital", [feedback(c, outcome, f"2026-03-{n + 1:02}T00:00:00Z", **more)])
+
+
+def crd(book: Ledger, **filters: Any) -> Any:
+    return of_ledger(book).crd(Filters(**filters))
 
 
 def counts(url: str) -> list[Any]:
@@ -133,6 +158,44 @@ def test_a_ledger_of_an_earlier_revision_is_upgraded_with_its_data(url: str, rev
         assert book.metrics() == found
         report = book.verify()
         assert (report.chains, report.problems) == (2, ())
+
+
+def test_what_older_records_asserted_is_counted_after_an_upgrade(url: str) -> None:
+    with Ledger.open(url, key=KEY) as book:
+        fill(book)
+        guide = crd(book)
+    assert guide["orders"] == 8
+    database = Database(url)
+    with database.engine.begin() as connection:
+        a = schema.answer
+        for number, text in connection.execute(select(a.c.number, a.c.determinations)).all():
+            unsaid = dumps([[*row[:-1], ""] for row in json.loads(text)]).decode()
+            connection.execute(update(a).where(a.c.number == number).values(determinations=unsaid))
+        connection.execute(update(schema.register).values(counts=schema.COUNTS - 1))
+        connection.execute(delete(schema.tally))
+        recount_if_stale(connection)  # as the upgrade to a new revision does
+    database.close()
+    with Ledger.open(url, key=KEY) as book:
+        assert crd(book) == guide
+        assert book.verify().problems == ()
+
+
+def test_the_guides_metrics_are_of_orders_and_outlive_the_records(book: Ledger) -> None:
+    fill(book)
+    found = crd(book)
+    assert (found["calls"], found["orders"]) == (4, 8), "an order that two policies speak to is one order"
+    assert found["1_with_coverage_information"] == {"count": 8, "of": 8, "percent": 100.0}
+    assert {k: v["count"] for k, v in found["2_by_covered"].items()} == {"conditional": 4, "not-covered": 4}
+    assert found["3_prior_authorization_with_questionnaire"] == {"count": 4, "of": 4, "percent": 100.0}
+    assert found["5_authorization_satisfied"] == {"count": 4, "of": 8, "percent": 50.0}
+    assert found["6_answered_within_5_seconds"] == {"count": 3, "of": 4, "percent": 75.0}, "0, 2.1, 4.2 and 6.3 s"
+    assert found["by_payer"]["aetna"]["6_answered_within_5_seconds"]["count"] == 3
+    assert crd(book, payer="cigna")["calls"] == 0
+    assert crd(book, policy=POLICY)["orders"] == 8
+    assert crd(book, policy="aetna/other")["orders"] == 0
+    assert crd(book, since=date(2026, 1, 7), until=date(2026, 1, 9))["orders"] == 2
+    book.prune(datetime.now(UTC))
+    assert crd(book) == found
 
 
 def test_each_revision_upgrades_from_the_one_before(url: str) -> None:

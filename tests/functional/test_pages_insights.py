@@ -21,6 +21,7 @@ from cds_service.ledger.keys import ledger_key
 from cds_service.ledger.metrics import Filters
 from cds_service.ledger.store import Ledger
 from cds_service.web.app import create_admin_app
+from cds_service.web.pages import crd_numbers
 from cds_service.web.pages.charts import Series, bar, columns, nice
 from cds_service.web.pages.insights import _buckets, _cell
 from cds_service.web.pages.sample import DAYS, sample
@@ -77,6 +78,49 @@ def test_the_ledger_is_counted_and_never_mixed_with_the_sample(own: Service) -> 
     assert rows(own, "rules", "?data=ledger&payer=cigna") == []
     assert rows(own, "calls", "?data=ledger&hook=order-select") == []
     assert rows(own, "rules", "?data=ledger&policy=aetna/bone-graft-adjuncts&hook=order-sign&payer=aetna&period=365")
+
+
+def metric(given: list[dict[str, str]], number: str, covered: str = "") -> tuple[str, str]:
+    """Count and whole of one metric of all calls."""
+    (row,) = (r for r in given if (r["by"], r["metric"], r["covered"]) == ("all", number, covered))
+    return row["count"], row["of"]
+
+
+def test_the_guides_metrics_are_on_the_page_and_can_be_filtered(tmp_path: Path) -> None:
+    with running(tmp_path) as service:
+        service.cards(story(SEED).request)
+        assert "No CRD service was called in this period." in page(service, "?data=ledger")
+        answer = service.request("POST", "/cds-services/order-sign-crd", json=story(SEED).request)
+        assert len(answer.json()["systemActions"]) == 1, "five orders carry it already"
+        given = rows(service, "crd")
+        assert (metric(given, "1"), metric(given, "6")) == (("1", "6"), ("1", "1"))
+        assert metric(given, "2", "not-covered") == ("1", "6")
+        (outside,) = (r for r in given if (r["by"], r["metric"]) == ("all", "7"))
+        assert (outside["count"], outside["percent"]) == ("", "")
+        assert outside["note"] == crd_numbers.OUTSIDE
+        assert {r["by"]: r["value"] for r in given} == {
+            "all": "", "payer": "aetna", "client": "demo", "hook": "order-sign"}  # fmt: skip
+        assert metric(rows(service, "crd", "?data=ledger&payer=aetna&hook=order-sign&period=30"), "1") == ("1", "6")
+        assert metric(rows(service, "crd", "?data=ledger&payer=cigna"), "6") == ("0", "0")
+        assert metric(rows(service, "crd", "?data=ledger&hook=order-select"), "1") == ("0", "0")
+        other = rows(service, "crd", "?data=ledger&policy=aetna/spinal-fusion")
+        assert (metric(other, "6"), int(metric(other, "1")[1]) < 6) == (("1", "1"), True)
+        text = page(service, "?data=ledger")
+        assert "from 1 call of the services" in text
+        assert crd_numbers.OUTSIDE.replace("'", "&#39;") in text
+
+
+def test_the_metrics_on_the_page_are_those_of_the_command() -> None:
+    found = sample(load_rulebook(), date(2026, 11, 24)).crd(Filters())
+    shown = list(crd_numbers.lines(found))
+    assert [n.number for n in shown if n.number] == ["1", "2", "3", "4", "5", "6", "7"]
+    assert shown[-1].share is None, "what needs data from outside has no number"
+    assert next(n for n in shown if n.number == "5").share == found["5_authorization_satisfied"]
+    by_hook = dict(crd_numbers.parts(found, {}))["hook"]
+    assert [p.name for p in by_hook] == ["order-sign", "order-dispatch"], "the busiest comes first"
+    assert all(len(p.cells) == len(crd_numbers.HEADS) for p in by_hook)
+    counted = [r for r in crd_numbers.table(found) if r["by"] == "all" and r["metric"] == 2]
+    assert sum(r["count"] for r in counted) == found["orders"]
 
 
 def test_what_cannot_be_asked_is_refused(own: Service) -> None:

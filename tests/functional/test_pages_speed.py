@@ -22,13 +22,21 @@ from cds_service.ledger.store import Ledger
 
 pytestmark = pytest.mark.verify
 RECORDS = 100_000
+FORM = {"doc-needed": "clinical", "questionnaire": ["q"]}
+ASSERTED = {
+    "supported": [("covered", "no-auth", {}), ("covered", "auth-needed", FORM), ("covered", "satisfied", {})],
+    "not-supported": [("not-covered", None, {})],
+    "needs-information": [("conditional", "conditional", FORM), ("conditional", "auth-needed", FORM)],
+    "not-addressed": [("indeterminate", "indeterminate", {})],
+}
 LIMIT_MS = 100
 PAGES = (
     "/", "/policies", "/policies/aetna/bone-graft-adjuncts", "/policies/evicore/bone-graft-substitutes",
     "/insights?data=ledger&period=30", "/insights?data=ledger&period=90", "/insights?data=ledger&period=365",
     "/insights?data=ledger&period=all", "/insights?data=ledger&period=365&payer=aetna",
     "/insights?data=ledger&period=365&policy=aetna/bone-graft-adjuncts&hook=order-sign",
-    "/insights?data=sample", "/insights/rules.csv?data=ledger&period=365", "explanation",
+    "/insights?data=sample", "/insights/rules.csv?data=ledger&period=365", "/insights/crd.csv?data=ledger&period=all",
+    "explanation",
 )  # fmt: skip
 
 
@@ -55,12 +63,17 @@ def fill(ledger: Ledger, count: int) -> None:
             "order": "o", "code": "20939", **names, "role": "primary", "outcome": rule.outcome,
             "missing": missing if rule.outcome == "needs-information" else [], "trace": {"decided_by": rule.id},
         }  # fmt: skip
+        crd = n % 3 == 0
+        if crd:
+            covered, needed, more = rng.choice(ASSERTED[rule.outcome])
+            told = {"covered": covered, "pa-needed": needed, "sent": rng.random() < 0.9, **more}
+            determination["coverage_information"] = [told]
         record = Record(
             id=str(UUID(int=rng.getrandbits(128), version=4)),
             received=now - timedelta(seconds=rng.randrange(730 * 86_400)),
             hook=rng.choice(("order-sign", "order-select", "patient-view")),
             hook_instance="h",
-            service="order-sign-advisor",
+            service="order-sign-crd" if crd else "order-sign-advisor",
             client="demo",
             request={"context": {}},
             response={"cards": []},
@@ -74,7 +87,7 @@ def fill(ledger: Ledger, count: int) -> None:
             at = record.received.isoformat()
             reason = {"reason": {"code": "prefers-alternative", "display": "Patient prefers"}}
             item = {"card": card.uuid, "outcome": "overridden", "outcomeTimestamp": at, "overrideReason": reason}
-            ledger.feedback("order-sign-advisor", "demo", [item])
+            ledger.feedback(record.service, "demo", [item])
 
 
 def timed(service: Service, path: str, times: int = 7) -> list[float]:

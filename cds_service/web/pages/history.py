@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from cds_service.policy.model import Item, Policy, Version
-from cds_service.web.pages.sentences import how
+from cds_service.web.pages.sentences import CONFIDENCE, how
 
 
 class Difference(NamedTuple):
@@ -82,4 +82,4 @@ def _rules(name: str, item: Item) -> dict[str, Any]:
 
 
 def _sources(version: Version) -> dict[str, Any]:
-    return {name: (f"{s.title} ({s.confidence})", s) for name, s in version.sources.items()}
+    return {name: (f"{s.title} ({CONFIDENCE[s.confidence]})", s) for name, s in version.sources.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from cds_service.errors import NotFound, RequestError
 from cds_service.ledger.insights import Choices, Counts, of_ledger
 from cds_service.ledger.metrics import Filters
 from cds_service.web.hooks_api import ledger, runtime
+from cds_service.web.pages import crd_numbers
 from cds_service.web.pages.blueprint import pages
 from cds_service.web.pages.charts import HALF, Series, bar, columns
 from cds_service.web.pages.sample import sample
@@ -24,7 +25,12 @@ from cds_service.web.pages.sample import sample
 Json = dict[str, Any]
 PERIODS = {"30": "Last 30 days", "90": "Last 90 days", "365": "Last 365 days", "all": "All time"}
 OUTCOMES = (("supported", "c1"), ("not-supported", "c2"), ("needs-information", "c3"), ("not-addressed", "c4"))
-TABLES = ("rules", "reasons", "determinations", "missing", "calls", "services")
+TABLES = ("rules", "reasons", "determinations", "missing", "calls", "services", "crd")
+SOURCES = {
+    "orders": "orders", "active-orders": "active orders", "patient": "patient", "conditions": "problem list",
+    "procedures": "procedures", "observations": "observations", "answers": "answer to a questionnaire",
+    "coverage": "coverage",
+}  # fmt: skip
 _BY_DAY = 31
 
 
@@ -56,6 +62,7 @@ def insights() -> str:
     source = _source(asked.made_up)
     offered = source.choices()
     counted, per_service = source.read(asked.filters, days=asked.by_day)
+    labels = _payer_labels(offered)
     return render_template(
         "insights.html",
         asked=asked,
@@ -63,12 +70,15 @@ def insights() -> str:
         periods=PERIODS,
         counted=counted,
         services=per_service,
+        crd=_crd(source.crd(asked.filters), labels),
         tiles=_tiles(counted),
         determined=_over_time(counted["determinations_by_day"]),
         calls=_calls(counted["answers"]["by_day"]),
         outcomes=OUTCOMES,
         bar=bar,
-        labels=_payer_labels(offered),
+        labels=labels,
+        rule_words=_rule_words,
+        sources=SOURCES,
         titles={name: f.policy.short_title for name, f in runtime().book.rulebook.folders.items()},
         csv=lambda table: f"{url_for('pages.insights_csv', table=table)}?{urlencode(asked.query)}",
         switch=_switch(asked),
@@ -81,9 +91,9 @@ def insights_csv(table: str) -> Response:
     if table not in TABLES:
         raise NotFound("There is no such table.")
     asked = _asked()
-    counted, per_service = _source(asked.made_up).read(asked.filters, days=asked.by_day)
-    rows = per_service if table == "services" else list(_table(table, counted))
-    response = Response(_csv(rows, "sample" if asked.made_up else "ledger"), content_type="text/csv; charset=utf-8")
+    response = Response(
+        _csv(_rows(table, asked), "sample" if asked.made_up else "ledger"), content_type="text/csv; charset=utf-8"
+    )
     name = f"{'sample-' if asked.made_up else ''}{table}.csv"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     response.headers["Cache-Control"] = "no-store"
@@ -132,6 +142,25 @@ def _payer_labels(offered: Choices) -> dict[str, str]:
 
 
 # --- numbers to show --------------------------------------------------------------------------------
+
+
+def _crd(found: Json, labels: Mapping[str, str]) -> Json:
+    return {
+        "calls": found["calls"],
+        "lines": list(crd_numbers.lines(found)),
+        "parts": crd_numbers.parts(found, {**labels, "unknown": "Not known"}),
+        "heads": crd_numbers.HEADS,
+        "outside": crd_numbers.OUTSIDE,
+        "percent": crd_numbers.percent,
+    }
+
+
+def _rule_words(policy: str | None, version: str | None, rule: str | None) -> str:
+    """Why the rule decides as it does, in the policy's words; its id where they are not known or not the only ones."""
+    folder = runtime().book.rulebook.folders.get(policy or "")
+    versions = (v for v in folder.policy.versions if v.version == version) if folder else ()
+    found = {r.because for v in versions for item in v.orders.values() for r in item.rules if r.id == rule}
+    return found.pop() if len(found) == 1 else f"Rule {rule}." if rule else "Several rules."
 
 
 def _tiles(counted: Json) -> list[tuple[str, str, str]]:
@@ -204,6 +233,14 @@ def _months(periods: Sequence[str]) -> tuple[dict[str, int], list[str]]:
 
 
 # --- CSV --------------------------------------------------------------------------------------------
+
+
+def _rows(table: str, asked: Asked) -> Sequence[Json]:
+    source = _source(asked.made_up)
+    if table == "crd":
+        return list(crd_numbers.table(source.crd(asked.filters)))
+    counted, per_service = source.read(asked.filters, days=asked.by_day)
+    return per_service if table == "services" else list(_table(table, counted))
 
 
 def _table(name: str, counted: Json) -> Iterator[Json]:

@@ -15,11 +15,6 @@ from cds_service.web.pages import history, sentences
 from cds_service.web.pages.blueprint import pages
 from cds_service.web.pages.cases import Results, all_results
 
-CONFIDENCE = {
-    "seen": "read at its source",
-    "seen-2nd": "read in a summary by others",
-    "recalled": "from memory, not read",
-}
 OUTCOMES = {"supported": "good", "not-supported": "bad", "needs-information": "open", "not-addressed": "still"}
 REVIEWS = {"approved": "good", "under-review": "open", "submitted": "open"}
 KINDS = ("coverage", "guideline", "coding", "safety")
@@ -36,7 +31,7 @@ class Row(NamedTuple):
 
 @pages.context_processor
 def _words() -> dict[str, Any]:
-    return {"confidence_words": CONFIDENCE, "outcome_class": OUTCOMES, "review_class": REVIEWS}
+    return {"confidence_words": sentences.CONFIDENCE, "outcome_class": OUTCOMES, "review_class": REVIEWS}
 
 
 @pages.get("/policies")
@@ -49,11 +44,8 @@ def policies() -> str:
     rows = [_row(folder, today, results[name]) for name, folder in rulebook.folders.items()]
     rows.sort(key=lambda r: (KINDS.index(r.policy.kind), r.policy.publisher.casefold(), r.policy.short_title))
     shown = [r for r in rows if (not kind or r.policy.kind == kind) and _speaks_of(r.policy, query)]
-    totals = {
-        "policies": len(rows),
-        "cases": sum(len(r.results.cases) for r in rows),
-        "passed": sum(r.results.passed for r in rows),
-    }
+    cases, passed = sum(len(r.results.cases) for r in rows), sum(r.results.passed for r in rows)
+    totals = {"policies": len(rows), "cases": cases, "passed": "All" if passed == cases else f"{passed} of"}
     return render_template("policies.html", rows=shown, totals=totals, kinds=KINDS, kind=kind, query=query)
 
 
@@ -96,6 +88,7 @@ def policy(publisher: str, name: str) -> str:
         sets=_value_sets(version, rulebook.content.value_sets),
         titles={name: s.title for name, s in rulebook.content.value_sets.items()},
         number={name: n for n, name in enumerate(version.sources, 1)},
+        holds=_holds,
         steps=history.steps(folder.policy),
         results=all_results(rulebook)[folder.policy.id],
     )
@@ -109,6 +102,16 @@ def _chosen(policy: Policy, wanted: str | None) -> tuple[Version, bool]:
     if found is None:
         raise NotFound("There is no such version.")
     return found, False
+
+
+def _holds(found: ValueSet) -> str:
+    """How much is in a value set, in words; what there is none of is left out."""
+    counts = (
+        (len(found.codes) + len(found.prefixes), "code"),
+        (len(found.terms) + len(found.patterns), "term"),
+        (len(found.includes), "other set"),
+    )
+    return ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts if n)
 
 
 def _value_sets(version: Version, known: Any) -> list[ValueSet]:

@@ -19,9 +19,21 @@ from cds_service.web.pages.remembered import per_revision
 
 Row = dict[str, Any]
 DAYS = 180
-_HOOKS = (("order-sign", "order-sign-advisor", 70), ("order-select", "order-select-advisor", 18),
-          ("patient-view", "patient-view-advisor", 12))  # fmt: skip
+_HOOKS = (("order-sign", "order-sign-advisor", 45), ("order-select", "order-select-advisor", 14),
+          ("patient-view", "patient-view-advisor", 9), ("order-sign", "order-sign-crd", 26),
+          ("order-dispatch", "order-dispatch-crd", 6))  # fmt: skip
 _QUIET = 0.45
+_LATE = 0.012
+_ASSERTED = {
+    "supported": (("covered", "no-auth", "", False), ("covered", "auth-needed", "clinical", True),
+                  ("covered", "satisfied", "", False)),
+    "not-supported": (("not-covered", "", "", False),),
+    "needs-information": (("conditional", "conditional", "clinical", True),
+                          ("conditional", "auth-needed", "clinical", True),
+                          ("conditional", "auth-needed", "clinical", False)),
+    "not-addressed": (("indeterminate", "indeterminate", "", False),),
+}  # fmt: skip
+"""What a made-up CRD answer may say of an order with this outcome (see `projection`), without whether it was sent."""
 
 
 class _Finding(NamedTuple):
@@ -87,8 +99,11 @@ def _count_call(tally: Tally, rng: Random, at: int, found: _Finding | None) -> N
         "client": "sample",
         "payer": found.payer if found else "",
     }
-    answer = {**place, "status": 200, "latency": rng.lognormvariate(1.9, 0.45)}
-    projection = Projection(answer, list(_determinations(rng, found)), list(_cards(place, found, rng)))
+    crd = service.endswith("-crd")
+    late = crd and rng.random() < _LATE
+    answer = {**place, "status": 200, "latency": rng.lognormvariate(1.9, 0.45) + (5000 if late else 0)}
+    determinations = [{**d, "asserted": _asserted(rng, d) if crd else ""} for d in _determinations(rng, found)]
+    projection = Projection(answer, determinations, list(_cards(place, found, rng)))
     add_answer(tally, projection)
     for row in finding_rows(projection):
         add_finding(tally, row, "shown", 1)
@@ -105,6 +120,10 @@ def _determinations(rng: Random, found: _Finding | None) -> Iterator[Row]:
         missing = dumps([["answers", text] for text in found.missing]).decode()
         yield {**plain, "policy": found.policy, "version": found.version, "rule": found.rule, "role": "primary",
                "outcome": found.outcome, "missing": missing}  # fmt: skip
+
+
+def _asserted(rng: Random, determination: Row) -> str:
+    return dumps([[*rng.choice(_ASSERTED[determination["outcome"]]), rng.random() < 0.93]]).decode()
 
 
 def _cards(place: Row, found: _Finding | None, rng: Random) -> Iterator[Row]:

@@ -16,6 +16,12 @@ class Part(NamedTuple):
 
 
 Sentence = list[Part]
+CONFIDENCE = {
+    "seen": "read at its source",
+    "seen-2nd": "read in a summary by others",
+    "recalled": "from memory, not read",
+}
+"""How sure a source is, in words."""
 
 
 def how(criterion: Criterion) -> Sentence:

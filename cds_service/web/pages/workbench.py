@@ -26,6 +26,7 @@ from cds_service.web.pages.case_request import request_of
 from cds_service.web.pages.cases import all_results
 from cds_service.web.pages.incoming import as_request
 from cds_service.web.pages.sample import sample
+from cds_service.web.pages.sentences import CONFIDENCE
 from cds_service.web.responses import json_response
 
 Json = dict[str, Any]
@@ -156,7 +157,10 @@ def _policies(done: Answer) -> Json:
     return {
         key: {
             "title": v.policy.short_title,
-            "sources": {k: s.model_dump(mode="json", exclude_none=True) for k, s in v.version.sources.items()},
+            "sources": {
+                k: {**s.model_dump(mode="json", exclude_none=True), "confidence": CONFIDENCE[s.confidence]}
+                for k, s in v.version.sources.items()
+            },
         }
         for key, v in versions.items()
     }

@@ -90,7 +90,12 @@ def _convert_batch(connection: sa.Connection, low: int, high: int) -> None:
     cards = _grouped(connection, "card", CARD, bounds)
     details = {n: [[*row[:7], bool(row[7]), *map(orjson.loads, row[8:])] for row in rows] for n, rows in cards.items()}
     changed = [
-        {"at": n, "determinations": _json(determinations.get(n)), "details": _json(details.get(n))}
+        # What was asserted is filled in from the documents, by the recount that follows.
+        {
+            "at": n,
+            "determinations": _json([[*d, ""] for d in determinations.get(n, ())]),
+            "details": _json(details.get(n)),
+        }
         for n in determinations.keys() | details.keys()
     ]
     if changed:

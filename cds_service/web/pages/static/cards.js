@@ -55,7 +55,7 @@ export function byUrgency(cards) {
 }
 
 // coverage-information that came back as system actions, one row per order and coverage.
-export function coverageView(actions) {
+export function coverageView(actions, orders) {
   const rows = listed(actions).flatMap((a) => assertions(a.resource || {}).map((said) => {
     const { code, text } = orderConcept(a.resource);
     return el('tr', null, el('th', { scope: 'row' }, el('span', { class: 'code' }, code), ' ', text),
@@ -65,6 +65,7 @@ export function coverageView(actions) {
   if (!rows.length) return null;
   const heads = ['Order', 'Covered', 'Prior authorization', 'Documents'].map((h) => el('th', { scope: 'col' }, h));
   return el('section', { class: 'panel coverage-information' }, el('h3', null, 'Coverage information'),
+    rows.length < orders ? el('p', { class: 'note' }, 'Only orders about which there is something new.') : null,
     el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Coverage information' },
       el('table', null, el('thead', null, el('tr', null, heads)), el('tbody', null, rows))));
 }

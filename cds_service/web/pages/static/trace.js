@@ -57,26 +57,38 @@ const OUTCOME = { supported: 'good', 'not-supported': 'bad', 'needs-information'
 
 export const outcomeTag = (outcome) => el('span', { class: `outcome-tag ${OUTCOME[outcome] || 'still'}` }, words(outcome));
 
-export function traceView(told) {
+const FINDING = { coding: 'Coding remark', safety: 'Safety remark' };
+const ROLE = { secondary: ', for the secondary coverage', guideline: ', guideline' };
+
+function determination(d, policy, names, open) {
+  const { authorised_by: authorised, decided_by: rule } = d.trace;
+  const facts = [`version ${d.version}`, rule && `rule ${rule}`,
+    d.prior_authorization !== 'unknown' && `prior authorization ${words(d.prior_authorization)}`].filter(Boolean);
+  return el('details', { class: 'determination', open },
+    el('summary', null, el('span', { class: 'code' }, d.code || '?'), el('span', null, names.get(d.order) || d.order),
+      outcomeTag(d.outcome), el('span', { class: 'sub by' }, `${policy.title}${ROLE[d.role] || ''} `,
+        authorised ? el('span', { class: 'badge good' }, `authorised ${authorised.number || ''}`) : null)),
+    el('p', { class: 'note' }, `${d.order}: ${facts.join(', ')}. `, el('a', { href: `/policies/${d.policy}` }, 'Read the policy')),
+    authorised ? el('p', { class: 'note' }, 'The authorization stands, whatever the policy alone would say.') : null,
+    el('ul', { class: 'tree' }, (d.trace.children || []).map((c) => branch(c, policy.sources, 1))));
+}
+
+export function traceView(told, names) {
   const spoken = told.determinations.filter((d) => d.policy);
   const weight = ['not-supported', 'needs-information', 'supported', 'not-addressed'];
   spoken.sort((a, b) => weight.indexOf(a.outcome) - weight.indexOf(b.outcome));
-  const blocks = spoken.map((d, n) => {
-    const policy = told.policies[`${d.policy}@${d.version}`] || { title: d.policy, sources: {} };
-    const decided = d.trace.decided_by ? ` by rule ${d.trace.decided_by}` : '';
-    return el('details', { class: 'determination', open: n === 0 },
-      el('summary', null, el('span', { class: 'code' }, d.code || '?'), el('span', null, `${policy.title} (${d.role})`), outcomeTag(d.outcome)),
-      el('p', { class: 'note' }, `${d.order}, version ${d.version}${decided}; prior authorization ${words(d.prior_authorization)}. `,
-        el('a', { href: `/policies/${d.policy}` }, 'Read the policy')),
-      el('ul', { class: 'tree' }, (d.trace.children || []).map((c) => branch(c, policy.sources, 1))));
-  });
+  const block = (d, n) => determination(d, told.policies[`${d.policy}@${d.version}`] || { title: d.policy, sources: {} }, names, n === 0);
+  const said = spoken.filter((d) => d.outcome !== 'not-addressed').map(block);
+  const passed = spoken.filter((d) => d.outcome === 'not-addressed').map((d) => block(d, -1));
   const silent = told.determinations.filter((d) => !d.policy && !spoken.some((s) => s.order === d.order));
   const sources = Object.entries(told.sources).map(([name, s]) => el('li', null, `${words(name)}: ${s.state}${s.detail ? `, ${s.detail}` : ''}`));
   return [
-    blocks.length ? el('p', { class: 'note' }, 'Point at a piece of evidence to see it in the chart.') : null,
-    blocks.length ? blocks : el('p', { class: 'none' }, 'No policy speaks to these orders.'),
+    said.length ? el('p', { class: 'note' }, 'Point at a piece of evidence to see it in the chart.') : null,
+    spoken.length ? said : el('p', { class: 'none' }, 'No policy speaks to these orders.'),
+    passed.length ? el('details', { class: 'passed', open: !said.length },
+      el('summary', null, `Looked at and not addressed (${passed.length})`), passed) : null,
     silent.length ? el('p', { class: 'note' }, `No policy speaks to ${silent.map((d) => d.code || d.order).join(', ')}.`) : null,
-    told.findings.length ? el('ul', { class: 'findings' }, told.findings.map((f) => el('li', null, `${f.kind}: ${f.text}`))) : null,
+    told.findings.length ? el('ul', { class: 'findings' }, told.findings.map((f) => el('li', null, el('b', null, `${FINDING[f.kind] || words(f.kind)}: `), f.text))) : null,
     el('details', { class: 'sources' }, el('summary', null, 'What was read'), el('ul', null, sources)),
   ].flat().filter(Boolean);
 }

@@ -3,10 +3,11 @@
 import { announce, byId, el, listed, problem, send, tabs } from './dom.js';
 import { assertions, banner, chartOf, facts, orderConcept, refOf } from './chart.js';
 import { byUrgency, cardView, coverageView } from './cards.js';
+import { searchBox } from './search.js';
 import { timingView, traceView } from './trace.js';
 
 const recorded = byId('bench').dataset.recorded === 'yes';
-const state = { link: {}, opened: null, request: null, round: 0 };
+const state = { link: {}, opened: null, request: null, service: '', round: 0 };
 const copy = (value) => JSON.parse(JSON.stringify(value));
 const openTab = tabs(document.querySelector('[role=tablist]'));
 
@@ -92,6 +93,8 @@ function edits() {
 function permalink() {
   if (!Object.keys(state.link).length) return null;
   const query = new URLSearchParams(state.link);
+  const service = byId('service').value;
+  if (service !== state.service) query.append('service', service);
   for (const [name, codes] of Object.entries(edits())) for (const each of codes) query.append(name, each);
   return `${window.location.pathname}?${query.toString().replaceAll('%2F', '/').replaceAll('%3A', ':')}`;
 }
@@ -191,7 +194,7 @@ function open(opened, link) {
   byId('patient').replaceChildren(...banner(chart, (state.request.context || {}).patientId));
   byId('facts').replaceChildren(...facts(chart));
   byId('orders-title').textContent = inChart(state.request) ? 'Orders in the chart' : 'Orders to sign';
-  chooseService(opened.service);
+  state.service = chooseService(opened.service);
   openTab('tab-cards');
   clearAnswer();
   changed();
@@ -203,11 +206,15 @@ function chooseService(wanted) {
   for (const option of select.options) option.hidden = option.disabled = Boolean(hook) && option.dataset.hook !== hook;
   const usable = [...select.options].filter((o) => !o.disabled);
   select.value = (usable.find((o) => o.value === wanted) || usable[0] || select.options[0]).value;
+  return select.value;
 }
 
 function code(title, value) {
   const text = value === null ? 'Nothing yet.' : JSON.stringify(value, null, 2);
-  return el('section', null, el('h3', null, title),
+  const copied = () => navigator.clipboard.writeText(text).then(() => announce('Copied'), () => announce('Not copied'));
+  const button = value === null || !navigator.clipboard ? null
+    : el('button', { type: 'button', class: 'small', 'aria-label': `Copy: ${title}`, on: { click: copied } }, 'Copy');
+  return el('section', null, el('div', { class: 'panel-head' }, el('h3', null, title), button),
     el('pre', { tabindex: '0', role: 'region', 'aria-label': title }, text));
 }
 
@@ -232,11 +239,13 @@ async function sign() {
   showExchange(answer);
   const told = await evaluated;
   const usable = told.ok ? null : problem(told);
-  byId('panel-trace').replaceChildren(...(usable ? [usable] : traceView(told.body)));
+  byId('panel-trace').replaceChildren(...(usable ? [usable] : traceView(told.body, namesOf(request))));
   byId('panel-timing').replaceChildren(...(usable ? [usable.cloneNode(true)] : timingView(told.body, recorded ? answer.ms : null)));
   byId('sign').disabled = false;
   changed(false);
 }
+
+const namesOf = (request) => new Map(ordersOf(request).map((o) => [refOf(o), orderConcept(o).text]));
 
 const unpacked = (told) => (told.ok ? { ...told, body: told.body.response } : told);
 
@@ -257,7 +266,7 @@ async function showAnswer(answer, service) {
   };
   const views = cards.map((card, n) => cardView(card, n, html[n], act));
   const quiet = el('div', { class: 'quiet-answer' }, el('h3', null, 'No cards'), el('p', null, 'Nothing to warn about. Silence is an answer too: the tab "Why" shows what was looked at.'));
-  panel.replaceChildren(...(views.length ? views : [quiet]), ...[coverageView(answer.body.systemActions)].filter(Boolean));
+  panel.replaceChildren(...(views.length ? views : [quiet]), ...[coverageView(answer.body.systemActions, ordersOf(state.request).length)].filter(Boolean));
   announce(cards.length ? `${cards.length} ${cards.length === 1 ? 'card' : 'cards'}: ${cards.map((c) => c.summary).join('. ')}` : 'No cards');
 }
 
@@ -306,57 +315,6 @@ async function overrule(service, card, { reason, comment }) {
   settle(card, `Overridden${reason ? `: ${reason.display || reason.code}` : ''}. ${said}`, true);
 }
 
-// --- finding codes: a combobox with a list of options (ARIA 1.2)
-
-const search = byId('search');
-const list = byId('found');
-let options = [];
-let at = -1;
-let timer = 0;
-
-function closeList() {
-  list.hidden = true;
-  at = -1;
-  search.setAttribute('aria-expanded', 'false');
-  search.removeAttribute('aria-activedescendant');
-}
-
-function point(to) {
-  at = (to + options.length) % options.length;
-  [...list.children].forEach((node, n) => node.setAttribute('aria-selected', String(n === at)));
-  search.setAttribute('aria-activedescendant', `found-${at}`);
-  list.children[at].scrollIntoView({ block: 'nearest' });
-}
-
-function take(found) {
-  search.value = '';
-  closeList();
-  addOrder(found);
-}
-
-async function look() {
-  const wanted = search.value.trim();
-  const { body } = wanted ? await send(`/workbench/codes?q=${encodeURIComponent(wanted)}`) : { body: null };
-  if (search.value.trim() !== wanted) return;
-  options = (body && body.codes) || [];
-  list.replaceChildren(...options.map((found, n) => el('li', { id: `found-${n}`, role: 'option', 'aria-selected': 'false', on: {
-    mousedown: (event) => { event.preventDefault(); take(found); },
-  } }, el('span', { class: 'code' }, found.code), el('span', null, found.label))));
-  if (!options.length) { closeList(); return; }
-  list.hidden = false;
-  search.setAttribute('aria-expanded', 'true');
-  point(0);
-}
-
-search.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(look, 120); });
-search.addEventListener('blur', closeList);
-search.addEventListener('keydown', (event) => {
-  if (event.key === 'Escape') closeList();
-  if (list.hidden) return;
-  const acts = { ArrowDown: () => point(at + 1), ArrowUp: () => point(at - 1), Enter: () => take(options[at]) };
-  if (acts[event.key]) { event.preventDefault(); acts[event.key](); }
-});
-
 // --- opening stories, worked cases, and what is pasted
 
 async function openFrom(path, link) {
@@ -372,13 +330,16 @@ async function start() {
   const worked = query.get('case');
   const name = query.get('story') || byId('story').options[0].value;
   const path = worked ? `/workbench/cases/${worked.split('/').map(encodeURIComponent).join('/')}` : `/workbench/stories/${encodeURIComponent(name)}`;
-  if (await openFrom(path, worked ? { case: worked } : { story: name })) await applyEdits(query);
+  if (!await openFrom(path, worked ? { case: worked } : { story: name })) return;
+  if (query.has('service')) chooseService(query.get('service'));
+  await applyEdits(query);
 }
 
 byId('story').addEventListener('change', (event) => openFrom(`/workbench/stories/${event.target.value}`, { story: event.target.value }));
-byId('service').addEventListener('change', clearAnswer);
+byId('service').addEventListener('change', () => { clearAnswer(); changed(false); });
 byId('pick').addEventListener('submit', (event) => event.preventDefault());
 byId('sign').addEventListener('click', sign);
+searchBox(addOrder);
 byId('reset').addEventListener('click', () => { state.request = copy(state.opened); clearAnswer(); changed(); byId('sign').focus(); });
 
 byId('paste').addEventListener('click', () => { byId('paste-problem').replaceChildren(); byId('paste-dialog').showModal(); });
