@@ -146,7 +146,7 @@ def test_a_payer_that_is_assumed_and_policies_that_do_not_fire() -> None:
 
 def test_orders_of_one_code_are_told_apart_by_their_texts() -> None:
     by_text = policy("a/one", orders={"marrow": item("marrow", otherwise="not-supported")})
-    plain, telling = order("20930", "plain"), order("20930", "telling", texts=("with aspirate",))
+    plain, telling = order("20930", "plain", texts=("chips",)), order("20930", "telling", texts=("with aspirate",))
     for orders in ((plain, telling), (telling, plain)):
         found = decided(book(by_text), case(*orders))
         assert (found["plain"].outcome, found["telling"].outcome) == ("not-addressed", "not-supported")
