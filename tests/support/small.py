@@ -40,7 +40,7 @@ CATALOGUE: dict[str, Json] = {
     "20939": GRAFT,
     "20974": {"role": "stimulator"},
 }
-# Each set by its codes; a word that is no code is a term.
+# Each set by its codes; a word that is no code is a term. The catalogue does not have 99999.
 SETS = {
     "fusion": "22551 22612",
     "neck": "22551",
@@ -53,6 +53,7 @@ SETS = {
     "stimulator": "20974",
     "decompression": "63047",
     "illness": "M48.02",
+    "uncharted": "99999",
 }
 
 

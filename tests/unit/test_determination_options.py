@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -19,6 +20,7 @@ CRITERIA: Json = {
     "bone": {"text": "Bone.", "companion": {"value_set": "bone"}},
     "neck": {"text": "Neck.", "operation": {"region": ["cervical"]}},
     "neck-fusion": {"text": "Neck fusion.", "companion": {"value_set": "neck"}},
+    "two-levels": {"text": "Two levels.", "interspaces": {"at_least": 2}},
     "ill": {"text": "Ill.", "condition": {"value_set": "illness"}},
 }
 LOCAL = {"order": "local", "code": "20936", "label": "local bone"}
@@ -260,6 +262,47 @@ def test_an_authorised_order_cannot_become_worse_than_open(parts: Any, removable
     bone = item("bone", rule("r", "marrow", "needs-information"), otherwise="not-supported")
     both = graft_policy(marrow=item("marrow", otherwise="not-supported"), bone=bone)
     assert offers(both, orders=("22551", "20939", order("20930", **parts)))[2] is removable
+
+
+def test_an_authorised_order_may_still_lose_its_support() -> None:
+    bone = item("bone", rule("r", "marrow", "supported"), otherwise="not-supported")
+    both = graft_policy(marrow=item("marrow", otherwise="not-supported"), bone=bone)
+    authorised = order("20930", authorization=Authorization("PA-1", "ServiceRequest/20930"))
+    assert offers(both, orders=("22551", "20939", authorised))[2] is False
+
+
+def test_one_of_several_orders_that_becomes_worse_is_enough() -> None:
+    bone = item("bone", rule("r", "marrow", "supported"), otherwise="not-supported")
+    local = item("local", rule("r", "marrow", "supported"), otherwise="supported")
+    three = graft_policy(marrow=item("marrow", otherwise="not-supported"), bone=bone, local=local)
+    assert offers(three, orders=("22551", "20939", "20930", "20936"))[2] is False
+
+
+def test_one_of_several_policies_that_reads_the_order_is_enough() -> None:
+    bone = item("bone", rule("r", "marrow", "supported"), otherwise="not-supported")
+    both = graft_policy(marrow=item("marrow", otherwise="not-supported"), bone=bone)
+    second = graft_policy("a/two", bone=item("bone", otherwise="supported"))
+    assert offers(both, second, orders=("22551", "20939", "20930"))[2] is False
+
+
+@pytest.mark.parametrize("twins", [1, 2])
+def test_an_order_whose_text_counts_levels_shapes_the_operation(twins: int) -> None:
+    bone = item("bone", rule("r", "two-levels", "needs-information"), otherwise="not-supported")
+    both = graft_policy(marrow=item("marrow", otherwise="not-supported"), bone=bone)
+    told = order("20939", "m1", texts=("C4-C6",))
+    orders = ("22551", "20930", told, *([order("20939", "m2")] if twins == 2 else []))
+    assert offers(both, orders=orders)[2] is False
+
+
+@pytest.mark.parametrize("code", ["22614", "20930"])
+def test_orders_that_the_catalogue_does_not_have(code: str) -> None:
+    strange = graft_policy(uncharted=item("uncharted", otherwise="not-supported", alternatives=[LOCAL]), local=YES)
+    assert offers(strange, orders=("22612", "99999", code)) == (["20936"], [], True)
+    back = graft_policy(back=item("back", otherwise="not-supported"))
+    two_codes = order("22612", "f")
+    two_codes = replace(two_codes, codes=(*two_codes.codes, Code("local", "F")))
+    assert offers(back, orders=(two_codes, "99999", code))[2] is False
+    assert offers(back, orders=(two_codes, "99999"))[2] is True
 
 
 def test_an_order_that_is_flagged_already_holds_no_other() -> None:
