@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import pytest
 from mutants import ROOT, Mark, Mutant, marks, mutants
 from mutation_lines import Recorded
-from mutation_run import NOT_SWAPPED, SURVIVED, Conductor, Task, warm
+from mutation_run import NOT_SWAPPED, SURVIVED, UNCHANGED, Conductor, Task, warm
 
 TESTS = (
     "tests/spec/test_*.py",
@@ -29,8 +29,8 @@ TESTS = (
     "tests/policies/test_*.py",
 )
 SURVIVORS = ROOT / "benchmarks" / "mutation-survivors.txt"
-# Reports of failures cost more than the tests, and files written beside the code would be left there.
-QUIET = ["-q", "-s", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not verify"]
+# Reports of failures cost more than the tests; files beside the code would stay; rewritten asserts cannot be swapped.
+QUIET = ["-q", "-s", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not verify"]
 
 
 @dataclass
@@ -85,18 +85,32 @@ def thorough(mutant: Mutant, recorded: list[Recorded]) -> Task | None:
     return Task(mutant, tuple(sorted(chosen, key=chosen.__getitem__)))
 
 
-def run(chosen: list[Mutant], conductor: Conductor) -> Tally:
-    """Record, then try every mutant."""
-    files = list(dict.fromkeys(p.relative_to(ROOT).as_posix() for g in TESTS for p in sorted(ROOT.glob(g))))
-    tally = Tally(conductor.record(files))
-    failed = [t for r in tally.recorded for t in r.failed]
+def check_unchanged(conductor: Conductor, recorded: list[Recorded]) -> None:
+    """Both ways of running must pass without a mutant, or every mutant would seem to be killed."""
+    files = [r.file for r in recorded]
+    failed = [t for r in recorded for t in r.failed]
     if failed:
         raise SystemExit("these tests fail without any mutant: " + ", ".join(failed))
+    everything = Task(UNCHANGED, tuple(t for r in recorded for t in r.lines))
+    if any(status != SURVIVED for _, status in conductor.swapped(files, [everything])):
+        raise SystemExit("the tests fail in a fork without any mutant")
+    if any(status != SURVIVED for _, status in conductor.afresh([Task(UNCHANGED, tuple(files))])):
+        raise SystemExit("the tests fail without any mutant when everything is imported afresh")
+
+
+def run(chosen: list[Mutant], conductor: Conductor) -> Tally:
+    """Record, then try every mutant: changed in place, and what lives or cannot be changed so, afresh."""
+    files = list(dict.fromkeys(p.relative_to(ROOT).as_posix() for g in TESTS for p in sorted(ROOT.glob(g))))
+    tally = Tally(conductor.record(files))
+    check_unchanged(conductor, tally.recorded)
     warm({m for r in tally.recorded for m in r.modules})
     left = {m: thorough(m, tally.recorded) for m in chosen}
     tasks = [task for m in chosen if (task := quick(m, tally.recorded))]
     for task, status in conductor.swapped(files, tasks):
-        if status not in (SURVIVED, NOT_SWAPPED) or (status == SURVIVED and left[task.mutant] is None):
+        if status == NOT_SWAPPED:
+            running = tuple(r.file for r in tally.recorded if r.lines.keys() & set(task.runs))
+            left[task.mutant] = left[task.mutant] or Task(task.mutant, running)
+        elif status != SURVIVED or left[task.mutant] is None:
             tally.note(task.mutant, status)
             del left[task.mutant]
     for mutant in [m for m, task in left.items() if task is None]:

@@ -31,6 +31,7 @@ from mutants import ROOT, Mutant, tree
 from mutation_lines import Recorded, Recorder
 
 SURVIVED, KILLED, NOT_SWAPPED = 0, 1, 77
+UNCHANGED = Mutant("cds_service/policy/logic.py", -1, 0, range(0), "", "nothing")  # what passes without a mutant
 MEMORY = 6 << 30  # a mutant that never stops may also never stop growing
 IMPORTING = 30  # processor seconds that imports and collection may take
 LEAST, TIMES = 2, 3  # processor seconds that a test may take, and how many times what it took without a mutant
@@ -204,7 +205,7 @@ class Conductor:
             self.quit_at_failure = True
 
             def one(task: Task) -> int:
-                if not swap(task.mutant, live):
+                if task.mutant is not UNCHANGED and not swap(task.mutant, live):
                     return NOT_SWAPPED
                 self.run([by_id[t] for t in task.runs])
                 return SURVIVED
@@ -221,7 +222,8 @@ class Conductor:
                 for line in lines:
                     number, status = map(int, line.split())
                     yield tasks[number], status
-            os.waitpid(child, 0)
+            if os.waitpid(child, 0)[1]:
+                raise RuntimeError("the tests could not be collected together")
 
     def afresh(self, tasks: list[Task]) -> Iterator[tuple[Task, int]]:
         """Run whole files against mutants that are imported anew: wait status by task."""
