@@ -129,7 +129,7 @@ def source(module: str) -> str:
 def mutants() -> list[Mutant]:
     """Every mutant of the two packages."""
     found = []
-    for path in sorted(p for package in PACKAGES for p in (ROOT / package).glob("*.py")):
+    for path in sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py")):
         module = path.relative_to(ROOT).as_posix()
         text, changer = source(module).splitlines(), _Changer()
         changer.visit(ast.parse(source(module)))

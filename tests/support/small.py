@@ -12,8 +12,8 @@ from typing import Any
 from cds_service.determination.decide import Decider, OrderResult, Terms, decide
 from cds_service.determination.routing import PayerDirectory
 from cds_service.policy.case import Case, Code, Coverage, Order, Source, SourceState
-from cds_service.policy.compile import Rulebook, compile_content
 from cds_service.policy.content import read
+from cds_service.policy.rulebook import Rulebook, compile_content
 
 Json = dict[str, Any]
 DAY = date(2026, 6, 1)

@@ -11,9 +11,10 @@ from support.small import DAY, Json, book, files, item, order, policy, rule
 
 from cds_service.errors import ContentError
 from cds_service.policy.case import Code, Order
-from cds_service.policy.compile import ALL_PAYERS, Rulebook, used_criteria, within
+from cds_service.policy.compile import used_criteria
 from cds_service.policy.compiled import dump, load
 from cds_service.policy.content import read
+from cds_service.policy.rulebook import ALL_PAYERS, Rulebook, within
 
 CRITERIA = {
     "ill": {"text": "Ill.", "condition": {"value_set": "illness"}},

@@ -159,13 +159,6 @@ def test_how_an_order_belongs_to_a_set(codes: Any, texts: tuple[str, ...], own: 
     assert VOCABULARY.matches(Order("ServiceRequest/o", codes, texts=texts), own) == how
 
 
-def test_homes_of_several_codes() -> None:
-    assert VOCABULARY.homes((Code("hcpcs", "2"),)) == {"one", "two", "three", "four"}
-    assert VOCABULARY.homes((Code("cpt", "4"), Code("icd-10-cm", "M48"))) == {"one", "two", "three", "four"}
-    assert VOCABULARY.homes((Code("cpt", "4"), Code("cpt", "9"))) == {"three", "four"}
-    assert VOCABULARY.homes(()) == frozenset()
-
-
 def test_the_catalogue_by_the_first_known_code() -> None:
     codes = (Code("cpt", "9"), Code("cpt", "1"))
     assert VOCABULARY.procedure(codes) is ENTRY
