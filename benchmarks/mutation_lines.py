@@ -62,6 +62,7 @@ class Recorder:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self._now = self.found.lines[item.nodeid] = set()
+        self.start()  # again: Python stops tracing where a test recurses too deep
         started = time.process_time()
         yield
         self.found.seconds[item.nodeid] = time.process_time() - started

@@ -247,6 +247,8 @@ MESSAGES: dict[str, tuple[list[Edit], list[str]]] = {
 }
 
 VALID: dict[str, list[Edit]] = {
+    "a file that is no YAML": [("notes.txt", "", "x"), ("acme/notes.md", "", "x")],
+    "a file of the service's own": [("_default/card.yaml", "", "x: [")],
     "codes that have letters of their own": [
         (ORDERS, "", '  - {system: loinc, code: "LA1-a", label: R}\n  - {system: snomed, code: "a1", label: R}\n')
     ],

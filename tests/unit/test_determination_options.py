@@ -18,6 +18,7 @@ CRITERIA: Json = {
     "marrow-anywhere": {"text": "Marrow.", "companion": {"value_set": "marrow", "scope": "basket"}},
     "local": {"text": "Local.", "companion": {"value_set": "local"}},
     "bone": {"text": "Bone.", "companion": {"value_set": "bone"}},
+    "bone-supported": {"text": "Bone supported.", "companion": {"value_set": "bone", "outcome": "supported"}},
     "neck": {"text": "Neck.", "operation": {"region": ["cervical"]}},
     "neck-fusion": {"text": "Neck fusion.", "companion": {"value_set": "neck"}},
     "two-levels": {"text": "Two levels.", "interspaces": {"at_least": 2}},
@@ -67,6 +68,13 @@ def test_options_keep_the_order_of_the_policy() -> None:
 def test_an_option_with_a_condition_needs_it_met(when: Any, offered: list[str]) -> None:
     marrow = item("marrow", otherwise="not-supported", alternatives=[{**LOCAL, "when": when}])
     assert offers(graft_policy(marrow=marrow, local=YES))[0] == offered
+
+
+@pytest.mark.parametrize(("outcome", "offered"), [("supported", ["20936"]), ("not-supported", [])])
+def test_an_option_may_hang_on_what_an_active_order_gets(outcome: str, offered: list[str]) -> None:
+    marrow = item("marrow", otherwise="not-supported", alternatives=[{**LOCAL, "when": "bone-supported"}])
+    three = graft_policy(marrow=marrow, local=YES, bone=item("bone", otherwise=outcome))
+    assert offers(three, orders=("22551", "20939", order("20930", draft=False)))[0] == offered
 
 
 @pytest.mark.parametrize("other", ["not-supported", "needs-information", "supported"])

@@ -190,6 +190,36 @@ def test_a_remark_is_made_when_its_expression_is_met(beside: str, count: int) ->
     assert found[beside].findings == ()
 
 
+@pytest.mark.parametrize("first", ["plain", "telling"])
+def test_remarks_on_orders_of_one_code_are_told_apart_by_their_texts(first: str) -> None:
+    made = {"plain": order("20930", "plain"), "telling": order("20930", "telling", texts=("aspirate",))}
+    rulebook = book(remark(f"r-{first}", "marrow"))
+    orders = (made.pop(first), *made.values())
+    for _ in range(2):
+        found = decided(rulebook, case(*orders))
+        assert (len(found["plain"].findings), len(found["telling"].findings)) == (0, 1)
+
+
+REGION = {"neck": {"text": "Neck.", "operation": {"region": ["cervical"]}}}
+
+
+@pytest.mark.parametrize(
+    ("beside", "asks", "made"),
+    [
+        (("22551", "22612"), "Which?", [("coding", "Which?")]),
+        (("22551", "22612"), None, []),
+        (("22551",), "Which?", [("safety", "t")]),
+        (("22612",), "Which?", []),
+        ((), "Which?", []),
+    ],
+)
+def test_a_remark_may_ask_which_operation_an_order_belongs_to(beside: Any, asks: str | None, made: Any) -> None:
+    finding = {"id": "f", "about": "uncharted", "when": "neck", "text": "t", "asks": asks, "cite": ["s"]}
+    body = policy("r/one", "safety", criteria=REGION, findings=[finding])
+    found = decided(book(body), case("99999", *beside))["99999"].findings
+    assert [(f.kind, f.text) for f in found] == made
+
+
 def test_a_decider_asked_for_no_remarks_makes_none() -> None:
     found = decided(book(remark("r", "bone")), case("20930"))
     assert found.decider.result(order("20930"), remarks=False).findings == ()

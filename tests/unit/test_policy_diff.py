@@ -113,6 +113,12 @@ RENAMED = policy("a/one", criteria=CRITERIA, orders={"chips": item("bone", other
             ("supported", "not-supported"),
             ("judged as 'bone', now as 'chips'", "rule 'otherwise' gave supported, now not-supported"),
         ),
+        (
+            bone(ILL),
+            bone({**ILL, "outcome": "needs-information", "when": {"all": ["ill", "neck"]}}, otherwise="not-supported"),
+            ("supported", "not-supported"),
+            ("rule 'otherwise' gave supported, now not-supported",),
+        ),
         (bone(), ELSE, ("supported", None), ("'bone' (a/one@1) no longer speaks to the order",)),
         (ELSE, bone(), (None, "supported"), ("'bone' (a/one@1) now speaks to the order",)),
         (

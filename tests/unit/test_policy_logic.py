@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from cds_service.policy.case import Case, Code, Order, Period, Source, SourceState
+from cds_service.policy.case import Case, Code, Fault, Order, Period, Source, SourceState
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome, all_of, any_of, at_least, negate, of
 
 ALL = [parts for size in range(4) for parts in product((MET, NOT_MET, UNKNOWN), repeat=size)]
@@ -46,6 +46,7 @@ def test_what_a_case_takes_for_granted() -> None:
     assert Case().source("conditions") == Source(SourceState.UNAVAILABLE, "not supplied")
     assert str(Code("cpt", "1")) == "cpt 1"
     assert Period() == Period(None, None)
+    assert Fault("Condition/c", "code", "t").fatal is False
 
 
 @pytest.mark.parametrize(

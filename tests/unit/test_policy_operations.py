@@ -92,6 +92,20 @@ TOGETHER: dict[str, tuple[list[Order], set[tuple[str, str, str]]]] = {
         [order("63047", "a", encounter="e1"), order("63047", "b", encounter="e2"), order("63047", "c")],
         {("a b c", "", "")},
     ),
+    "based on something, or not said": ([order(NECK, based_on=("p1",)), order(GRAFT)], {(NECK, GRAFT, "")}),
+    "an add-on to one primary of several": (
+        [
+            order(BACK, "a", requisition="r1"),
+            order("63047", "b", requisition="r1"),
+            order("63047", "c", requisition="r2"),
+            order("22614", "x"),
+        ],
+        {("a b", "x", ""), ("c", "", "")},
+    ),
+    "a chain of primaries": (
+        [order("63047", "a", encounter="e1"), order("63047", "b"), order("63047", "c", encounter="e2")],
+        {("a b c", "", "")},
+    ),
     "nothing to be added to": ([order(GRAFT), order("20974")], set()),
     "a stimulator beside a fusion": ([order(NECK), order("20974")], {(NECK, "20974", "")}),
 }
@@ -210,6 +224,8 @@ OTHER, OTHER_MORE = entry("posterior", code="3"), entry("posterior", code="4", a
         ([(FIRST, 2), (MORE, 1)], None, (2, 3)),
         ([(FIRST, 1), (entry(code="9"), 1)], None, (2, 2)),
         ([(FIRST, 0)], None, (1, 1)),
+        ([(FIRST, 1), (FIRST, 0)], None, (1, 1)),
+        ([(FIRST, 1), (MORE, 0)], None, (1, 1)),
         ([(MORE, 0)], None, (1, 1)),
         ([(FIRST, None)], None, (1, None)),
         ([(FIRST, 1), (MORE, None)], None, (1, None)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from cds_service.policy.case import Code, Order
 from cds_service.policy.compile import used_criteria
 from cds_service.policy.compiled import dump, load
 from cds_service.policy.content import read
-from cds_service.policy.rulebook import ALL_PAYERS, Rulebook, within
+from cds_service.policy.rulebook import ALL_PAYERS, Rulebook, compile_content, within
 
 CRITERIA = {
     "ill": {"text": "Ill.", "condition": {"value_set": "illness"}},
@@ -173,6 +174,25 @@ def test_days_within_effective_dates(start: date | None, end: date | None, insid
     assert within((start, end), DAY) is inside
 
 
+@pytest.mark.parametrize(
+    ("prefix", "code", "speaks"),
+    [("2", "2", True), ("2", "29", True), ("20", "2", False), ("20", "209", True), ("20", "21", False)],
+)
+def test_an_order_is_found_by_the_prefix_of_its_code(prefix: str, code: str, speaks: bool) -> None:
+    texts = files(bone("a/one"))
+    prefixes = f'"prefixes": [{{"system": "cpt", "prefix": "{prefix}", "label": "p"}}], "codes":'
+    wide = texts["value_sets/bone.yaml"].replace('"codes":', prefixes)
+    for rulebook in (compile_content(content := read({**texts, "value_sets/bone.yaml": wide})), load(dump(content))):
+        assert [v.policy.id for v in rulebook.speaking(order(code), "acme", DAY)] == (["a/one"] if speaks else [])
+        assert bool(rulebook.concerning(order(code), DAY)) is speaks
+
+
+def test_a_folder_without_policies_speaks_to_nothing() -> None:
+    for told in (order("20930"), order("20930", texts=("aspirate",))):
+        assert list(book().speaking(told, ALL_PAYERS, DAY)) == []
+        assert book().concerning(told, DAY) == ()
+
+
 # --- the compiled file as a mapping and a sequence --------------------------------------------------
 
 
@@ -216,6 +236,9 @@ def test_sets_of_codes_and_of_prefixes() -> None:
         ("M5", set()),
     ):
         assert found.sets_of(Code("icd-10-cm", value)) == sets
+    one = illness.replace('"M4"', '"M"')
+    short = load(dump(read({**texts, "value_sets/illness.yaml": one}))).vocabulary
+    assert short.sets_of(Code("icd-10-cm", "M")) == short.sets_of(Code("icd-10-cm", "M1")) == {"illness"}
     assert found.sets_of(Code("cpt", "M4")) == frozenset()
     assert found.sets_of(Code("cpt", "20930")) == {"bone"}
 
@@ -230,3 +253,19 @@ def test_a_file_that_is_damaged_or_of_another_kind() -> None:
         with pytest.raises(ContentError) as caught:
             load(broken, "f")
         assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (b'"kind":"coverage"', b'"kind":"coverags"', "holds a policy that is not valid. Build it again."),
+        (b'"shape":"', b'"shape":"-', "built by another version of this program. Build it again."),
+    ],
+)
+def test_a_file_that_is_whole_and_cannot_be_used(old: bytes, new: bytes, text: str) -> None:
+    head, _, rest = dump(read(files(bone("a/one")))).partition(b"\n")
+    rest = rest.replace(old, new)
+    magic = head[: -len(sha256(b"").hexdigest())]
+    with pytest.raises(ContentError) as caught:
+        list(load(magic + sha256(rest).hexdigest().encode() + b"\n" + rest, "f").versions)
+    assert str(caught.value) == f"f:1:1: {text}"

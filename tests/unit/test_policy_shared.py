@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from support.small import Json, book, case, decided, item, order, policy, rule
 
 from cds_service.policy.case import Answer, Case, Code, Condition, Observation, Order, Patient, Period, Procedure
@@ -53,8 +54,8 @@ ORDERS = (
     order("20930", "b1", encounter="e2"),
     order("20936", "b2", encounter="e2", reason_codes=(ILL,)),
     order("20939", "late", encounter="e2", occurrence=date(2026, 6, 15)),
-    order("20939", "lone", encounter="e3"),
-    order("20939", "lone-too", encounter="e4"),
+    order("20939", "lone", encounter="e3", body_site_texts=("cervical",)),
+    order("20939", "lone-too", encounter="e4", body_site_texts=("lumbar",)),
 )
 
 
@@ -159,6 +160,9 @@ def test_otherwise_may_ask() -> None:
           {**MET, "prior_authorization": "required"}), "required"),
         (({**OPEN, "outcome": "supported", "prior_authorization": "not-required"},
           {**MET, "prior_authorization": "required"}), "unknown"),
+        (({**OPEN, "outcome": "supported", "prior_authorization": "not-required"},
+          {**OPEN, "id": "too", "outcome": "supported", "prior_authorization": "required"},
+          {**MET, "prior_authorization": "required"}), "unknown"),
         (({**OPEN, "prior_authorization": "required"}, {**MET, "prior_authorization": "required"}), "unknown"),
     ],
 )  # fmt: skip
@@ -200,6 +204,55 @@ def test_a_node_names_no_more_facts_than_a_reader_can_take() -> None:
         assert found is not None
         node = next(t for t in found.trace.walk() if t.id == "many")
         assert (len(node.evidence), node.evidence[-1].text) == (20, last)
+
+
+@pytest.mark.parametrize(
+    ("refs", "evidence"),
+    [
+        ((), ("Condition/c1", "problem list")),
+        (("Condition/c1",), ("Condition/c1", "reason of the order")),
+        (("Condition/c2",), ("Condition/c2", "reason of the order")),
+        (("Condition/c3",), ("Condition/c1", "problem list")),
+    ],
+)
+def test_the_problem_that_the_order_names_comes_first(refs: tuple[str, ...], evidence: tuple[str, str]) -> None:
+    problems = (Condition("Condition/c1", (ILL,)), Condition("Condition/c2", (ILL,)))
+    bone = order("20930", reason_refs=refs)
+    found = seen(case(bone, conditions=problems), "indication", (bone,))
+    (trace,) = [t for t in found["ServiceRequest/20930"][1].walk() if t.id == "indication"]
+    assert [(e.ref, e.text) for e in trace.evidence] == [evidence]
+
+
+OTHER = Code("snomed", "1")
+
+
+@pytest.mark.parametrize(
+    ("problems", "outcome", "named"),
+    [
+        ([Condition("Condition/a")], "needs-information", ["Condition/a"]),
+        ([Condition("Condition/a", (OTHER,))], "needs-information", ["Condition/a"]),
+        ([Condition("Condition/a", active=False)], "not-supported", []),
+        ([Condition("Condition/a", active=None)], "needs-information", ["Condition/a"]),
+        ([Condition("Condition/a", (OTHER, Code("icd-10-cm", "M54.2")))], "not-supported", []),
+        ([Condition("Condition/a", (Code("icd-10-cm", "M54.2"),))], "not-supported", []),
+        ([Condition("Condition/a"), Condition("Condition/b", (OTHER,))], "needs-information",
+         ["Condition/a", "Condition/b"]),
+        ([Condition("Condition/a"), Condition("Condition/b", (ILL,))], "supported", []),
+    ],
+)  # fmt: skip
+def test_a_problem_in_words_may_be_the_one_looked_for(
+    problems: list[Condition], outcome: str, named: list[str]
+) -> None:
+    found = seen(case("20930", conditions=tuple(problems)), "indication", (order("20930"),))["ServiceRequest/20930"]
+    words = "recorded only in words or in codes that the policy does not read"
+    assert found[0] == outcome
+    assert [m.state for m in found[1].open_questions()] == ([f"{words}: {', '.join(named)}"] if named else [])
+
+
+def test_content_cannot_be_changed() -> None:
+    rulebook = book(policy_of("age"))
+    with pytest.raises(ValidationError):
+        rulebook.versions[0].policy.title = "another"
 
 
 # --- orders that ask for each other's outcome -------------------------------------------------------
