@@ -60,16 +60,24 @@ class Tally:
 def hits(recorded: Recorded, mutant: Mutant) -> list[str]:
     """Tests of a file that run the mutated statement."""
     wanted = {(mutant.module, line) for line in mutant.lines}
-    return [t for t, lines in recorded.lines.items() if wanted & lines]
+    unseen = {t for t in recorded.blind if any(m == mutant.module for m, _ in recorded.lines[t])}
+    return [t for t, lines in recorded.lines.items() if wanted & lines or t in unseen]
 
 
 def quick(mutant: Mutant, recorded: list[Recorded]) -> Task | None:
-    """The tests that run the statement, fast ones first; none of a file that has run it before its tests began."""
+    """The tests that run the statement, fast ones first, then the rest of their files: caches may hold what it made.
+
+    No file that has run it before its tests began: what it made then is not changed.
+    """
     wanted = {(mutant.module, line) for line in mutant.lines}
-    seconds = {t: r.seconds[t] for r in recorded if not wanted & r.collecting for t in hits(r, mutant)}
-    if not seconds:
-        return None
-    return Task(mutant, tuple(sorted(seconds, key=seconds.__getitem__)))
+    sharp: dict[str, float] = {}
+    rest: dict[str, float] = {}
+    for each in recorded:
+        if not wanted & each.collecting and (found := hits(each, mutant)):
+            sharp |= {t: each.seconds[t] for t in found}
+            rest |= each.seconds
+    ordered = [*sorted(sharp, key=sharp.__getitem__), *sorted(rest, key=rest.__getitem__)]
+    return Task(mutant, tuple(dict.fromkeys(ordered))) if ordered else None
 
 
 def thorough(mutant: Mutant, recorded: list[Recorded]) -> Task | None:

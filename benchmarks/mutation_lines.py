@@ -18,12 +18,16 @@ Lines = set[tuple[str, int]]
 
 @dataclass
 class Recorded:
-    """What one file's tests do: seconds and lines of each test, and the lines of import and collection."""
+    """What one file's tests do: seconds and lines of each test, and the lines of import and collection.
+
+    Tests that are `blind` ran more lines than were seen.
+    """
 
     file: str
     seconds: dict[str, float] = field(default_factory=dict)
     lines: dict[str, Lines] = field(default_factory=dict)
     collecting: Lines = field(default_factory=set)
+    blind: set[str] = field(default_factory=set)
     failed: list[str] = field(default_factory=list)
     modules: set[str] = field(default_factory=set)
 
@@ -62,9 +66,11 @@ class Recorder:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self._now = self.found.lines[item.nodeid] = set()
-        self.start()  # again: Python stops tracing where a test recurses too deep
+        self.start()
         started = time.process_time()
         yield
+        if sys.gettrace() is None:  # Python stops tracing where a test recurses too deep
+            self.found.blind.add(item.nodeid)
         self.found.seconds[item.nodeid] = time.process_time() - started
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

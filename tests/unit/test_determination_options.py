@@ -19,6 +19,7 @@ CRITERIA: Json = {
     "local": {"text": "Local.", "companion": {"value_set": "local"}},
     "bone": {"text": "Bone.", "companion": {"value_set": "bone"}},
     "bone-supported": {"text": "Bone supported.", "companion": {"value_set": "bone", "outcome": "supported"}},
+    "local-supported": {"text": "Local supported.", "companion": {"value_set": "local", "outcome": "supported"}},
     "neck": {"text": "Neck.", "operation": {"region": ["cervical"]}},
     "neck-fusion": {"text": "Neck fusion.", "companion": {"value_set": "neck"}},
     "two-levels": {"text": "Two levels.", "interspaces": {"at_least": 2}},
@@ -291,6 +292,13 @@ def test_one_of_several_policies_that_reads_the_order_is_enough() -> None:
     both = graft_policy(marrow=item("marrow", otherwise="not-supported"), bone=bone)
     second = graft_policy("a/two", bone=item("bone", otherwise="supported"))
     assert offers(both, second, orders=("22551", "20939", "20930"))[2] is False
+
+
+def test_what_an_order_is_supported_by_may_hang_on_the_order_removed() -> None:
+    bone = item("bone", rule("r", {"all": ["neck-fusion", "local-supported"]}, "supported"), otherwise="not-supported")
+    local = item("local", rule("r", "marrow", "supported"), otherwise="not-supported")
+    three = graft_policy(marrow=item("marrow", otherwise="not-supported"), bone=bone, local=local)
+    assert offers(three, orders=("22551", "20939", "20930", order("20936", draft=False)))[2] is False
 
 
 @pytest.mark.parametrize("twins", [1, 2])

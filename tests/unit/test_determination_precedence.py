@@ -193,11 +193,13 @@ def test_a_remark_is_made_when_its_expression_is_met(beside: str, count: int) ->
 @pytest.mark.parametrize("first", ["plain", "telling"])
 def test_remarks_on_orders_of_one_code_are_told_apart_by_their_texts(first: str) -> None:
     made = {"plain": order("20930", "plain"), "telling": order("20930", "telling", texts=("aspirate",))}
-    rulebook = book(remark(f"r-{first}", "marrow"))
+    both = [{"id": own, "about": own, "when": "always", "text": first, "cite": ["s"]} for own in ("bone", "marrow")]
+    rulebook = book(policy("r/one", "coding", findings=both))
     orders = (made.pop(first), *made.values())
     for _ in range(2):
         found = decided(rulebook, case(*orders))
-        assert (len(found["plain"].findings), len(found["telling"].findings)) == (0, 1)
+        assert [f.rule for f in found["plain"].findings] == ["bone"]
+        assert [f.rule for f in found["telling"].findings] == ["bone", "marrow"]
 
 
 REGION = {"neck": {"text": "Neck.", "operation": {"region": ["cervical"]}}}

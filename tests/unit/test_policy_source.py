@@ -95,6 +95,7 @@ def test_the_place_of_a_part_or_of_what_is_around_it(path: Any, place: tuple[int
         ("a:\n\t- b\n", "2:1: a tab in the indentation. Use spaces."),
         ("\ta: b\n", "1:1: a tab in the indentation. Use spaces."),
         ("a: @b\n", "1:4: a character that must be quoted to start a text. Quote the text."),
+        ("a:\tb\nc: @d\n", "2:4: a character that must be quoted to start a text. Quote the text."),
         ("a: `\tb\n", "1:4: a tab in the indentation. Use spaces."),
         ("a: %b\nc:\td\n", "1:4: a character that must be quoted to start a text. Quote the text."),
         ("a: 1\na: 2\n", "2:1: the key 'a' is here twice. Keep one of them."),
