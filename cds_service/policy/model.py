@@ -30,7 +30,7 @@ Confidence = Literal["seen", "seen-2nd", "recalled"]
 class Model(BaseModel):
     """Base of all content: unknown keys are errors, instances are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 # --- value sets, procedures, payers -----------------------------------------------------------------

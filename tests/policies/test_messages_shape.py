@@ -75,6 +75,16 @@ MESSAGES: dict[str, tuple[list[Edit], list[str]]] = {
         when("{all: [red-flag], not: red-flag}"),
         ["acme/imaging/policy.yaml:39:13: 'all' and 'not' cannot stand side by side. Put one inside the other."],
     ),
+    "a key by its name in the program": (
+        [(POLICY, "from: null", "from_: null")],
+        ["acme/imaging/policy.yaml:13:17: 'from_' is not a key here. Did you mean 'from'?"],
+    ),
+    "a combinator by its name in the program": (
+        when("{not_: red-flag}"),
+        [
+            "acme/imaging/policy.yaml:39:20: 'not_' does not combine criteria. Use a criterion's name, 'always', or one of all, any, not, at_least with of."
+        ],
+    ),
     "a number among parts": (
         when("{all: [red-flag, {any: [red-flag, 5]}]}"),
         [
