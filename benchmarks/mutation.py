@@ -40,10 +40,15 @@ class Tally:
     recorded: list[Recorded] = field(default_factory=list)
     tried: list[Mutant] = field(default_factory=list)
     survivors: list[Mutant] = field(default_factory=list)
+    equivalent: dict[Mutant, Mark] = field(default_factory=dict)
     timed_out: int = 0
 
-    def note(self, mutant: Mutant, status: int) -> None:
-        """Count one mutant by the wait status of its fork."""
+    def note(self, mutant: Mutant, status: int, known: list[Mark]) -> None:
+        """Count one mutant by the wait status of its fork; one that lives and is known to be equivalent, apart."""
+        mark = next((m for m in known if m.fits(mutant)), None)
+        if mark and status == SURVIVED:
+            self.equivalent[mutant] = mark
+            return
         self.tried.append(mutant)
         self.timed_out += status < 0
         if status == SURVIVED:
@@ -106,7 +111,7 @@ def check_unchanged(conductor: Conductor, recorded: list[Recorded]) -> None:
         raise SystemExit("the tests fail without any mutant when everything is imported afresh")
 
 
-def run(chosen: list[Mutant], conductor: Conductor) -> Tally:
+def run(chosen: list[Mutant], conductor: Conductor, known: list[Mark]) -> Tally:
     """Record, then try every mutant: changed in place, and what lives or cannot be changed so, afresh."""
     files = list(dict.fromkeys(p.relative_to(ROOT).as_posix() for g in TESTS for p in sorted(ROOT.glob(g))))
     tally = Tally(conductor.record(files))
@@ -119,20 +124,20 @@ def run(chosen: list[Mutant], conductor: Conductor) -> Tally:
             running = tuple(r.file for r in tally.recorded if r.lines.keys() & set(task.runs))
             left[task.mutant] = left[task.mutant] or Task(task.mutant, running)
         elif status != SURVIVED or left[task.mutant] is None:
-            tally.note(task.mutant, status)
+            tally.note(task.mutant, status, known)
             del left[task.mutant]
     for mutant in [m for m, task in left.items() if task is None]:
-        tally.note(mutant, SURVIVED)  # nothing runs it
+        tally.note(mutant, SURVIVED, known)  # nothing runs it
     for task, status in conductor.afresh([task for task in left.values() if task]):
-        tally.note(task.mutant, status)
+        tally.note(task.mutant, status, known)
     return tally
 
 
-def lines_of(tally: Tally, marked: dict[Mutant, Mark], total: int) -> Iterator[str]:
+def lines_of(tally: Tally, total: int) -> Iterator[str]:
     """The report: rates by module, survivors, and what is left out with its reason."""
     tried, killed, rate = tally.rate()
     yield f"# {tried} of {total} mutants tried, {killed} killed ({rate:.1f} %), {tally.timed_out} of them by time."
-    yield f"# {len(marked)} more are equivalent."
+    yield f"# {len(tally.equivalent)} more live because they are equivalent."
     yield ""
     for module in sorted({m.module for m in tally.tried}):
         tried, killed, rate = tally.rate(module)
@@ -141,7 +146,9 @@ def lines_of(tally: Tally, marked: dict[Mutant, Mark], total: int) -> Iterator[s
     yield from (str(m) for m in sorted(tally.survivors, key=lambda m: (m.module, m.number)))
     yield ""
     yield "# Equivalent:"
-    yield from (f"# {m}: {mark.why}" for m, mark in marked.items())
+    yield from (
+        f"# {m}: {mark.why}" for m, mark in sorted(tally.equivalent.items(), key=lambda e: (e[0].module, e[0].number))
+    )
 
 
 def main() -> None:
@@ -153,28 +160,26 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="How many mutants to try at a time.")
     parser.add_argument("--at-least", type=float, default=90, help="Percent that must be killed.")
     options = parser.parse_args()
-    everything = mutants()
-    known = marks()
-    marked = {m: mark for m in everything for mark in known if mark.fits(m)}
-    chosen = [m for m in everything if m not in marked and (not options.modules or m.module in options.modules)]
+    everything, known = mutants(), marks()
+    chosen = [m for m in everything if not options.modules or m.module in options.modules]
     if options.sample:
         chosen = random.Random(options.seed).sample(chosen, min(options.sample, len(chosen)))
-    for mark in set(known) - set(marked.values()):
-        print(f"the mark of '{mark.source}' in {mark.module} ({mark.change}) fits nothing: remove it")
     started = time.monotonic()
-    tally = conducted(chosen, options.jobs)
-    report = list(lines_of(tally, marked, len(everything)))
-    if len(chosen) + len(marked) == len(everything):
+    tally = conducted(chosen, options.jobs, known)
+    report = list(lines_of(tally, len(everything)))
+    if len(chosen) == len(everything):
         SURVIVORS.write_text("\n".join(report).strip() + "\n", encoding="utf-8")
-    print("\n".join(line for line in report if line.startswith("# ") and "Equivalent" not in line))
+        for mark in set(known) - set(tally.equivalent.values()):
+            print(f"remove the mark of '{mark.source}' in {mark.module} ({mark.change}): nothing it fits lives")
+    print("\n".join(report[: report.index("", 3)]))
     print(f"in {time.monotonic() - started:.0f} s")
     sys.exit(0 if tally.rate()[2] >= options.at_least else 1)
 
 
-def conducted(chosen: list[Mutant], jobs: int) -> Tally:
+def conducted(chosen: list[Mutant], jobs: int, known: list[Mark]) -> Tally:
     """Run within pytest, from the root of the repository, with nothing left there."""
     done: list[Tally] = []
-    conductor = Conductor(lambda c: done.append(run(chosen, c)), jobs)
+    conductor = Conductor(lambda c: done.append(run(chosen, c, known)), jobs)
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     with tempfile.TemporaryDirectory() as scratch:
