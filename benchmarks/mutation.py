@@ -14,7 +14,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -133,17 +133,22 @@ def run(chosen: list[Mutant], conductor: Conductor, known: list[Mark]) -> Tally:
     return tally
 
 
+def _in_order(found: Iterable[Mutant]) -> list[Mutant]:
+    return sorted(found, key=lambda m: (m.module, m.number))
+
+
 def lines_of(tally: Tally, total: int) -> Iterator[str]:
     """The report: rates by module, survivors, and what is left out with its reason."""
     tried, killed, rate = tally.rate()
     yield f"# {tried} of {total} mutants tried, {killed} killed ({rate:.1f} %), {tally.timed_out} of them by time."
-    yield f"# {len(tally.equivalent)} more live because they are equivalent."
+    even_so = 100 * killed / ((tried + len(tally.equivalent)) or 1)
+    yield f"# {len(tally.equivalent)} more live because they are equivalent; counted as survivors: {even_so:.1f} %."
     yield ""
     for module in sorted({m.module for m in tally.tried}):
         tried, killed, rate = tally.rate(module)
         yield f"# {rate:5.1f} %  {killed:4} of {tried:4}  {module}"
     yield ""
-    yield from (str(m) for m in sorted(tally.survivors, key=lambda m: (m.module, m.number)))
+    yield from map(str, _in_order(tally.survivors))
     yield ""
     yield "# Equivalent:"
     yield from (
