@@ -237,7 +237,7 @@ class _PolicyCheck:
             getattr(arguments, k) is None for k in ("at_least", "at_most", "above", "below", "equals", "present")
         ):
             self.add((*path, name), "'observation' compares with nothing.", "Add a bound, 'equals' or 'present'.")
-        for key in ("within", "before", "onset_within"):
+        for key in ("within", "after", "before", "onset_within"):
             window = getattr(arguments, key, None)
             if window is not None and not (window.days or window.weeks or window.months):
                 self.add((*path, name, key), f"'{key}' has no length.", "Add days, weeks or months.")

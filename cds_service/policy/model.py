@@ -12,8 +12,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT = 1
-
 Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(?:[.-][a-z0-9]+)*$", description="lower-case words joined by - or .")]
 Text = Annotated[str, Field(min_length=1)]
 IsoDate = date
@@ -32,7 +30,7 @@ Confidence = Literal["seen", "seen-2nd", "recalled"]
 class Model(BaseModel):
     """Base of all content: unknown keys are errors, instances are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 # --- value sets, procedures, payers -----------------------------------------------------------------

@@ -1,0 +1,173 @@
+"""Which row of the coverage-information table an order falls under, at the edges of each."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from support.small import DAY, Json, book, case, cover, decided, item, order, policy, rule
+
+from cds_service.determination.crd_outcome import (
+    BY_RULE,
+    TABLE,
+    Authority,
+    in_version,
+    prior_authorization,
+    situation,
+    standing,
+)
+from cds_service.policy.case import Authorization, Period
+
+CRITERIA = {
+    "ill": {"text": "Ill.", "condition": {"value_set": "illness"}},
+    "old": {"text": "Old.", "age": {"at_least": 65}},
+    "asked": {"text": "Asked.", "asked": {}, "ask": {"question": "Is it?"}},
+}
+EVERYBODY = Authority(True, lambda _verdict: True)
+
+
+def bone(own: str, *rules: Json, otherwise: str = "supported", payer: str = "acme") -> Json:
+    return policy(own, payers=(payer,), criteria=CRITERIA, orders={"bone": item("bone", *rules, otherwise=otherwise)})
+
+
+def row(*policies: Json, authority: Authority = EVERYBODY, authorization: Any = None, **facts: Any) -> str:
+    facts_ = case(order("20930", authorization=authorization), **facts)
+    return situation(decided(book(*policies), facts_)["20930"], facts_, authority)
+
+
+def approved(*ids: str) -> Authority:
+    return Authority(True, lambda verdict: verdict.version.policy.id in ids)
+
+
+@pytest.mark.parametrize("outcome", ["supported", "not-supported", "needs-information", "not-addressed"])
+def test_a_plain_outcome_is_its_own_row(outcome: str) -> None:
+    assert row(bone("a/one", otherwise=outcome)) == outcome
+
+
+def test_no_policy() -> None:
+    assert row(bone("b/one", payer="beta")) == "not-addressed"
+
+
+@pytest.mark.parametrize(
+    ("binding", "expected"),
+    [(("a/one",), "not-supported"), (("a/two",), "not-approved"), (("a/one", "a/two"), "not-supported")],
+)
+def test_only_the_policies_behind_the_outcome_must_be_approved(binding: tuple[str, ...], expected: str) -> None:
+    two = (bone("a/one", otherwise="not-supported"), bone("a/two", otherwise="supported"))
+    assert row(*two, authority=approved(*binding)) == expected
+
+
+def test_all_policies_behind_the_outcome_must_be_approved() -> None:
+    two = (bone("a/one", otherwise="supported"), bone("a/two", otherwise="supported"))
+    assert row(*two, authority=approved("a/one")) == "not-approved"
+    assert row(*two, authority=approved("a/one", "a/two")) == "supported"
+
+
+@pytest.mark.parametrize("outcome", ["supported", "not-supported"])
+def test_a_payer_that_is_not_declared(outcome: str) -> None:
+    assert row(bone("a/one", otherwise=outcome), authority=Authority(False, lambda _: True)) == "not-declared"
+
+
+@pytest.mark.parametrize(
+    ("number", "declared", "expected"),
+    [("PA-1", True, "authorised"), ("PA-1", False, "not-declared"), (None, True, "not-supported")],
+)
+def test_an_authorisation_counts_with_its_number(number: str | None, declared: bool, expected: str) -> None:
+    given = Authorization(number, "ServiceRequest/20930")
+    authority = Authority(declared, lambda _: True)
+    assert row(bone("a/one", otherwise="not-supported"), authority=authority, authorization=given) == expected
+
+
+@pytest.mark.parametrize(
+    ("when", "unread", "expected"),
+    [
+        ("ill", ["conditions"], "technical"),
+        ("ill", [], "needs-information"),
+        ({"all": ["ill", "old"]}, ["conditions", "patient"], "technical"),
+        ({"all": ["ill", "old"]}, ["conditions"], "needs-information"),
+        ({"all": ["ill", "old"]}, ["patient"], "needs-information"),
+        ({"all": ["ill", "asked"]}, ["conditions", "answers"], "needs-information"),
+        ("asked", ["answers"], "needs-information"),
+    ],
+)
+def test_technical_is_only_what_unavailable_sources_alone_leave_open(
+    when: Any, unread: list[str], expected: str
+) -> None:
+    rules = rule("r", when, "not-supported")
+    assert row(bone("a/one", rules), unread=unread, patient=None) == expected
+
+
+def test_a_rule_that_asks_nothing_is_not_technical() -> None:
+    assert row(bone("a/one", rule("vague", "always", "needs-information"))) == "needs-information"
+
+
+BEFORE, AFTER = DAY - timedelta(days=1), DAY + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("parts", "ordered_for", "expected"),
+    [
+        ({}, DAY, None),
+        ({"period": Period(None, DAY)}, DAY, None),
+        ({"period": Period(None, DAY)}, AFTER, "contract-window"),
+        ({"period": Period(DAY, DAY)}, AFTER, "contract-window"),
+        ({"period": Period(None, BEFORE)}, AFTER, "no-active-coverage"),
+        ({"period": Period(AFTER, None)}, DAY, "no-active-coverage"),
+        ({"period": Period(None, DAY), "status": "cancelled"}, AFTER, "no-active-coverage"),
+        ({"status": "cancelled"}, DAY, "no-active-coverage"),
+    ],
+)
+def test_a_coverage_and_the_day_of_the_order(parts: Any, ordered_for: date, expected: str | None) -> None:
+    placed = order("20930", occurrence=ordered_for)
+    assert standing(cover("acme", **parts), placed, case(placed), "found") == expected
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ("not-found", "member-not-found"),
+        ("several", "coverage-not-found"),
+        ("not-active", "no-active-coverage"),
+        ("unavailable", "member-unavailable"),
+        ("", None),
+    ],
+)
+def test_what_the_directory_of_members_says_comes_first(member: str, expected: str | None) -> None:
+    placed = order("20930")
+    assert standing(cover("acme"), placed, case(placed), member) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "says", "needed"),
+    [
+        ("supported", "required", "auth-needed"),
+        ("supported", "not-required", "no-auth"),
+        ("supported", "unknown", "indeterminate"),
+        ("needs-information", "unknown", "conditional"),
+        ("needs-information", "required", "auth-needed"),
+        ("not-supported", "required", None),
+        ("authorised", "required", "satisfied"),
+    ],
+)
+def test_prior_authorization(own: str, says: str, needed: str | None) -> None:
+    assert prior_authorization(TABLE[own], says).pa_needed == needed
+
+
+def test_codes_of_older_guides() -> None:
+    technical = TABLE["technical"]
+    assert in_version(technical, "2.2") is technical
+    for version in ("2.0", "2.1"):
+        told = in_version(technical, version)  # type: ignore[arg-type]
+        assert (told.covered, told.pa_needed, told.info_needed) == ("conditional", "conditional", ("OTH",))
+    open_ = prior_authorization(TABLE["supported"], "unknown")
+    told = in_version(open_, "2.1")
+    assert (told.covered, told.pa_needed, told.info_needed) == ("covered", "conditional", ("OTH",))
+    refused = TABLE["not-supported"]
+    assert in_version(refused, "2.0") is refused
+    assert in_version(TABLE["contract-window"], "2.0").info_needed == ("contract-window",)
+
+
+def test_documents_are_asked_for_only_where_information_is_needed() -> None:
+    assert [r.id for r in TABLE.values() if r.documentation] == ["needs-information"]
+    assert [r.id for r in TABLE.values() if r.pa_needed == BY_RULE] == ["supported", "needs-information"]
