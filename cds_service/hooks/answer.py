@@ -249,8 +249,10 @@ def _said(result: OrderResult, verdict: Verdict | None, notes: list[Json]) -> Js
 
 def _code(order: Order) -> str | None:
     """The order's billing code where it has one, else its first code."""
-    preferred = [c for c in order.codes if c.system in ("cpt", "hcpcs")]
-    return next((c.code for c in (*preferred, *order.codes)), None)
+    for system, code in order.codes:
+        if system in ("cpt", "hcpcs"):
+            return code
+    return order.codes[0].code if order.codes else None
 
 
 def _fault(fault: Fault) -> Json:

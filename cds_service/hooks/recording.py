@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 from cds_service.determination.decide import OrderResult
 from cds_service.hooks.answer import Answer, entries, findings
+from cds_service.hooks.ids import new_id
 from cds_service.hooks.runtime import Caller
 from cds_service.ledger.record import CardRecord, Record
 from cds_service.ledger.traces import written
@@ -91,7 +91,7 @@ def record(
     policies = {f"{d['policy']}@{d['version']}" for d in told if d["policy"]}
     payer = next((d.payer for r in done.results for d in r.primary if d.payer), None)
     return Record(
-        id=done.record_id or str(uuid4()),
+        id=done.record_id or new_id(),
         received=received,
         hook=done.request.hook,
         hook_instance=done.request.hook_instance,

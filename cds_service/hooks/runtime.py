@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
-from uuid import uuid4
 
 from cds_service.config import Settings
 from cds_service.content_files import load_rulebook
@@ -17,6 +16,7 @@ from cds_service.errors import ConfigurationError
 from cds_service.facts.client import Allowed, Fetched, Query
 from cds_service.hooks.crd_members import Members, plugged_in
 from cds_service.hooks.crd_services import CRD_SERVICES
+from cds_service.hooks.ids import new_id
 from cds_service.hooks.services import ADVISORS, Service
 from cds_service.policy.case import Code
 from cds_service.policy.compile import CompiledVersion
@@ -60,10 +60,6 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _new_id() -> str:
-    return str(uuid4())
-
-
 @dataclass(frozen=True)
 class Runtime:
     """Settings, content and ports. A reload makes another one: a call keeps the one that it began with.
@@ -75,7 +71,7 @@ class Runtime:
     book: Book
     fhir: Fetching | None = None
     now: Callable[[], datetime] = _now
-    new_id: Callable[[], str] = _new_id
+    new_id: Callable[[], str] = new_id
     services: Mapping[str, Service] = field(default_factory=dict)
     stopped: frozenset[str] = frozenset()
     members: Members | None = None
