@@ -47,7 +47,8 @@ class Evaluator:
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        self._seats: dict[str, Seat] = {}
+        # Views beside their seat, by version: a seat that held them would make a cycle, garbage to be looked for.
+        self._seats: dict[str, tuple[Seat, dict[str, View]]] = {}
         self._shelves: dict[tuple[str, Hashable], Shelf] = {}
         self._verdicts: dict[Key, Verdict | None] = {}
         self._round: dict[Key, Verdict | None] | None = None
@@ -57,12 +58,13 @@ class Evaluator:
 
     def view(self, version: CompiledVersion, order: Order) -> View:
         """The case as one version sees it from one order."""
-        seat = self._seats.get(order.ref)
-        if seat is None:
-            seat = self._seats[order.ref] = Seat(self.facts, order, self.facts.case.day(order))
-        view = seat.views.get(version.key)
+        place = self._seats.get(order.ref)
+        if place is None:
+            place = self._seats[order.ref] = Seat(self.facts, order, self.facts.case.day(order)), {}
+        seat, views = place
+        view = views.get(version.key)
         if view is None:
-            view = seat.views[version.key] = self._view(version, order, seat)
+            view = views[version.key] = self._view(version, order, seat)
         return view
 
     def _view(self, version: CompiledVersion, order: Order, seat: Seat) -> View:
@@ -110,7 +112,7 @@ class Evaluator:
                 return judged
             self._guesses = outcomes
             for version_key, ref in judged:
-                self._seats[ref].views.pop(version_key, None)
+                self._seats[ref][1].pop(version_key, None)
 
     def _judged(self, version: CompiledVersion, order: Order) -> dict[Key, Verdict | None]:
         """One round: the order, what it asks for, and what was only guessed at."""

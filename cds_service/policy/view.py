@@ -154,7 +154,6 @@ class Seat:
     def __init__(self, facts: Facts, order: Order, day: date) -> None:
         self.facts, self.order, self.day = facts, order, day
         self.operations: tuple[Operation, ...] = facts.operations.of(order)
-        self.views: dict[str, View] = {}  # by policy version
 
     @lazy
     def home(self) -> Hashable:
