@@ -10,7 +10,7 @@ from cds_service.policy.case import Order
 from cds_service.policy.compile import CompiledItem, CompiledVersion
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN
 from cds_service.policy.model import Otherwise, Rule
-from cds_service.policy.trace import Evidence, Missing, Trace, few
+from cds_service.policy.trace import Evidence, Missing, Trace, few, node
 from cds_service.policy.view import Facts, Seat, Shelf, View
 
 
@@ -160,12 +160,15 @@ def _nobody(_order: Order) -> str | None:
 class Decision(NamedTuple):
     """What the rules of an item come to: the same for all orders that its criteria do not tell apart."""
 
-    reached: Rule | Otherwise
-    unknown: tuple[Rule, ...]
+    outcome: str
+    prior_authorization: str
+    speaker: Rule | Otherwise
+    rule: str | None
     traces: tuple[Trace, ...]
     settled: bool
     missing: tuple[Missing, ...]
     cites: tuple[str, ...]
+    recommendation: str | None
 
 
 def judge(item: CompiledItem, view: View, version: CompiledVersion) -> Verdict:
@@ -195,40 +198,33 @@ def _decide(item: CompiledItem, view: View) -> Decision:
         traces.append(
             Trace("otherwise", "otherwise", NOT_MET if unknown else MET, reached.because, cites=tuple(reached.cite))
         )
-    outcome = reached.outcome
-    settled = all(r.outcome == outcome for r in unknown) if unknown else True
-    speaker = reached if settled else unknown[0]
-    missing = () if settled else _questions(traces)
-    return Decision(reached, tuple(unknown), tuple(traces), settled, missing, tuple(speaker.cite))
+    return _decision(reached, unknown, tuple(traces))
+
+
+def _decision(reached: Rule | Otherwise, unknown: list[Rule], traces: tuple[Trace, ...]) -> Decision:
+    """An outcome stands if no rule that was left open could have given another one."""
+    outcome, authorization = reached.outcome, reached.prior_authorization
+    missing: tuple[Missing, ...] = ()
+    settled = not unknown or all(r.outcome == outcome for r in unknown)
+    if not settled or (unknown and any(r.prior_authorization != authorization for r in unknown)):
+        authorization = "unknown"
+    if not settled:
+        return Decision("needs-information", authorization, unknown[0], None, traces, False, _questions(traces),
+                        tuple(unknown[0].cite), None)  # fmt: skip
+    if outcome == "needs-information" and reached.asks:
+        missing = (Missing(reached.asks, "answers", "not documented"),)
+    rule = reached.id if isinstance(reached, Rule) else None
+    return Decision(outcome, authorization, reached, rule, traces, True, missing, tuple(reached.cite),
+                    reached.recommendation)  # fmt: skip
 
 
 def _verdict(item: CompiledItem, view: View, version: CompiledVersion, decision: Decision) -> Verdict:
-    reached, unknown, traces, settled, missing, cites = decision
-    outcome = reached.outcome if settled else "needs-information"
-    authorization = reached.prior_authorization
-    if not settled or (unknown and any(r.prior_authorization != authorization for r in unknown)):
-        authorization = "unknown"
-    if settled and outcome == "needs-information" and reached.asks:
-        missing = (Missing(reached.asks, "answers", "not documented"),)
+    outcome, authorization, speaker, rule, traces, settled, missing, cites, recommendation = decision
     given, given_trace = _given(item, view)
-    root = Trace(item.id, "rules", MET if settled else UNKNOWN, item.item.label, (), (), (), traces + given_trace)
-    speaker = reached if settled else unknown[0]
-    return Verdict(
-        version,
-        item,
-        view.order,
-        outcome,
-        authorization,
-        speaker.because,
-        reached.id if settled and isinstance(reached, Rule) else None,
-        root,
-        missing,
-        given,
-        cites,
-        reached.recommendation if settled else None,
-        speaker.because_patient,
-        speaker.asks,
-    )
+    mark = MET if settled else UNKNOWN
+    root = node((item.id, "rules", mark, item.item.label, (), (), (), traces + given_trace))
+    return Verdict(version, item, view.order, outcome, authorization, speaker.because, rule, root, missing, given,
+                   cites, recommendation, speaker.because_patient, speaker.asks)  # fmt: skip
 
 
 def _questions(traces: Iterable[Trace]) -> tuple[Missing, ...]:
