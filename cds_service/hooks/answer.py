@@ -18,9 +18,9 @@ from cds_service.hooks.runtime import Caller, Runtime, review_note
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Fault, Order, SourceState
 from cds_service.policy.evaluate import Verdict
-from cds_service.render import cards as render_cards
-from cds_service.render.cards import RenderedCard
+from cds_service.render.cards import render
 from cds_service.render.explanation import explain
+from cds_service.render.parts import Context, RenderedCard
 
 Json = dict[str, Any]
 
@@ -170,7 +170,7 @@ def _unobtainable(result: OrderResult, case: Case) -> set[str] | None:
 def _render(done: Answer, builder: CaseBuilder, runtime: Runtime) -> None:
     assert done.decider is not None
     base = runtime.settings.base_url
-    context = render_cards.Context(
+    context = Context(
         patient_ref=builder.patient_ref,
         drafts={ref: reading.resource for ref, reading in builder.drafts if reading.resource is not None},
         changeable=not done.service.orders_in_chart,
@@ -180,7 +180,7 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime) -> None:
         shown=review_note,
         payer_label=runtime.book.directory.label,
     )
-    done.rendered = render_cards.render(done.decider, done.results, context)
+    done.rendered = render(done.decider, done.results, context)
     now = runtime.now()
     for rendered in done.rendered:
         if rendered.verdict is not None:

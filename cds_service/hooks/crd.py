@@ -26,11 +26,11 @@ from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime, review_note
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Order
-from cds_service.render import cards as render_cards
 from cds_service.render import crd
-from cds_service.render.cards import RenderedCard
+from cds_service.render.cards import render
 from cds_service.render.crd_cards import CrdCards
 from cds_service.render.explanation import explain
+from cds_service.render.parts import Context, RenderedCard
 
 
 def answer_crd(
@@ -186,18 +186,18 @@ class _Call:
         insurer = self.directory.label(self.payer)
         maker = CrdCards(insurer, self.wishes.version, off, self.wishes.max_cards, self.runtime.new_id)
         unread = maker.unread(tuple(self.scope.unreadable))
-        made = maker.of(render_cards.render(self.decider, self.results, context))
+        made = maker.of(render(self.decider, self.results, context))
         done.rendered = [*made, *unread][: self.wishes.max_cards]
         for rendered in done.rendered:
             if rendered.verdict is not None and rendered.card.get("links"):
                 done.explanations[rendered.card["uuid"]] = self._explained(rendered, context)
 
-    def _explained(self, rendered: RenderedCard, context: render_cards.Context) -> Json:
+    def _explained(self, rendered: RenderedCard, context: Context) -> Json:
         return explain(rendered, self.decider, self.results, context, self.now)
 
-    def _context(self) -> render_cards.Context:
+    def _context(self) -> Context:
         base = self.runtime.settings.base_url
-        return render_cards.Context(
+        return Context(
             patient_ref=self.builder.patient_ref,
             drafts={ref: r.resource for ref, r in self.builder.drafts if r.resource is not None},
             uri_of=lambda code: URI.get(code.system, code.system),

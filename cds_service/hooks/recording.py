@@ -15,7 +15,7 @@ from cds_service.ledger.record import CardRecord, Record
 from cds_service.ledger.traces import written
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.trace import Trace
-from cds_service.render.cards import RenderedCard
+from cds_service.render.parts import RenderedCard
 
 
 def card_record(rendered: RenderedCard, key: str, shown: bool) -> CardRecord:

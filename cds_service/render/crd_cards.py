@@ -13,10 +13,10 @@ from typing import Any
 from cds_service.determination.crd_outcome import Version
 from cds_service.determination.options import Flagged
 from cds_service.policy.evaluate import Verdict
-from cds_service.render import cards as advisor
-from cds_service.render.cards import DISCLAIMER, RenderedCard
+from cds_service.render.cards import option_text
 from cds_service.render.crd import TEMP
 from cds_service.render.markdown import escape, joined, lower_first
+from cds_service.render.parts import DISCLAIMER, RenderedCard, finding_key
 from cds_service.render.wording import SUMMARY_LIMIT
 
 Json = dict[str, Any]
@@ -71,7 +71,7 @@ class CrdCards:
             "indicator": "info",
             "source": {"label": self.insurer},
         }
-        key = advisor.finding_key("unreadable", *refs)
+        key = finding_key("unreadable", *refs)
         return [self._labelled(RenderedCard(card, "unreadable", key, refs), card, "coverage-info")]
 
     def _labelled(self, r: RenderedCard, card: Json, topic: str) -> RenderedCard:
@@ -105,7 +105,7 @@ class CrdCards:
         if replacing and len(group.twins) == 1:
             card |= {"suggestions": replacing, "selectionBehavior": "at-most-one"}
         made = self._labelled(r, card, "therapy-alternatives-opt")
-        return replace(made, kind="alternatives", finding=advisor.finding_key(r.finding, "alternatives"))
+        return replace(made, kind="alternatives", finding=finding_key(r.finding, "alternatives"))
 
 
 def _topic(r: RenderedCard) -> str:
@@ -126,7 +126,7 @@ def _summary(r: RenderedCard, group: Flagged) -> str:
     if group.ordered:
         text = f"{name}: {r.extra['ordered']} is ordered already and serves instead"
     else:
-        options = joined([advisor.option_text(o) for o in group.offered], "or")
+        options = joined([option_text(o) for o in group.offered], "or")
         text = f"Covered instead of {lower_first(name)}: {options}"
     return text if len(text) < SUMMARY_LIMIT else "There are covered alternatives to an order"
 
@@ -134,9 +134,9 @@ def _summary(r: RenderedCard, group: Flagged) -> str:
 def _detail(r: RenderedCard, group: Flagged, verdict: Verdict) -> str:
     lines = [f"**About {r.extra['name']}:** {verdict.because}"]
     if group.ordered:
-        lines += ["", "**Ordered already**", *(f"- {advisor.option_text(o)}" for o in group.ordered)]
+        lines += ["", "**Ordered already**", *(f"- {option_text(o)}" for o in group.ordered)]
     if group.offered:
-        lines += ["", "**Covered options**", *(f"- {advisor.option_text(o)}" for o in group.offered)]
+        lines += ["", "**Covered options**", *(f"- {option_text(o)}" for o in group.offered)]
         lines += ["", f"By hand: remove {lower_first(r.extra['name'])} and order one of these."]
     version = verdict.version
     policy = f"Policy: {version.policy.short_title}, version {version.version.version} ({version.policy.notice})."

@@ -17,7 +17,8 @@ from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.model import ItemWording, Looked, Passage
 from cds_service.policy.trace import Trace
-from cds_service.render.cards import DISCLAIMER, Context, RenderedCard, covered_lines, operation_phrase, option_text
+from cds_service.render.cards import covered_lines, operation_phrase, option_text
+from cds_service.render.parts import DISCLAIMER, Context, RenderedCard
 
 Json = dict[str, Any]
 _LEGAL = re.compile(r"[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.\-]{1,64}")

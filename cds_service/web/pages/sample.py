@@ -14,7 +14,7 @@ from cds_service.ledger.insights import Counts, in_memory
 from cds_service.ledger.projection import Projection
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.rulebook import Rulebook
-from cds_service.render.cards import OVERRIDE_REASONS, REASON_SYSTEM
+from cds_service.render.parts import OVERRIDE_REASONS, REASON_SYSTEM
 from cds_service.web.pages.remembered import per_revision
 
 Row = dict[str, Any]

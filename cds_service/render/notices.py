@@ -1,0 +1,161 @@
+"""Cards beside the flagged orders: safety notices, coding questions, what is missing, orders that were not checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from cds_service.determination.decide import Decider, Finding, OrderResult, strongest
+from cds_service.policy.case import Case
+from cds_service.policy.trace import Missing
+from cds_service.render import wording
+from cds_service.render.markdown import escape, joined, lower_first
+from cds_service.render.parts import (
+    DISCLAIMER,
+    Context,
+    Json,
+    RenderedCard,
+    card_of,
+    code_of,
+    finding_key,
+    named,
+    override_reasons,
+    policy_line,
+    source_of,
+)
+
+
+def distinct(results: Iterable[OrderResult], kind: str) -> list[Finding]:
+    """Findings of a kind; twins that say the same of the same code count once."""
+    found: dict[tuple[str, str, str], Finding] = {}
+    for result in results:
+        if kind == "coding" and result.authorization is not None:
+            continue  # an authorised order is never questioned
+        for finding in result.findings:
+            if finding.kind == kind:
+                found.setdefault((finding.version.key, finding.rule, finding.text), finding)
+    return list(found.values())
+
+
+def safety(finding: Finding, context: Context) -> RenderedCard:
+    """A critical card for one safety finding."""
+    text = finding.text
+    summary = text if len(text) < wording.SUMMARY_LIMIT else "Safety notice for an order: see detail"
+    verdict_line = f"Policy: {finding.version.policy.short_title}, version {finding.version.version.version}."
+    evidence = [
+        f"- {escape(e.text)}: {escape(e.code)} ({escape(e.ref)})" for t in finding.trace.walk() for e in t.evidence
+    ]
+    detail = "\n".join(
+        [f"**Safety:** {text}", "", "**Evidence**", *dict.fromkeys(evidence), "", verdict_line, "", DISCLAIMER]
+    )
+    card = card_of(context, summary, detail, "critical", source_of(finding.version, "contraindication"))
+    card["overrideReasons"] = override_reasons()
+    return _finding_card(card, "safety", (finding,), context)
+
+
+def coding(results: tuple[OrderResult, ...], context: Context) -> list[RenderedCard]:
+    """One info card for all questions about coding; none where there is no question."""
+    found = distinct(results, "coding")
+    if not found:
+        return []
+    summary = found[0].text if len(found) == 1 else f"{len(found)} questions about the coding of these orders"
+    if len(summary) >= wording.SUMMARY_LIMIT:
+        summary = "A question about the coding of an order"
+    lines = [f"- {f.text} ({escape(f.order.ref)})" for f in found]
+    detail = "\n".join(["**Please check**", *lines, "", DISCLAIMER])
+    card = card_of(context, summary, detail, "info", source_of(found[0].version, "guideline"))
+    return [_finding_card(card, "coding", tuple(found), context)]
+
+
+def _finding_card(card: Json, kind: str, found: tuple[Finding, ...], context: Context) -> RenderedCard:
+    first = found[0]
+    return RenderedCard(
+        card,
+        kind,
+        finding_key(context.patient_ref, kind, *sorted(f"{f.rule}|{f.order.ref}" for f in found)),
+        tuple(dict.fromkeys(f.order.ref for f in found)),
+        findings=found,
+        policy=first.version.policy.id,
+        version=first.version.version.version,
+        rule=first.rule if len(found) == 1 else None,
+    )
+
+
+def missing_information(results: tuple[OrderResult, ...], decider: Decider, context: Context) -> list[RenderedCard]:
+    """One info card for all orders whose outcome waits for information."""
+    waiting = [
+        r
+        for r in results
+        if r.covered_by_policy and r.outcome == "needs-information" and r.authorization is None and r.governing
+    ]
+    if not waiting:
+        return []
+    names = []
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}  # label and questions, with the codes they are for
+    for result in waiting:
+        assert result.governing is not None
+        verdict = result.governing.verdict
+        if verdict is None:
+            continue
+        label, code = verdict.item.item.label, code_of(result.order, decider, verdict.item.item.value_set)
+        names.append(named(label, code))
+        asked = (*_undecided(result, context), *map(_open_line, verdict.missing), policy_line(verdict, context))
+        alike.setdefault((label, asked), []).append(code)
+    lines: list[str] = []
+    for (label, asked), codes in alike.items():
+        lines += [f"**{named(label, ', '.join(dict.fromkeys(filter(None, codes))))}**", *asked, ""]
+    first = waiting[0].governing
+    assert first is not None
+    assert first.verdict is not None
+    summary = f"More information is needed for {joined(list(dict.fromkeys(map(lower_first, names))))}"
+    if len(summary) >= wording.SUMMARY_LIMIT:
+        summary = f"More information is needed for {len(names)} orders"
+    detail = "\n".join([*lines, DISCLAIMER])
+    card = card_of(context, summary, detail, "info", source_of(first.verdict.version, "guideline"))
+    card["links"] = [{"label": "Why, criterion by criterion", "url": context.link(card["uuid"]), "type": "absolute"}]
+    return [
+        RenderedCard(
+            card,
+            "missing",
+            finding_key(context.patient_ref, "missing", *sorted(r.order.ref for r in waiting)),
+            tuple(r.order.ref for r in waiting),
+            first.verdict,
+            policy=first.verdict.version.policy.id,
+            version=first.verdict.version.version.version,
+            extra={"waiting": waiting},
+        )
+    ]
+
+
+def _open_line(missing: Missing) -> str:
+    """What is missing: a question with what was found, or a statement and why it is open."""
+    if missing.text.endswith("?"):
+        return f"- {missing.text} {escape(missing.state).capitalize()}."
+    return f"- {missing.text.rstrip('.')}: {escape(missing.state)}."
+
+
+def _undecided(result: OrderResult, context: Context) -> Iterator[str]:
+    """Coverages of the same rank that disagree: the order waits until it is known which of them pays first."""
+    outcomes: dict[str, list[str]] = {}
+    for d in result.primary:
+        outcomes.setdefault(context.payer_label(d.payer) if d.payer else "unknown payer", []).append(d.outcome)
+    found = {payer: strongest(o) for payer, o in outcomes.items()}
+    if len(set(found.values())) > 1:
+        told = "; ".join(f"{escape(payer)}: {outcome.replace('-', ' ')}" for payer, outcome in sorted(found.items()))
+        yield f"- Which coverage pays first? {told}."
+
+
+def unreadable(case: Case, context: Context) -> list[RenderedCard]:
+    """Orders that could not be checked at all: said, because silence would read as approval."""
+    unusable = case.source("orders").unusable
+    if not unusable:
+        return []
+    texts = {f.ref: f.text for f in case.faults if f.fatal}
+    count = len(unusable)
+    summary = (
+        f"{count} order{'s' if count > 1 else ''} could not be read and {'were' if count > 1 else 'was'} not checked"
+    )
+    lines = [f"- {escape(ref)}: {escape(texts.get(ref, 'could not be read'))}" for ref in unusable]
+    detail = "\n".join(["**Not checked**", *lines, "", DISCLAIMER])
+    source = {"label": "CDS service"}
+    card = card_of(context, summary, detail, "info", source)
+    return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "unreadable", *unusable), unusable)]
