@@ -22,12 +22,13 @@ def application() -> Flask:
 
     folder = process.RunFolder.inherited()
     metrics.share(folder.metrics)
+    watcher = Watcher(settings, folder.marker)
     ledger = process.open_ledger(settings)
     process.close_at_exit(ledger)
     app = create_admin_app(Runtime.build(settings), ledger)
     if settings.admin_host in _LOOPBACK:
         only_on_loopback(app)
-    Watcher(app.extensions["cds_live"], folder.marker).start()
+    watcher.start(app.extensions["cds_live"])
     return app
 
 

@@ -104,36 +104,38 @@ Signature = tuple[tuple[int, int, int] | None, ...]
 class Watcher:
     """Reloads when a watched file has changed and then stood still for a moment: editors write in several steps.
 
+    To be made before the files are first read: what changes while they are being read is then seen as a change.
     `marker` is touched to have the policies read again as well (the parent does so on SIGHUP).
     """
 
-    def __init__(self, live: Live, marker: Path) -> None:
-        self._live, self._marker = live, marker
-        self._watched = [Path(p) for p in (live.settings.clients, live.settings.control) if p]
+    def __init__(self, settings: Settings, marker: Path) -> None:
+        self._watched = [marker, *(Path(p) for p in (settings.clients, settings.control) if p)]
         self._seen = self._look()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
+    def start(self, live: Live) -> None:
         """Begin to watch, in a thread of its own."""
+        self._thread = threading.Thread(target=self._run, args=(live,), name="reload", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop watching."""
         self._stop.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _look(self) -> Signature:
-        return tuple(_signature(path) for path in (self._marker, *self._watched))
+        return tuple(_signature(path) for path in self._watched)
 
-    def _run(self) -> None:
+    def _run(self, live: Live) -> None:
         last = self._seen
         while not self._stop.wait(_POLL_SECONDS):
             now = self._look()
             if now == last and now != self._seen:
                 content = now[0] != self._seen[0]
                 self._seen = now
-                self._live.reload(content=content)
+                live.reload(content=content)
             last = now
 
 

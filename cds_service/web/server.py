@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from cds_service.facts.client import FhirClient, Limits
 from cds_service.hooks.runtime import Book, Runtime, load_book
 from cds_service.web import logs, process
 
+log = logging.getLogger(__name__)
 GC_THRESHOLDS = 50_000, 20, 20
 
 # Workers that are forked find the content here, already read; what a SIGHUP has outdated is not used.
@@ -125,17 +127,19 @@ def application() -> Flask:
 
     folder = process.RunFolder.inherited()
     metrics.share(folder.metrics)
+    watcher = Watcher(settings, folder.marker)
     runtime = Runtime.build(settings, fhir=_fhir_client(settings), book=_read)
     ledger = process.open_ledger(settings)
     process.close_at_exit(ledger)
     warm(runtime)
     app = create_app(runtime, ledger)
-    Watcher(app.extensions["cds_live"], folder.marker).start()
+    watcher.start(app.extensions["cds_live"])
     # The content is there to stay: collecting garbage need not look at it over and over.
     gc.collect()
     gc.freeze()
     # A call leaves no cycles behind, so that looking for them after every call would find nothing.
     gc.set_threshold(*GC_THRESHOLDS)
+    log.info("worker ready", extra={"revision": runtime.book.rulebook.revision})
     return app
 
 

@@ -101,13 +101,19 @@ class Deployment:
             "CDS_CHECK_RESPONSES": "1",
             **self.options,
         }
+        workers = self.ready_workers() + int(self.options.get("CDS_WORKERS", "1"))
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "cds_service.cli", "serve"],
                 cwd=ROOT, stdout=log, stderr=log, env=clean | settings, start_new_session=True,
             )  # fmt: skip
         self.wait_until(self.answers, START_SECONDS)
+        self.wait_until(lambda: self.ready_workers() >= workers, START_SECONDS)
         return self
+
+    def ready_workers(self) -> int:
+        """How many workers have begun to answer, since the log began."""
+        return self.log().count('"message": "worker ready"') if self.log_file.exists() else 0
 
     def answers(self) -> bool:
         assert self.process is not None

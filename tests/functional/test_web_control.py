@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,17 @@ from typing import Any
 import pytest
 import requests
 
+from cds_service.config import Settings
 from cds_service.content_files import load_rulebook
+from cds_service.hooks.runtime import Runtime
+from cds_service.ledger.store import Ledger
+from cds_service.web.app import create_app
+from cds_service.web.control import Watcher
 from tests.functional.deployment import (
     CONTENT,
     FEEDBACK,
     POLICY,
+    SECRET,
     SERVICE,
     Deployment,
     deployed,
@@ -229,3 +236,19 @@ def test_a_deployment_offers_the_services_it_names(tmp_path: Path) -> None:
         offered = {s["id"] for s in requests.get(f"{site.url}/cds-services", timeout=10).json()["services"]}
         assert not any(id_.endswith("-advisor") for id_ in offered)
         assert site.call("north", hook_request()).status_code == 404
+
+
+def test_a_change_between_reading_a_file_and_watching_it_is_not_missed(tmp_path: Path) -> None:
+    switches, marker = tmp_path / "control.yaml", tmp_path / "marker"
+    switches.write_text("")
+    settings = Settings(demo=True, cards=str(CONTENT), control=str(switches))
+    watcher = Watcher(settings, marker)
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", key=SECRET.encode()) as ledger:
+        live = create_app(Runtime.build(settings), ledger).extensions["cds_live"]
+        switches.write_text(json.dumps({"format": 1, "policies": {POLICY: "stopped"}}))
+        watcher.start(live)
+        until = time.monotonic() + 10
+        while not live.state.runtime.stopped and time.monotonic() < until:
+            time.sleep(0.05)
+        watcher.stop()
+        assert live.state.runtime.stopped == {POLICY}
