@@ -157,7 +157,8 @@ class Deployment:
 
     def log_lines(self) -> list[Json]:
         """The structured lines of the log."""
-        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        whole = self.log().rpartition("\n")[0]  # the last line may still be being written
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     # -- calls
 
