@@ -195,7 +195,7 @@ class Decider:
             for compiled in version.findings_for(order, self.rulebook.vocabulary):
                 view = self.evaluator.view(version, order)
                 kind = version.policy.kind
-                if compiled.met(view):
+                if compiled.check.met(view):
                     yield self._finding(order, version, compiled, compiled.check(view), kind, compiled.rule.text)
                 elif compiled.rule.asks and len(view.operations) > 1:
                     trace = compiled.check(view)

@@ -21,8 +21,7 @@ from cds_service.hooks.crd_check import IdentifierDirectory
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Order
 from cds_service.policy.evaluate import Verdict
-from cds_service.policy.logic import UNKNOWN
-from cds_service.policy.trace import Trace
+from cds_service.policy.logic import UNKNOWN, Outcome
 from cds_service.render.questionnaire import RuleForm, find, open_forms, questionnaire, response
 
 BUNDLE_PROFILE = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/DTR-QPackageBundle"
@@ -182,12 +181,12 @@ class _Case:
     def _context(self, order: Order | None) -> list[str]:
         return [*([order.ref] if order else []), *self.coverages]
 
-    def _settled(self, form: RuleForm, order: Order | None) -> dict[str, Trace]:
+    def _settled(self, form: RuleForm, order: Order | None) -> dict[str, Outcome]:
         if order is None:
             return {}
         view = self.decider.evaluator.view(form.version, order)
-        traces = {link: form.version.checks[link](view) for link in form.criteria}
-        return {link: trace for link, trace in traces.items() if trace.outcome is not UNKNOWN}
+        outcomes = {link: form.version.tests[link](view).outcome for link in form.criteria}
+        return {link: outcome for link, outcome in outcomes.items() if outcome is not UNKNOWN}
 
 
 def _stamp(moment: datetime) -> str:

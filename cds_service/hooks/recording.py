@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from typing import Any
+
+import orjson
 
 from cds_service.determination.decide import OrderResult
 from cds_service.hooks.answer import Answer, entries, findings
 from cds_service.hooks.ids import new_id
 from cds_service.hooks.runtime import Caller
 from cds_service.ledger.record import CardRecord, Record
-from cds_service.ledger.traces import written
+from cds_service.policy.criteria import Found
 from cds_service.policy.evaluate import Verdict
-from cds_service.policy.trace import Trace
+from cds_service.policy.rules import Decision
 from cds_service.render.parts import RenderedCard
 
 
@@ -72,20 +73,43 @@ def _target(action: dict[str, Any]) -> str:
     return str(action.get("resourceId") or f"{resource.get('resourceType')}/{resource.get('id')}")
 
 
-def _placed(roots: list[Trace], verdict: Verdict | None, said: dict[str, Any]) -> list[Any]:
-    """A trace as the ledger keeps it: where its root is, and what is said beside it."""
-    if verdict is None:
-        return [None, said]
-    roots.append(verdict.trace)
-    return [len(roots) - 1, said]
+class _Traces:
+    """Traces as the ledger keeps them (ledger/traces.py): a decision that verdicts share is written once."""
+
+    def __init__(self) -> None:
+        self.decisions: list[Any] = []
+        self.roots: list[Any] = []
+        self._places: dict[int, int] = {}
+
+    def place(self, verdict: Verdict | None, said: dict[str, Any]) -> list[Any]:
+        """Where the root of a verdict's trace is, and what is said beside it."""
+        if verdict is None:
+            return [None, said]
+        beside = verdict.beside
+        given = None if beside is None else Found(beside.id, beside.op, beside.outcome, beside.evidence)
+        self.roots.append((verdict.item.id, verdict.mark, self._decision(verdict.decision), given))
+        return [len(self.roots) - 1, said]
+
+    def _decision(self, decision: Decision) -> int:
+        place = self._places.get(id(decision))
+        if place is None:
+            place = self._places[id(decision)] = len(self.decisions)
+            otherwise = decision.ruling.otherwise
+            rules = [(ruled.shape, found) for _, ruled, found in decision.looked]
+            self.decisions.append((rules, None if otherwise is None else otherwise.outcome))
+        return place
+
+    def written(self) -> bytes:
+        """As JSON."""
+        return orjson.dumps({"decisions": self.decisions, "roots": self.roots}, default=tuple)
 
 
 def record(
     done: Answer, caller: Caller, received: datetime, pseudonym: Callable[..., str], silenced: frozenset[str]
 ) -> Record:
     """The record of one answer; `silenced` are uuids of cards that were held back."""
-    roots: list[Trace] = []
-    told = entries(done, partial(_placed, roots))
+    traces = _Traces()
+    told = entries(done, traces.place)
     for entry in told:
         entry["rule"] = entry["trace"][1].get("decided_by")
     policies = {f"{d['policy']}@{d['version']}" for d in told if d["policy"]}
@@ -100,7 +124,7 @@ def record(
         request=done.request.body,
         response=done.response,
         determinations=tuple(told),
-        traces=written(roots),
+        traces=traces.written(),
         findings=tuple(findings(done)),
         cards=tuple(
             card_record(r, pseudonym(caller.id, r.finding), r.card["uuid"] not in silenced) for r in done.rendered

@@ -1,50 +1,20 @@
-"""Compiles the dated versions of policies into closures over a view of the case."""
+"""Compiles the dated versions of policies: criteria into tests of a view of the case, rules into tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
-from cds_service.policy import logic, operators
+from cds_service.policy import operators
 from cds_service.policy.case import Code, Order
-from cds_service.policy.logic import MET, UNKNOWN, Outcome
-from cds_service.policy.model import (
-    All,
-    Alternative,
-    AnyOf,
-    AtLeast,
-    Criterion,
-    Expression,
-    FindingRule,
-    Item,
-    Not,
-    Otherwise,
-    Policy,
-    Rule,
-    Version,
-    criterion_ids,
-)
-from cds_service.policy.trace import MOST_EVIDENCE, Evidence, Trace, few, node
-from cds_service.policy.view import ORDER, PATIENT, View
+from cds_service.policy.criteria import Test
+from cds_service.policy.formula import Formula
+from cds_service.policy.model import Alternative, Criterion, FindingRule, Item, Policy, Version, criterion_ids
+from cds_service.policy.rules import Rules
+from cds_service.policy.view import ORDER, PATIENT
 from cds_service.policy.vocabulary import Vocabulary, remember
-
-Check = Callable[[View], Trace]
-Guard = Callable[[View], bool]
-
-
-_ALWAYS = Trace("always", "always", MET)
-
-
-@dataclass(frozen=True)
-class CompiledRule:
-    """A rule with its test, whose trace stands under the rule's own; `rule` is the content it came from."""
-
-    rule: Rule
-    check: Check
-    traced: Check
 
 
 @dataclass(frozen=True)
@@ -53,16 +23,11 @@ class CompiledItem:
 
     id: str
     item: Item
-    rules: tuple[CompiledRule, ...]
-    alternatives: tuple[tuple[Alternative, Check | None], ...]
+    rules: Rules
+    alternatives: tuple[tuple[Alternative, Formula | None], ...]
     reads: frozenset[str] = frozenset()
     companions: frozenset[str] = frozenset()
     reach: int = ORDER
-
-    @property
-    def otherwise(self) -> Otherwise:
-        """The outcome when every rule is not met."""
-        return self.item.otherwise
 
 
 @dataclass(frozen=True)
@@ -70,8 +35,7 @@ class CompiledFinding:
     """A coding or safety remark with its test."""
 
     rule: FindingRule
-    check: Check
-    met: Guard
+    check: Formula
 
 
 @dataclass(frozen=True)
@@ -82,7 +46,7 @@ class CompiledVersion:
     version: Version
     items: tuple[CompiledItem, ...]
     findings: tuple[CompiledFinding, ...]
-    checks: Mapping[str, Check]
+    tests: Mapping[str, Test]
     leans: bool = False
     key: str = field(default="", compare=False)
     _items: dict[tuple[Code, ...], CompiledItem | None] = field(
@@ -136,155 +100,26 @@ def sources_of(criterion: Criterion) -> tuple[str, ...]:
     return operators.READS[name] + (("answers",) if criterion.ask else ())
 
 
-def compile_criterion(criterion_id: str, criterion: Criterion) -> Check:
-    """A criterion as a function of the view; what does not depend on the judged order alone is found once for all."""
-    name, arguments = criterion.operator
-    operator = operators.BY_NAME[name](criterion, arguments)
-    cites = tuple(criterion.cite)
-    text, asks = criterion.text, criterion.ask is not None
-    bare = {o: Trace(criterion_id, name, o, text, (), (), cites) for o in Outcome}
-    reach = operators.reach(name, arguments)
-
-    def check(view: View) -> Trace:
-        shelf = view.shelves[reach]
-        known: Trace | None = shelf.get(criterion_id)
-        if known is None:
-            outcome, evidence, missing = operator(view)
-            if asks and outcome is UNKNOWN and (answer := _answer(criterion_id, view)) is not None:
-                outcome, evidence, missing = answer[0], (*evidence, answer[1]), ()
-            if evidence or missing:
-                if len(evidence) > MOST_EVIDENCE:
-                    evidence = few(evidence)
-                known = node((criterion_id, name, outcome, text, evidence, missing, cites, ()))
-            else:
-                known = bare[outcome]
-            shelf[criterion_id] = known
-        return known
-
-    return check
-
-
-def _answer(criterion_id: str, view: View) -> tuple[Outcome, Evidence] | None:
-    """The latest yes or no given to the criterion's question, for this order."""
-    if not view.case.answers:
-        return None
-    given = [
-        a
-        for a in view.case.answers
-        if a.link_id == criterion_id
-        and isinstance(a.value, bool)
-        and f"/{view.policy}/" in a.questionnaire  # canonical: .../Questionnaire/<policy id>/<rule>|<version>
-        and (not a.about or view.order.ref in a.about)
-    ]
-    if not given:
-        return None
-    latest = max(given, key=lambda a: (a.authored or date.min, a.ref))
-    return logic.of(bool(latest.value)), Evidence(latest.ref, "answer to the policy's question")
-
-
-class Compiler:
-    """Turns the expressions of one version into functions of the view, over its criteria."""
-
-    def __init__(self, criteria: Mapping[str, Criterion]) -> None:
-        self.checks = {i: compile_criterion(i, c) for i, c in criteria.items()}
-        self._reach = {i: operators.reach(*c.operator) for i, c in criteria.items()}
-        self._shared_so_far = 0
-
-    def reach(self, expression: Expression) -> int:
-        """How far the answer of an expression reaches: as far as that of each of its criteria."""
-        return max((self._reach[c] for c in criterion_ids(expression)), default=PATIENT)
-
-    def expression(self, expression: Expression) -> Check:
-        """An expression as a function of the view. All parts are evaluated, so that the trace is whole."""
-        match expression:
-            case "always":
-                return lambda _view: _ALWAYS
-            case str():
-                return self.checks[expression]
-            case All(all=parts):
-                return self._combine("all", expression, parts, logic.all_of)
-            case AnyOf(any=parts):
-                return self._combine("any", expression, parts, logic.any_of)
-            case AtLeast(at_least=number, of=parts):
-                return self._combine("at_least", expression, parts, lambda outcomes: logic.at_least(number, outcomes))
-            case Not():
-                return self._combine("not", expression, [expression.not_], lambda found: logic.negate(found[0]))
-
-    def _combine(
-        self, op: str, whole: Expression, parts: Sequence[Expression], join: Callable[[list[Outcome]], Outcome]
-    ) -> Check:
-        checks = [self.expression(p) for p in parts]
-
-        def find(view: View) -> Trace:
-            children = [check(view) for check in checks]
-            outcome = join([child.outcome for child in children])
-            return node((op, op, outcome, "", (), (), (), tuple(children)))
-
-        return self._shared(find, self.reach(whole))
-
-    def rule(self, rule: Rule) -> CompiledRule:
-        """A rule with its test."""
-        check, rule_id = self.expression(rule.when), rule.id
-        because, cites = rule.because, tuple(rule.cite)
-
-        def traced(view: View) -> Trace:
-            found = check(view)
-            return node((rule_id, "rule", found.outcome, because, (), (), cites, (found,)))
-
-        return CompiledRule(rule, check, traced)
-
-    def _shared(self, find: Check, reach: int) -> Check:
-        """What reaches beyond one order is found once for all that it reaches."""
-        if reach == ORDER:
-            return find
-        self._shared_so_far += 1
-        key = f"\0{self._shared_so_far}"  # ids of criteria cannot begin so
-
-        def check(view: View) -> Trace:
-            shelf = view.shelves[reach]
-            known: Trace | None = shelf.get(key)
-            if known is None:
-                known = shelf[key] = find(view)
-            return known
-
-        return check
-
-    def met(self, expression: Expression) -> Guard:
-        """Is an expression met? Stops at the first part that settles it, and leaves no trace of its own."""
-        match expression:
-            case All(all=parts):
-                guards = [self.met(p) for p in parts]
-                return partial(_every, guards)
-            case _:
-                check = self.expression(expression)
-                return lambda view: check(view).outcome is MET
-
-
-def _every(guards: list[Guard], view: View) -> bool:
-    for guard in guards:  # noqa: SIM110 - a generator costs more than most guards
-        if not guard(view):
-            return False
-    return True
-
-
 def compile_version(policy: Policy, version: Version) -> CompiledVersion:
-    """One version with all its criteria as closures."""
-    compiler = Compiler(version.criteria)
-    items = tuple(
-        CompiledItem(
-            item_id,
-            item,
-            tuple(compiler.rule(r) for r in item.rules),
-            tuple((a, compiler.expression(a.when) if a.when else None) for a in item.alternatives),
-            frozenset(s for c in item_criteria(item) for s in sources_of(version.criteria[c])),
-            companion_sets(version, item),
-            max((compiler.reach(r.when) for r in item.rules), default=PATIENT),
-        )
-        for item_id, item in version.orders.items()
-    )
-    findings = tuple(CompiledFinding(f, compiler.expression(f.when), compiler.met(f.when)) for f in version.findings)
+    """One version with all its criteria as tests."""
+    tests = {i: Test(i, c, policy.id) for i, c in version.criteria.items()}
+    items = tuple([_compile_item(item_id, item, version, tests) for item_id, item in version.orders.items()])
+    findings = tuple([CompiledFinding(f, Formula(f.when, tests)) for f in version.findings])
     leans = any(c.companion is not None and c.companion.outcome for c in version.criteria.values())
-    return CompiledVersion(policy, version, items, findings, compiler.checks, leans)
+    return CompiledVersion(policy, version, items, findings, tests, leans)
+
+
+def _compile_item(item_id: str, item: Item, version: Version, tests: Mapping[str, Test]) -> CompiledItem:
+    rules = Rules(item, tests)
+    return CompiledItem(
+        item_id,
+        item,
+        rules,
+        tuple([(a, Formula(a.when, tests) if a.when else None) for a in item.alternatives]),
+        frozenset(s for c in item_criteria(item) for s in sources_of(version.criteria[c])),
+        companion_sets(version, item),
+        max([test.reach for rule in rules for test in rule.tests], default=PATIENT),
+    )
 
 
 def companion_sets(version: Version, item: Item) -> frozenset[str]:

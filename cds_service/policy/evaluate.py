@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from cds_service.policy.case import Order
 from cds_service.policy.compile import CompiledItem, CompiledVersion
-from cds_service.policy.logic import MET, NOT_MET, UNKNOWN
-from cds_service.policy.model import Otherwise, Rule
-from cds_service.policy.trace import Evidence, Missing, Trace, few, node
-from cds_service.policy.view import Facts, Seat, Shelf, View
+from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
+from cds_service.policy.rules import Decision
+from cds_service.policy.trace import Evidence, Missing, Trace, few
+from cds_service.policy.view import ORDER, Facts, Seat, Shelf, View
 
 
 class Verdict(NamedTuple):
-    """What one policy version says of one order. `rule` is None when `otherwise` decided or nothing is settled."""
+    """What one policy version says of one order. `rule` is None when `otherwise` decided or nothing is settled.
+
+    `given` are the primaries it is judged given, `beside` the trace that says so.
+    """
 
     version: CompiledVersion
     item: CompiledItem
@@ -24,13 +27,25 @@ class Verdict(NamedTuple):
     prior_authorization: str
     because: str
     rule: str | None
-    trace: Trace
+    decision: Decision
     missing: tuple[Missing, ...] = ()
     given: tuple[str, ...] = ()
+    beside: Trace | None = None
     cites: tuple[str, ...] = ()
     recommendation: str | None = None
     because_patient: str | None = None
     asks: str | None = None
+
+    @property
+    def trace(self) -> Trace:
+        """Every rule that was looked at, criterion by criterion; made anew at each call."""
+        children = self.decision.traces if self.beside is None else (*self.decision.traces, self.beside)
+        return Trace(self.item.id, "rules", self.mark, self.item.item.label, children=children)
+
+    @property
+    def mark(self) -> Outcome:
+        """Met where the rules settle the matter, else unknown."""
+        return MET if self.decision.ruling.settled else UNKNOWN
 
 
 Key = tuple[str, str]
@@ -47,9 +62,10 @@ class Evaluator:
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        # Views beside their seat, by version: a seat that held them would make a cycle, garbage to be looked for.
-        self._seats: dict[str, tuple[Seat, dict[str, View]]] = {}
-        self._shelves: dict[tuple[str, Hashable], Shelf] = {}
+        # Views beside their seat, which does not hold them: that would make a cycle, garbage to be looked for.
+        self._views: dict[str, View] = {}
+        self._leaning: dict[Key, View] = {}
+        self._shelves: dict[Hashable, Shelf] = {}
         self._verdicts: dict[Key, Verdict | None] = {}
         self._round: dict[Key, Verdict | None] | None = None
         self._guesses: dict[Key, str | None] = {}
@@ -57,25 +73,28 @@ class Evaluator:
         self._leaned: dict[Key, tuple[CompiledVersion, Order]] = {}
 
     def view(self, version: CompiledVersion, order: Order) -> View:
-        """The case as one version sees it from one order."""
-        place = self._seats.get(order.ref)
-        if place is None:
-            place = self._seats[order.ref] = Seat(self.facts, order, self.facts.case.day(order)), {}
-        seat, views = place
-        view = views.get(version.key)
+        """The case as one version sees it from one order; the same for all versions that look at that order alone."""
+        view = self._views.get(order.ref)
         if view is None:
-            view = views[version.key] = self._view(version, order, seat)
-        return view
+            view = self._views[order.ref] = self._view(order)
+        return self._leaning_view(version, view) if version.leans else view
 
-    def _view(self, version: CompiledVersion, order: Order, seat: Seat) -> View:
-        name, motive, shelves = version.key, seat.motive, self._shelves
-        shared = (
-            self.facts.patient_shelves.setdefault((name, seat.day), {}),
-            shelves.setdefault((name, seat.home), {}),
-            {} if motive is None else shelves.setdefault((name, motive), {}),
-        )
-        judge = self._judge_by(version) if version.leans else _nobody
-        return View(self.facts, order, seat.day, judge, version.policy.id, seat, shared)
+    def _view(self, order: Order) -> View:
+        seat, shelves = Seat(self.facts, order, self.facts.case.day(order)), self._shelves
+        motive = seat.motive
+        return View(seat, (
+            self.facts.patient_shelves.setdefault(seat.day, {}),
+            shelves.setdefault(seat.home, {}),
+            {} if motive is None else shelves.setdefault(motive, {}),
+        ))  # fmt: skip
+
+    def _leaning_view(self, version: CompiledVersion, view: View) -> View:
+        """A view with a shelf of its own: what is found there may be judged again."""
+        key = (version.key, view.order.ref)
+        own = self._leaning.get(key)
+        if own is None:
+            own = self._leaning[key] = View(view.seat, view.shelves[:ORDER], self._judge_by(version))
+        return own
 
     def _judge_by(self, version: CompiledVersion) -> Callable[[Order], str | None]:
         """Outcomes of other orders under a version; holds the evaluator weakly, as the evaluator holds its views."""
@@ -112,7 +131,7 @@ class Evaluator:
                 return judged
             self._guesses = outcomes
             for version_key, ref in judged:
-                self._seats[ref][1].pop(version_key, None)
+                self._leaning.pop((version_key, ref), None)
 
     def _judged(self, version: CompiledVersion, order: Order) -> dict[Key, Verdict | None]:
         """One round: the order, what it asks for, and what was only guessed at."""
@@ -152,95 +171,26 @@ class Evaluator:
         return verdict.outcome if verdict else None
 
 
-def _nobody(_order: Order) -> str | None:
-    """Stands in where no criterion asks for another order's outcome."""
-    raise AssertionError("the version does not lean")
-
-
-class Decision(NamedTuple):
-    """What the rules of an item come to: the same for all orders that its criteria do not tell apart."""
-
-    outcome: str
-    prior_authorization: str
-    speaker: Rule | Otherwise
-    rule: str | None
-    traces: tuple[Trace, ...]
-    settled: bool
-    missing: tuple[Missing, ...]
-    cites: tuple[str, ...]
-    recommendation: str | None
+_NONE_GIVEN: tuple[tuple[str, ...], Trace | None] = (), None
 
 
 def judge(item: CompiledItem, view: View, version: CompiledVersion) -> Verdict:
     """The verdict of an item on an order."""
     shelf = view.shelves[item.reach]
-    key = f"\0item {item.id}"
-    decision: Decision | None = shelf.get(key)
+    decision: Decision | None = shelf.get(item.rules)
     if decision is None:
-        decision = shelf[key] = _decide(item, view)
-    return _verdict(item, view, version, decision)
+        decision = shelf[item.rules] = item.rules.decide(view)
+    ruling, speaker = decision.ruling, decision.ruling.speaker
+    given, beside = _NONE_GIVEN if item.item.given is None else _given(item.item.given, view)
+    return Verdict(version, item, view.order, ruling.outcome, ruling.prior_authorization, speaker.because, ruling.rule,
+                   decision, decision.missing, given, beside, ruling.cites, ruling.recommendation,
+                   speaker.because_patient, speaker.asks)  # fmt: skip
 
 
-def _decide(item: CompiledItem, view: View) -> Decision:
-    """Search the rules: the first met one decides, unless an unknown rule before it could have decided otherwise."""
-    traces: list[Trace] = []
-    unknown: list[Rule] = []
-    reached: Rule | Otherwise = item.otherwise
-    for compiled in item.rules:
-        trace = compiled.traced(view)
-        traces.append(trace)
-        if trace.outcome is MET:
-            reached = compiled.rule
-            break
-        if trace.outcome is UNKNOWN:
-            unknown.append(compiled.rule)
-    if isinstance(reached, Otherwise):
-        traces.append(
-            Trace("otherwise", "otherwise", NOT_MET if unknown else MET, reached.because, cites=tuple(reached.cite))
-        )
-    return _decision(reached, unknown, tuple(traces))
-
-
-def _decision(reached: Rule | Otherwise, unknown: list[Rule], traces: tuple[Trace, ...]) -> Decision:
-    """An outcome stands if no rule that was left open could have given another one."""
-    outcome, authorization = reached.outcome, reached.prior_authorization
-    missing: tuple[Missing, ...] = ()
-    settled = not unknown or all(r.outcome == outcome for r in unknown)
-    if not settled or (unknown and any(r.prior_authorization != authorization for r in unknown)):
-        authorization = "unknown"
-    if not settled:
-        return Decision("needs-information", authorization, unknown[0], None, traces, False, _questions(traces),
-                        tuple(unknown[0].cite), None)  # fmt: skip
-    if outcome == "needs-information" and reached.asks:
-        missing = (Missing(reached.asks, "answers", "not documented"),)
-    rule = reached.id if isinstance(reached, Rule) else None
-    return Decision(outcome, authorization, reached, rule, traces, True, missing, tuple(reached.cite),
-                    reached.recommendation)  # fmt: skip
-
-
-def _verdict(item: CompiledItem, view: View, version: CompiledVersion, decision: Decision) -> Verdict:
-    outcome, authorization, speaker, rule, traces, settled, missing, cites, recommendation = decision
-    given, given_trace = _given(item, view)
-    mark = MET if settled else UNKNOWN
-    root = node((item.id, "rules", mark, item.item.label, (), (), (), traces + given_trace))
-    return Verdict(version, item, view.order, outcome, authorization, speaker.because, rule, root, missing, given,
-                   cites, recommendation, speaker.because_patient, speaker.asks)  # fmt: skip
-
-
-def _questions(traces: Iterable[Trace]) -> tuple[Missing, ...]:
-    found: dict[Missing, None] = {}
-    for trace in traces:
-        found.update(dict.fromkeys(trace.open_questions()))
-    return tuple(found)
-
-
-def _given(item: CompiledItem, view: View) -> tuple[tuple[str, ...], tuple[Trace, ...]]:
+def _given(value_set: str, view: View) -> tuple[tuple[str, ...], Trace]:
     """The primaries that a graft or add-on is judged given: "supported if the fusion is"."""
-    given = item.item.given
-    if given is None:
-        return (), ()
     me = view.order.ref
-    found = [pair for o in view.operations for pair in view.facts.members_in(o, given)[0] if pair[0].ref != me]
+    found = [pair for o in view.operations for pair in view.facts.members_in(o, value_set)[0] if pair[0].ref != me]
     evidence = tuple(dict.fromkeys([Evidence(o.ref, "judged given this order", told.code) for o, told in found]))
     trace = Trace("given", "given", MET if evidence else NOT_MET, "Judged given its primary procedure", few(evidence))
-    return tuple(dict.fromkeys([o.ref for o, _ in found])), (trace,)
+    return tuple(dict.fromkeys([o.ref for o, _ in found])), trace

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from cds_service.policy.logic import UNKNOWN, Outcome
+from cds_service.policy.logic import Outcome
 
 Json = dict[str, Any]
 _WORDS = {outcome: outcome.value for outcome in Outcome}
@@ -62,20 +62,6 @@ class Trace(NamedTuple):
             node = stack.pop()
             yield node
             stack.extend(reversed(node.children))
-
-    def open_questions(self) -> tuple[Missing, ...]:
-        """What is missing, from the unknown branches only, each once."""
-        found: dict[Missing, None] = {}
-        self._collect(found)
-        return tuple(found)
-
-    def _collect(self, found: dict[Missing, None]) -> None:
-        if self.outcome is UNKNOWN:
-            for missing in self.missing:
-                found[missing] = None
-            for child in self.children:
-                if child.outcome is UNKNOWN:
-                    child._collect(found)
 
     def to_json(self, *, brief: bool = False, known: dict[int, Json] | None = None) -> Json:
         """Plain data, empty members left out.

@@ -25,8 +25,8 @@ from cds_service.policy.vocabulary import Vocabulary
 # What one operator found: outcome, evidence, and what is missing. A plain tuple: a call makes dozens of them.
 Result = tuple[Outcome, tuple[Evidence, ...], tuple[Missing, ...]]
 NOTHING: Result = (NOT_MET, (), ())
-Shelf = dict[str, Any]
-"""What was found, by criterion, expression or item: kept where all that share it can see it."""
+Shelf = dict[Any, Any]
+"""What was found, by test or by the rules of an item: kept where all that share it can see it."""
 
 # How far an answer reaches: it is the same for the patient, the operation, orders with the same reasons, one order.
 PATIENT, OPERATION, REASONS, ORDER = range(4)
@@ -41,8 +41,8 @@ class Facts:
         self._named: dict[tuple[str, str], str | None] = {}
         self._illegible: dict[str, list[str]] = {}
         self._absences: dict[str, tuple[str, bool]] = {}
-        # What no order can change, by policy version and day; a case with other orders keeps it.
-        self.patient_shelves: dict[tuple[str, date], Shelf] = same_patient.patient_shelves if same_patient else {}
+        # What no order can change, by day; a case with other orders keeps it.
+        self.patient_shelves: dict[date, Shelf] = same_patient.patient_shelves if same_patient else {}
 
     @lazy
     def operations(self) -> Operations:
@@ -190,28 +190,25 @@ class Seat:
         return "" if active.complete or own_primary else "active orders could not be read"
 
 
-class View:
-    """One judged order as one policy version sees it; remembers what it finds on `shelves`, by how far it reaches."""
+def nobody(_order: Order) -> str | None:
+    """Stands in where no criterion asks for another order's outcome."""
+    raise AssertionError("no criterion of the version asks for another order's outcome")
 
-    __slots__ = ("case", "day", "facts", "judge", "operations", "order", "policy", "seat", "shelves")
+
+class View:
+    """One judged order as policies see it; remembers what they find on `shelves`, by how far it reaches."""
+
+    __slots__ = ("case", "day", "facts", "judge", "operations", "order", "seat", "shelves")
 
     def __init__(
-        self,
-        facts: Facts,
-        order: Order,
-        day: date,
-        judge: Callable[[Order], str | None],
-        policy: str = "",
-        seat: Seat | None = None,
-        shared: tuple[Shelf, Shelf, Shelf] | None = None,
+        self, seat: Seat, shared: tuple[Shelf, ...] = (), judge: Callable[[Order], str | None] = nobody
     ) -> None:
-        self.facts, self.case, self.order, self.day = facts, facts.case, order, day
-        self.judge, self.policy = judge, policy
-        self.seat = seat or Seat(facts, order, day)
-        self.operations = self.seat.operations
+        self.seat, self.judge = seat, judge
+        self.facts, self.order, self.day, self.operations = seat.facts, seat.order, seat.day, seat.operations
+        self.case = seat.facts.case
         own: Shelf = {}
         # An answer may be about this order alone: then nothing is shared.
-        self.shelves = (own, own, own, own) if shared is None or self.case.answers else (*shared, own)
+        self.shelves = (own, own, own, own) if not shared or self.case.answers else (*shared, own)
 
     @property
     def reasons(self) -> Reasons:

@@ -144,7 +144,7 @@ def _context(looked: Iterable[Looked], verdict: Verdict, decider: Decider) -> Js
         clinician.append(f"Age: {age} years.")
         patient.append(f"Age: {age} years.")
     for item in looked:
-        check = verdict.version.checks.get(item.criterion)
+        check = verdict.version.tests.get(item.criterion)
         if check is not None:
             state = _FOUND[check(view).outcome.value]
             clinician.append(f"{item.label}: {state}.")

@@ -14,7 +14,7 @@ from typing import Any
 
 from cds_service.policy.compile import CompiledItem, CompiledVersion
 from cds_service.policy.evaluate import Verdict
-from cds_service.policy.logic import MET, UNKNOWN
+from cds_service.policy.logic import MET, UNKNOWN, Outcome
 from cds_service.policy.model import Criterion, Rule, criterion_ids
 from cds_service.policy.rulebook import Rulebook
 from cds_service.policy.trace import Trace
@@ -147,7 +147,7 @@ def _help(link: str, text: str) -> Json:
 
 
 def response(
-    form: RuleForm, base: str, settled: Mapping[str, Trace], subject: str, context: Iterable[str], authored: str
+    form: RuleForm, base: str, settled: Mapping[str, Outcome], subject: str, context: Iterable[str], authored: str
 ) -> Json:
     """A draft QuestionnaireResponse with what the case settles already; `context`: the order and the coverage."""
     items = [_answered(form, link, settled[link]) for link in form.criteria if link in settled]
@@ -163,9 +163,9 @@ def response(
     return {**body, "item": items} if items else body
 
 
-def _answered(form: RuleForm, link: str, trace: Trace) -> Json:
+def _answered(form: RuleForm, link: str, outcome: Outcome) -> Json:
     ask = form.criteria[link].ask
     assert ask is not None
     origin = {"url": ORIGIN, "extension": [{"url": "source", "valueCode": "auto"}]}
-    answer = {"valueBoolean": trace.outcome is MET, "extension": [origin]}
+    answer = {"valueBoolean": outcome is MET, "extension": [origin]}
     return {"linkId": link, "text": ask.question, "answer": [answer]}
