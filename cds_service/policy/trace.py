@@ -1,12 +1,8 @@
-"""The trace: why a criterion, a rule or a policy came out as it did, with evidence and citations.
-
-Tuples, because a call makes some hundred of them.
-"""
+"""The trace: why a criterion, a rule or a policy came out as it did, with evidence and citations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from cds_service.policy.logic import Outcome
@@ -63,36 +59,31 @@ class Trace(NamedTuple):
             yield node
             stack.extend(reversed(node.children))
 
-    def to_json(self, *, brief: bool = False, known: dict[int, Json] | None = None) -> Json:
+    def to_json(self, *, known: dict[int, Json] | None = None) -> Json:
         """Plain data, empty members left out.
 
-        `brief` leaves out the policy's own words and citations: its version and content revision say them.
         `known` holds what became of nodes before, by identity: nodes that several traces share are made once.
         """
         id_, op, outcome, text, evidence, missing, cites, children = self
         node: Json = {"id": id_, "op": op, "outcome": _WORDS[outcome]}
-        if text and not brief:
+        if text:
             node["text"] = text
         if evidence:
             node["evidence"] = [_evidence(*e) for e in evidence]
         if missing:
             node["missing"] = [{"text": t, "source": source, "state": state} for t, source, state in missing]
-        if cites and not brief:
+        if cites:
             node["cites"] = list(cites)
         if children:
             node["children"] = below = []
             for child in children:
                 made = known.get(id(child)) if known is not None else None
                 if made is None:
-                    made = child.to_json(brief=brief, known=known)
+                    made = child.to_json(known=known)
                     if known is not None:
                         known[id(child)] = made
                 below.append(made)
         return node
-
-
-# What Trace(...) does, without the call in between: an answer makes hundreds of them.
-node: Callable[[tuple[Any, ...]], Trace] = partial(tuple.__new__, Trace)
 
 
 def _evidence(ref: str, text: str, code: str) -> Json:

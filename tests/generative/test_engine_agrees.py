@@ -8,6 +8,7 @@ from typing import Any
 import naive
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.small import open_questions
 
 from cds_service.policy.case import Answer, Case, Code, Order
 from cds_service.policy.compile import CompiledVersion, compile_version
@@ -130,6 +131,7 @@ def test_what_is_missing_are_open_questions_and_only_those(
     assert asked <= {n for n, value in facts.items() if value == "unknown"}
     if found.rule is None and found.trace.outcome == "unknown":
         assert asked
+        assert found.missing == tuple(dict.fromkeys(m for rule in found.trace.children for m in open_questions(rule)))
 
 
 @EXAMPLES

@@ -21,12 +21,11 @@ from cds_service.policy.case import (
     Source,
     SourceState,
 )
-from cds_service.policy.compile import compile_criterion
 from cds_service.policy.content import read
+from cds_service.policy.criteria import Found, Test
 from cds_service.policy.model import Criterion
 from cds_service.policy.source import Document
-from cds_service.policy.trace import Trace
-from cds_service.policy.view import Facts, View
+from cds_service.policy.view import Facts, Seat, View
 from cds_service.policy.vocabulary import compile_vocabulary
 
 DAY = date(2026, 6, 1)
@@ -218,8 +217,8 @@ def criterion_of(text: str) -> Criterion:
     return Criterion.model_validate({"text": "It is so.", **Document("spec", text).data})
 
 
-def trace(criterion: str, facts: str, judged: str) -> Trace:
+def found(criterion: str, facts: str, judged: str) -> Found:
     """What a criterion finds on a line of facts."""
     case, order, outcomes = parse(facts, judged)
-    view = View(Facts(case, VOCABULARY), order, DAY, lambda o: outcomes.get(o.ref), "spec")
-    return compile_criterion("it", criterion_of(criterion))(view)
+    view = View(Seat(Facts(case, VOCABULARY), order, DAY), judge=lambda o: outcomes.get(o.ref))
+    return Test("it", criterion_of(criterion), "spec")(view)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from spec_facts import trace
+from spec_facts import found
 
-from cds_service.policy.trace import Trace
+from cds_service.policy.criteria import Found
 
 
 def rows() -> Iterator[tuple[str, str, str]]:
@@ -23,12 +23,12 @@ def rows() -> Iterator[tuple[str, str, str]]:
             yield criterion, facts, line.strip()
 
 
-def told(found: Trace) -> str:
+def told(what: Found) -> str:
     """An outcome with its evidence and what is missing, in one line."""
-    shown = [f"{e.ref.split('/')[1]}: {e.text}" + (f" [{e.code}]" if e.code else "") for e in found.evidence]
-    return "; ".join([found.outcome.value, *shown, *(f"? {m.source}: {m.state}" for m in found.missing)])
+    shown = [f"{e.ref.split('/')[1]}: {e.text}" + (f" [{e.code}]" if e.code else "") for e in what.evidence]
+    return "; ".join([what.outcome.value, *shown, *(f"? {m.source}: {m.state}" for m in what.missing)])
 
 
-@pytest.mark.parametrize(("criterion", "facts", "found"), list(rows()))
-def test_what_is_shown(criterion: str, facts: str, found: str) -> None:
-    assert told(trace(criterion, facts, "20939")) == found
+@pytest.mark.parametrize(("criterion", "facts", "shown"), list(rows()))
+def test_what_is_shown(criterion: str, facts: str, shown: str) -> None:
+    assert told(found(criterion, facts, "20939")) == shown

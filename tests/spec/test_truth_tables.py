@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from spec_facts import trace
+from spec_facts import found
 from spec_tables import COMBINATORS, OPERATORS, Table
 
 from cds_service.policy import logic, model, operators
@@ -21,12 +21,12 @@ COMBINED = [(op, *row.split("->")) for op, (_, rows) in COMBINATORS.items() for 
 
 @pytest.mark.parametrize(("table", "facts", "outcome"), ROWS, ids=[f"{t.operator}: {f}" for t, f, _ in ROWS])
 def test_operator(table: Table, facts: str, outcome: str) -> None:
-    assert trace(table.criterion, facts, table.judged).outcome.value == outcome
+    assert found(table.criterion, facts, table.judged).outcome.value == outcome
 
 
 @pytest.mark.parametrize(("table", "facts", "outcome"), ROWS, ids=[f"{t.operator}: {f}" for t, f, _ in ROWS])
 def test_what_is_open_says_what_is_missing_and_nothing_else_does(table: Table, facts: str, outcome: str) -> None:
-    assert bool(trace(table.criterion, facts, table.judged).missing) == (outcome == "unknown")
+    assert bool(found(table.criterion, facts, table.judged).missing) == (outcome == "unknown")
 
 
 @pytest.mark.parametrize(("op", "parts", "outcome"), COMBINED)

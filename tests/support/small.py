@@ -13,7 +13,9 @@ from cds_service.determination.decide import Decider, OrderResult, Terms, decide
 from cds_service.determination.routing import PayerDirectory
 from cds_service.policy.case import Case, Code, Coverage, Order, Source, SourceState
 from cds_service.policy.content import read
+from cds_service.policy.logic import Outcome
 from cds_service.policy.rulebook import Rulebook, compile_content
+from cds_service.policy.trace import Missing, Trace
 
 Json = dict[str, Any]
 DAY = date(2026, 6, 1)
@@ -155,3 +157,11 @@ def decided(rulebook: Rulebook, facts: Case, terms: Terms | None = None) -> Deci
     """Decide every draft of a case."""
     decider, results = decide(facts, rulebook, PayerDirectory(rulebook.content.payers), terms or Terms())
     return Decided(decider, {r.order.ref.split("/")[1]: r for r in results})
+
+
+def open_questions(trace: Trace) -> dict[Missing, None]:
+    """What is missing in a trace, from its unknown branches only, each once: the long way round."""
+    if trace.outcome is not Outcome.UNKNOWN:
+        return {}
+    below = [missing for child in trace.children for missing in open_questions(child)]
+    return dict.fromkeys([*trace.missing, *below])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from support.small import Json, book, case, decided, item, order, policy, rule
+from support.small import Json, book, case, decided, item, open_questions, order, policy, rule
 
 from cds_service.policy.case import Answer, Case, Code, Condition, Observation, Order, Patient, Period, Procedure
 from cds_service.policy.evaluate import Verdict
@@ -246,7 +246,7 @@ def test_a_problem_in_words_may_be_the_one_looked_for(
     found = seen(case("20930", conditions=tuple(problems)), "indication", (order("20930"),))["ServiceRequest/20930"]
     words = "recorded only in words or in codes that the policy does not read"
     assert found[0] == outcome
-    assert [m.state for m in found[1].open_questions()] == ([f"{words}: {', '.join(named)}"] if named else [])
+    assert [m.state for m in open_questions(found[1])] == ([f"{words}: {', '.join(named)}"] if named else [])
 
 
 def test_content_cannot_be_changed() -> None:

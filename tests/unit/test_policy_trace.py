@@ -27,11 +27,6 @@ def test_walk_is_depth_first_from_the_left() -> None:
     assert [t.id for t in OPEN.walk()] == ["r", "one", "deep", "two", "under", "three"]
 
 
-def test_open_questions_come_from_unknown_branches_once_each() -> None:
-    assert OPEN.open_questions() == (A, B, C)
-    assert OPEN.children[1].open_questions() == ()
-
-
 @pytest.mark.parametrize(
     ("count", "shown", "last"),
     [(0, 0, None), (20, 20, "fact"), (21, 20, "fact, and 1 more"), (45, 20, "fact, and 25 more")],
@@ -66,15 +61,6 @@ def test_plain_data() -> None:
     assert {k: v for k, v in told.items() if k != "children"} == TOLD
     assert [c["id"] for c in told["children"][0]["children"]] == ["one", "two", "three"]
     assert Trace("i", "op", UNKNOWN).to_json() == {"id": "i", "op": "op", "outcome": "unknown"}
-
-
-def test_in_brief_the_words_of_the_policy_are_left_out() -> None:
-    told = FULL.to_json(brief=True)
-    assert {k: v for k, v in told.items() if k != "children"} == {
-        k: v for k, v in TOLD.items() if k not in ("text", "cites")
-    }
-    below = Trace("a", "all", MET, children=(FULL,)).to_json(brief=True)["children"][0]
-    assert "text" not in below
 
 
 def test_what_several_traces_share_is_made_once() -> None:
