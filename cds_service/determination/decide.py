@@ -162,8 +162,9 @@ class Decider:
         if not any(d.role == "primary" for d in found):
             payer = next((r.payer for r in self.routes(order) if r.role == "primary"), None)
             found.insert(0, Determination(order, "primary", "not-addressed", None, payer))
-        found += self._guidelines(order)
-        return OrderResult(order, tuple(found), tuple(self._findings(order)) if remarks else ())
+        others = self._versions(order, ALL_PAYERS)
+        found += self._guidelines(order, others)
+        return OrderResult(order, tuple(found), tuple(self._findings(order, others)) if remarks else ())
 
     def _versions(self, order: Order, payer: str) -> tuple[CompiledVersion, ...]:
         """Versions of one payer (or, for ALL_PAYERS, of everyone's) that may speak to an order and that fire."""
@@ -183,15 +184,15 @@ class Decider:
                     if verdict is not None:
                         yield Determination(order, route.role, verdict.outcome, verdict, route.payer)
 
-    def _guidelines(self, order: Order) -> Iterator[Determination]:
-        for version in self._versions(order, ALL_PAYERS):
+    def _guidelines(self, order: Order, versions: Iterable[CompiledVersion]) -> Iterator[Determination]:
+        for version in versions:
             if version.policy.kind == "guideline":
                 verdict = self.evaluator.verdict(version, order)
                 if verdict is not None:
                     yield Determination(order, "guideline", verdict.outcome, verdict)
 
-    def _findings(self, order: Order) -> Iterator[Finding]:
-        for version in self._versions(order, ALL_PAYERS):
+    def _findings(self, order: Order, versions: Iterable[CompiledVersion]) -> Iterator[Finding]:
+        for version in versions:
             for compiled in version.findings_for(order, self.rulebook.vocabulary):
                 view = self.evaluator.view(version, order)
                 kind = version.policy.kind

@@ -49,6 +49,13 @@ def any_of(outcomes: Iterable[Outcome]) -> Outcome:
     return found
 
 
+def true(*flags: bool | None) -> Outcome:
+    """`all` of booleans that may be missing."""
+    if False in flags:
+        return NOT_MET
+    return UNKNOWN if None in flags else MET
+
+
 def at_least(count: int, outcomes: Iterable[Outcome]) -> Outcome:
     """`at_least`: met when `count` are met, not met when `count` are out of reach."""
     listed = list(outcomes)

@@ -51,9 +51,11 @@ class Facts:
 
     def illegible(self, value_set: str) -> list[str]:
         """Conditions that may be members without our seeing it: no code in any system that the value set uses."""
+        if not self._condition_systems:
+            return []
         known = self._illegible.get(value_set)
         if known is None:
-            systems = self.vocabulary.sets[value_set].systems if self._condition_systems else frozenset()
+            systems = self.vocabulary.sets[value_set].systems
             known = [ref for ref, own in self._condition_systems if own.isdisjoint(systems)]
             self._illegible[value_set] = known
         return known
@@ -64,10 +66,10 @@ class Facts:
         return past_operations(self.case, self.vocabulary)
 
     @lazy
-    def _conditions(self) -> dict[str, list[tuple[Condition, Code]]]:
+    def conditions(self) -> dict[str, list[tuple[Condition, Code]]]:
         """Conditions by the value sets they are in, with the code that puts them there; in order of reference."""
         index: dict[str, list[tuple[Condition, Code]]] = {}
-        for condition in sorted(self.case.conditions, key=lambda c: c.ref):
+        for condition in sorted(self.case.conditions, key=_by_ref):
             homes: dict[str, Code] = {}
             for code in condition.codes:
                 for name in self.vocabulary.sets_of(code):
@@ -75,10 +77,6 @@ class Facts:
             for name, code in homes.items():
                 index.setdefault(name, []).append((condition, code))
         return index
-
-    def conditions_in(self, value_set: str) -> list[tuple[Condition, Code]]:
-        """Conditions that are in a value set, each with its code."""
-        return self._conditions.get(value_set, [])
 
     def absence(self, source: str) -> tuple[str, bool]:
         """Why a source does not tell that something is absent ("" where it does), and whether it is empty."""
@@ -103,7 +101,7 @@ class Facts:
         return any(self.vocabulary.sets_of(code) for code in condition.codes)
 
     @lazy
-    def _ordered(self) -> frozenset[str] | None:
+    def ordered(self) -> frozenset[str] | None:
         """Value sets that a code of any order is in; None where an order has text, which may name more."""
         found: set[str] = set()
         for order in self.case.orders:
@@ -111,10 +109,6 @@ class Facts:
                 return None
             found.update(self.vocabulary.membership(order.codes))
         return frozenset(found)
-
-    def none_in(self, value_set: str) -> bool:
-        """True when surely no order of the case is in a set."""
-        return self._ordered is not None and value_set not in self._ordered
 
     def matches(self, order: Order, value_set: str) -> str | None:
         """How an order belongs to a set: its code, or the term its own text uses; None when it does not."""
@@ -138,6 +132,10 @@ class Facts:
 
     def _in(self, placed: tuple[Placed, ...], value_set: str) -> list[tuple[Order, Evidence]]:
         return [(p.order, order_evidence(p.order, how)) for p in placed if (how := self.matches(p.order, value_set))]
+
+
+def _by_ref(condition: Condition) -> str:
+    return condition.ref
 
 
 class Reasons(NamedTuple):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from cds_service.policy import logic
 from cds_service.policy.case import Order
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
@@ -34,43 +32,42 @@ def order(criterion: Criterion, test: OrderTest) -> Operator:
 
 def companion(criterion: Criterion, test: CompanionTest) -> Operator:
     """Another order of the operation is in the set (and supported by this policy, when asked)."""
-    value_set, count, text = test.value_set, test.at_least, criterion.text
+    value_set, text = test.value_set, criterion.text
 
     def find(view: View) -> Result:
-        if view.facts.none_in(value_set):
+        ordered = view.facts.ordered
+        if ordered is not None and value_set not in ordered:
             return open_(text, "orders", why) if (why := view.basket_complete) else NOTHING
-        outcomes: list[Outcome] = []
-        evidence: list[Evidence] = []
-        for sure, possible in _beside(test, view):
-            tests = [_companion_outcome(test, o, view) for o, _ in sure] + [UNKNOWN] * possible
-            evidence += [told for _, told in sure]
-            outcomes.append(logic.at_least(count, tests))
-        outcome = agree(outcomes)
+        beside = _beside(test, view)
+        outcome = agree([_counted(test, sure, possible, view) for sure, possible in beside])
+        evidence = tuple(dict.fromkeys([told for sure, _ in beside for _, told in sure]))
         why = view.basket_complete if outcome is NOT_MET else "the orders leave it open"
         if outcome is UNKNOWN or (outcome is NOT_MET and why):
-            return open_(text, "orders", why, tuple(evidence))
-        return (outcome, tuple(dict.fromkeys(evidence)), ())
+            return open_(text, "orders", why, evidence)
+        return (outcome, evidence, ())
 
     return find
 
 
-def _beside(test: CompanionTest, view: View) -> Iterator[tuple[list[tuple[Order, Evidence]], int]]:
+def _beside(test: CompanionTest, view: View) -> list[tuple[list[tuple[Order, Evidence]], int]]:
     """Per operation the order may belong to: the others surely in it and in the set, and how many may be."""
-    me, matches, name = view.order.ref, view.facts.matches, test.value_set
+    me, facts, name = view.order.ref, view.facts, test.value_set
     if test.scope == "basket":
-        found = ((o, matches(o, name)) for o in view.case.orders if o.ref != me)
-        yield [(o, order_evidence(o, how)) for o, how in found if how], 0
-        return
-    for operation in view.operations:
-        sure, maybe = view.facts.members_in(operation, name)
-        yield [pair for pair in sure if pair[0].ref != me], len(maybe)
+        found = ((o, facts.matches(o, name)) for o in view.case.orders if o.ref != me)
+        return [([(o, order_evidence(o, how)) for o, how in found if how], 0)]
+    members = [facts.members_in(operation, name) for operation in view.operations]
+    return [([pair for pair in sure if pair[0].ref != me], len(maybe)) for sure, maybe in members]
 
 
-def _companion_outcome(test: CompanionTest, other: Order, view: View) -> Outcome:
+def _counted(test: CompanionTest, sure: list[tuple[Order, Evidence]], possible: int, view: View) -> Outcome:
+    """Are there as many as asked for?"""
     if test.outcome is None:
-        return MET
-    judged = view.judge(other)
-    return MET if judged == "supported" else NOT_MET if judged == "not-supported" else UNKNOWN
+        met, open_ = len(sure), possible
+    else:
+        judged = [view.judge(other) for other, _ in sure]
+        met = judged.count("supported")
+        open_ = len(judged) - met - judged.count("not-supported") + possible
+    return MET if met >= test.at_least else UNKNOWN if met + open_ >= test.at_least else NOT_MET
 
 
 def units(criterion: Criterion, test: UnitsTest) -> Operator:

@@ -45,12 +45,15 @@ class _Diagnosis:
         self.criterion, self.test, self.value_set = criterion, test, test.value_set
         self.absent = absence(criterion, "conditions")
         self.settled_by_absence = criterion.when_absent == "not-met"
+        self.active = test.status == "active"
 
     def find(self, view: View, coded: Sequence[tuple[Code, Order, str]], refs: frozenset[str]) -> Result:
         """Met by the first diagnosis that fits; open where one may fit."""
-        listed = view.facts.conditions_in(self.value_set)
+        listed = view.facts.conditions.get(self.value_set)
         if listed or coded:
-            candidates = [*self._from_reasons(view, coded), *self._from_problems(view, listed, refs)]
+            candidates = self._from_reasons(view, coded) if coded else []
+            if listed:
+                candidates += self._from_problems(view, listed, refs)
             for outcome, evidence in candidates:
                 if outcome is MET:
                     return (MET, (evidence,), ())
@@ -86,13 +89,13 @@ class _Diagnosis:
         return found
 
     def _holds(self, view: View, found: Condition, code: Code) -> Outcome:
-        test = self.test
-        parts = [self._same_region(view, code), logic.of(found.confirmed)]
-        if test.status == "active":
-            parts.append(logic.of(found.active))
-        if test.onset_within:
-            parts.append(logic.of(dates.since(found.onset, dates.back(view.day, test.onset_within), view.day)))
-        return logic.all_of(parts)
+        within = self.test.onset_within
+        holds = logic.true(
+            found.confirmed,
+            found.active if self.active else True,
+            dates.since(found.onset, dates.back(view.day, within), view.day) if within else True,
+        )
+        return holds if self.test.region is None else logic.all_of([holds, self._same_region(view, code)])
 
     def _same_region(self, view: View, code: Code) -> Outcome:
         if self.test.region is None:

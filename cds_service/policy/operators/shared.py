@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import Criterion
@@ -13,10 +13,10 @@ Operator = Callable[[View], Result]
 """A criterion's operator, bound to its arguments: what it finds in the case as one order sees it."""
 
 
-def agree(outcomes: Iterable[Outcome]) -> Outcome:
+def agree(outcomes: Sequence[Outcome]) -> Outcome:
     """The outcome that all operations an order may belong to share; unknown when they differ."""
-    seen = set(outcomes)
-    return seen.pop() if len(seen) == 1 else UNKNOWN
+    first = outcomes[0] if outcomes else UNKNOWN
+    return first if outcomes.count(first) == len(outcomes) else UNKNOWN
 
 
 def bounds(low: float | None, high: float | None, at_least: float | None, at_most: float | None) -> Iterator[Outcome]:
@@ -43,23 +43,20 @@ def wanted(criterion: Criterion) -> str:
     return criterion.ask.question if criterion.ask else criterion.text
 
 
-def absence(criterion: Criterion, *sources: str) -> Operator:
-    """What it means that nothing was found: not met only if the criterion says so and every source was read or empty.
+def absence(criterion: Criterion, source: str) -> Operator:
+    """What it means that nothing was found: not met only if the criterion says so and the source was read or empty.
 
     The two usual answers are made once, when the policy is compiled.
     """
     text = wanted(criterion)
-    nothing_recorded: Result = (UNKNOWN, (), tuple(Missing(text, s, "nothing recorded") for s in sources))
-    not_documented: Result = (UNKNOWN, (), tuple(Missing(text, s, "not documented") for s in sources))
+    nothing_recorded: Result = (UNKNOWN, (), (Missing(text, source, "nothing recorded"),))
+    not_documented: Result = (UNKNOWN, (), (Missing(text, source, "not documented"),))
     settled = criterion.when_absent == "not-met"
 
     def absent(view: View) -> Result:
-        empty = True
-        for name in sources:
-            why, nothing = view.facts.absence(name)
-            if why:
-                return open_(text, name, why)
-            empty = empty and nothing
+        why, empty = view.facts.absence(source)
+        if why:
+            return open_(text, source, why)
         if settled:
             return NOTHING
         return nothing_recorded if empty else not_documented
