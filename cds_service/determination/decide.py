@@ -178,7 +178,7 @@ class Decider:
         return bare if bare.covered_by_policy else OrderResult(order, (*coverage, *self._guidelines(order)))
 
     def _with_primary(self, order: Order, found: list[Determination]) -> list[Determination]:
-        if not any([d.role == "primary" for d in found]):
+        if not any(d.role == "primary" for d in found):
             payer = next((r.payer for r in self.routes(order) if r.role == "primary"), None)
             found.insert(0, Determination(order, "primary", "not-addressed", None, payer))
         return found

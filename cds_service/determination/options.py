@@ -192,7 +192,7 @@ def _dependents(decider: Decider, twins: tuple[Order, ...], gone: set[str]) -> b
 def _no_new_warning(decider: Decider, others: list[OrderResult], twins: tuple[Order, ...], *drafts: Order) -> bool:
     """Fixed point: with `drafts` in place of the twins, no other order that was quiet is flagged or not supported."""
     changed = (*twins, *drafts)
-    if all([_shapes_nothing(decider, o) for o in changed]):
+    if all(_shapes_nothing(decider, o) for o in changed):
         others = [r for r in others if _read_by(decider, changed, (r,))]
     if not others:
         return True

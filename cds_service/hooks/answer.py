@@ -184,7 +184,7 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime) -> None:
     now = runtime.now()
     for rendered in done.rendered:
         if rendered.verdict is not None:
-            page = explain(rendered, done.decider, done.results, context, now)
+            page = explain(rendered, done.decider, context, now)
             done.explanations[rendered.card["uuid"]] = page
     done.response = {"cards": [r.card for r in done.rendered]}
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from typing import Any
 
-from cds_service.determination.decide import Decider, OrderResult
+from cds_service.determination.decide import Decider
 from cds_service.policy import dates
 from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.model import ItemWording, Looked, Passage
 from cds_service.policy.trace import Trace
-from cds_service.render.cards import covered_lines, operation_phrase, option_text
+from cds_service.render.cards import operation_phrase, option_text
 from cds_service.render.parts import DISCLAIMER, Context, RenderedCard
 
 Json = dict[str, Any]
@@ -36,9 +36,7 @@ TITLES = (
 _FOUND = {"met": "found", "not-met": "absent", "unknown": "not documented"}
 
 
-def explain(
-    rendered: RenderedCard, decider: Decider, results: tuple[OrderResult, ...], context: Context, now: datetime
-) -> Json:
+def explain(rendered: RenderedCard, decider: Decider, context: Context, now: datetime) -> Json:
     """The document for one card: `parts` (each with clinician and patient text), criteria, sources, review status.
 
     Shape: {"headline", "region", "parts": [{"title", "clinician": [str], "patient": [str]}], "criteria": trace,
@@ -57,7 +55,7 @@ def explain(
         outcome,
         texts.part(words.rationale, _because(verdict)),
         _criteria_part(rendered, verdict),
-        _alternatives(rendered, results, decider),
+        _alternatives(rendered),
         texts.part(words.distinction, _both(f"The finding is about this {operation_phrase(operations)}.")),
         texts.part(
             words.single_studies,
@@ -125,8 +123,8 @@ def _leaves(trace: Trace) -> Iterator[Trace]:
             yield node
 
 
-def _alternatives(rendered: RenderedCard, results: tuple[OrderResult, ...], decider: Decider) -> Json:
-    covered = [f"Already covered: {line}." for line in covered_lines(results, decider, numbers=False)]
+def _alternatives(rendered: RenderedCard) -> Json:
+    covered = [f"Already covered: {c.text}{c.note}." for c in rendered.covered]
     flagged = rendered.flagged
     kind = "Covered option" if flagged is None or flagged.result.covered_by_policy else "Option the guideline supports"
     offered = [f"{kind}: {option_text(o)}." for o in (flagged.offered if flagged else ())]
