@@ -212,9 +212,11 @@ class Decider:
 
     def _findings(self, order: Order) -> Iterator[Finding]:
         for version in self._versions(order, ALL_PAYERS):
-            for compiled in version.findings_for(order, self.rulebook.vocabulary):
-                view = self.evaluator.view(version, order)
-                kind = version.policy.kind
+            remarks = version.findings_for(order, self.rulebook.vocabulary)
+            if not remarks:
+                continue
+            view, kind = self.evaluator.view(version, order), version.policy.kind
+            for compiled in remarks:
                 if compiled.met(view):
                     yield self._finding(order, version, compiled, compiled.check(view), kind, compiled.rule.text)
                 elif compiled.rule.asks and len(view.operations) > 1:

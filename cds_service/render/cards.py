@@ -130,8 +130,8 @@ def option_text(option: Option) -> str:
 def evidence_lines(trace: Trace, decider: Decider) -> list[str]:
     """The facts that the outcome rests on: code, the chart's own words (escaped), reference."""
     texts = {c.ref: c.text for c in decider.case.conditions if c.text}
-    found = [_evidence_line(e, texts.get(e.ref)) for node in trace.walk() for e in node.evidence]
-    return list(dict.fromkeys(found))[:MOST_EVIDENCE]
+    facts = dict.fromkeys([fact for node in trace.walk() for fact in node.evidence])
+    return list(dict.fromkeys([_evidence_line(f, texts.get(f.ref)) for f in facts]))[:MOST_EVIDENCE]
 
 
 def _evidence_line(fact: Evidence, words: str | None) -> str:
