@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
@@ -11,7 +11,6 @@ from cds_service.determination.routing import PayerDirectory, Role, Route, route
 from cds_service.policy.case import Authorization, Case, Order
 from cds_service.policy.compile import CompiledFinding, CompiledVersion
 from cds_service.policy.evaluate import Evaluator, Verdict
-from cds_service.policy.lazy import lazy
 from cds_service.policy.logic import UNKNOWN
 from cds_service.policy.rulebook import ALL_PAYERS, Rulebook
 from cds_service.policy.trace import Missing, Trace
@@ -49,67 +48,78 @@ class Finding:
     cites: tuple[str, ...]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class OrderResult:
-    """Everything found about one order."""
+    """Everything found about one order, and what it comes to.
+
+    `primary` are the determinations of the payer that decides. `covered_by_policy` is true where a coverage policy
+    speaks: one that does not address the order leaves it to the guideline. `governing` gave the outcome: the
+    guideline's where no coverage policy speaks. `authorization` is what the order already carries.
+    """
 
     order: Order
     determinations: tuple[Determination, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...] = ()
+    authorization: Authorization | None = field(init=False)
+    primary: tuple[Determination, ...] = field(init=False)
+    outcome: str = field(init=False)
+    covered_by_policy: bool = field(init=False)
+    governing: Determination | None = field(init=False)
+    flag: str | None = field(init=False)
 
-    @lazy
-    def primary(self) -> tuple[Determination, ...]:
-        """Determinations of the payer that decides."""
-        return tuple([d for d in self.determinations if d.role == "primary"])
-
-    @lazy
-    def outcome(self) -> str:
-        """The one outcome of the primary coverage; payers that tie for it must agree."""
-        if len(self.primary) == 1:
-            return self.primary[0].outcome
-        by_payer: dict[str | None, list[str]] = {}
-        for d in self.primary:
-            by_payer.setdefault(d.payer, []).append(d.outcome)
-        outcomes = {strongest(o) for o in by_payer.values()}
-        if len(outcomes) > 1:
-            return "needs-information"
-        return outcomes.pop() if outcomes else "not-addressed"
-
-    @lazy
-    def governing(self) -> Determination | None:
-        """The determination that gave the outcome; the guideline's where no coverage policy speaks."""
+    def __post_init__(self) -> None:
+        self.authorization = self.order.authorization
+        self.primary = tuple([d for d in self.determinations if d.role == "primary"])
+        self.outcome = _outcome(self.primary)
         spoken = [d for d in self.primary if d.verdict is not None and d.outcome != "not-addressed"]
-        if spoken:
-            return next((d for d in spoken if d.outcome == self.outcome), spoken[0])
-        guidelines = [d for d in self.determinations if d.role == "guideline"]
-        rank = ("against", "none", "option", "for", None)
-        return min(guidelines, key=lambda d: rank.index(d.verdict.recommendation if d.verdict else None), default=None)
+        self.covered_by_policy = bool(spoken)
+        self.governing = _decisive(spoken, self.outcome) if spoken else _leading(self.determinations)
+        self.flag = self._flag()
 
-    @lazy
-    def covered_by_policy(self) -> bool:
-        """True where a coverage policy speaks: one that does not address the order leaves it to the guideline."""
-        return any(d.verdict is not None and d.outcome != "not-addressed" for d in self.primary)
-
-    @property
-    def authorization(self) -> Authorization | None:
-        """The authorisation the order already carries."""
-        return self.order.authorization
-
-    @lazy
-    def flag(self) -> str | None:
+    def _flag(self) -> str | None:
         """`warning` or `info` when the order deserves a card of its own, else None. Authorised orders never do."""
         if self.authorization is not None:
             return None
         if self.covered_by_policy:
             return "warning" if self.outcome == "not-supported" else None
         verdict = self.governing.verdict if self.governing else None
-        recommendation = verdict.recommendation if verdict else None
-        return {"against": "warning", "none": "info"}.get(recommendation or "")
+        return _FLAGS.get(verdict.recommendation) if verdict else None
 
     @property
     def settled(self) -> bool:
         """True when a policy has given a definite outcome, or a guideline has something to say."""
         return self.outcome in ("supported", "not-supported") or self.flag is not None or self.authorization is not None
+
+
+_FLAGS: dict[str | None, str] = {"against": "warning", "none": "info"}
+_RANK = ("against", "none", "option", "for", None)
+
+
+def _outcome(primary: tuple[Determination, ...]) -> str:
+    """The one outcome of the primary coverage; payers that tie for it must agree."""
+    if len(primary) == 1:
+        return primary[0].outcome
+    by_payer: dict[str | None, list[str]] = {}
+    for d in primary:
+        by_payer.setdefault(d.payer, []).append(d.outcome)
+    outcomes = {strongest(o) for o in by_payer.values()}
+    if len(outcomes) > 1:
+        return "needs-information"
+    return outcomes.pop() if outcomes else "not-addressed"
+
+
+def _decisive(spoken: list[Determination], outcome: str) -> Determination:
+    """The first that says what came out; where payers disagree, and none says it, the first."""
+    for d in spoken:
+        if d.outcome == outcome:
+            return d
+    return spoken[0]
+
+
+def _leading(determinations: tuple[Determination, ...]) -> Determination | None:
+    """The guideline that objects most."""
+    guidelines = [d for d in determinations if d.role == "guideline"]
+    return min(guidelines, key=lambda d: _RANK.index(d.verdict.recommendation if d.verdict else None), default=None)
 
 
 def strongest(outcomes: Iterable[str]) -> str:
@@ -156,15 +166,22 @@ class Decider:
             )
         return self._routes[key]
 
-    def result(self, order: Order, *, remarks: bool = True) -> OrderResult:
-        """All determinations and (with `remarks`) findings for one order."""
-        found = list(self._coverage(order))
+    def result(self, order: Order) -> OrderResult:
+        """All determinations and findings for one order."""
+        coverage = self._with_primary(order, list(self._coverage(order)))
+        return OrderResult(order, (*coverage, *self._guidelines(order)), tuple(self._findings(order)))
+
+    def bare_result(self, order: Order) -> OrderResult:
+        """As `result`, with nothing but what outcome and flag rest on: a guideline speaks only where no payer does."""
+        coverage = self._with_primary(order, list(self._coverage(order, "primary")))
+        bare = OrderResult(order, tuple(coverage))
+        return bare if bare.covered_by_policy else OrderResult(order, (*coverage, *self._guidelines(order)))
+
+    def _with_primary(self, order: Order, found: list[Determination]) -> list[Determination]:
         if not any(d.role == "primary" for d in found):
             payer = next((r.payer for r in self.routes(order) if r.role == "primary"), None)
             found.insert(0, Determination(order, "primary", "not-addressed", None, payer))
-        others = self._versions(order, ALL_PAYERS)
-        found += self._guidelines(order, others)
-        return OrderResult(order, tuple(found), tuple(self._findings(order, others)) if remarks else ())
+        return found
 
     def _versions(self, order: Order, payer: str) -> tuple[CompiledVersion, ...]:
         """Versions of one payer (or, for ALL_PAYERS, of everyone's) that may speak to an order and that fire."""
@@ -176,26 +193,30 @@ class Decider:
             known = self._known[key] = found if fires is None else tuple([v for v in found if fires(v)])
         return known
 
-    def _coverage(self, order: Order) -> Iterator[Determination]:
+    def _coverage(self, order: Order, role: Role | None = None) -> Iterator[Determination]:
         for route in self.routes(order):
+            if role is not None and route.role != role:
+                continue
             for payer in self.directory.policies_of(route.payer):
                 for version in self._versions(order, payer):
                     verdict = self.evaluator.verdict(version, order)
                     if verdict is not None:
                         yield Determination(order, route.role, verdict.outcome, verdict, route.payer)
 
-    def _guidelines(self, order: Order, versions: Iterable[CompiledVersion]) -> Iterator[Determination]:
-        for version in versions:
+    def _guidelines(self, order: Order) -> Iterator[Determination]:
+        for version in self._versions(order, ALL_PAYERS):
             if version.policy.kind == "guideline":
                 verdict = self.evaluator.verdict(version, order)
                 if verdict is not None:
                     yield Determination(order, "guideline", verdict.outcome, verdict)
 
-    def _findings(self, order: Order, versions: Iterable[CompiledVersion]) -> Iterator[Finding]:
-        for version in versions:
-            for compiled in version.findings_for(order, self.rulebook.vocabulary):
-                view = self.evaluator.view(version, order)
-                kind = version.policy.kind
+    def _findings(self, order: Order) -> Iterator[Finding]:
+        for version in self._versions(order, ALL_PAYERS):
+            remarks = version.findings_for(order, self.rulebook.vocabulary)
+            if not remarks:
+                continue
+            view, kind = self.evaluator.view(version, order), version.policy.kind
+            for compiled in remarks:
                 if compiled.check.met(view):
                     yield self._finding(order, version, compiled, compiled.check(view), kind, compiled.rule.text)
                 elif compiled.rule.asks and len(view.operations) > 1:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cds_service.determination.decide import Decider, OrderResult
 from cds_service.policy.case import Case, Code, Order
 from cds_service.policy.compile import CompiledVersion
-from cds_service.policy.logic import MET
 from cds_service.policy.model import Alternative
 
 # Orders of these roles shape nothing else: no region, approach or level count follows from them, and no other
@@ -46,47 +45,61 @@ def flagged_groups(decider: Decider, results: tuple[OrderResult, ...]) -> Iterat
     for result in results:
         if result.flag and result.governing and result.governing.verdict:
             verdict = result.governing.verdict
-            homes = tuple(id(o) for o in decider.evaluator.facts.operations.of(result.order) if o.primaries)
+            homes = tuple([id(o) for o in decider.evaluator.facts.operations.of(result.order) if o.primaries])
             groups.setdefault((verdict.version.key, verdict.item.id, verdict.rule, homes), []).append(result)
     by_ref = {r.order.ref: r for r in results}
     for group in groups.values():
-        twins = tuple(r.order for r in group)
-        ordered, offered = _options(decider, group[0], twins, by_ref)
-        removable = not _dependents(decider, twins) and _no_new_warning(decider, results, twins, None)
-        safe = tuple(o for o in offered if removable and _no_new_warning(decider, results, twins, o))
-        yield Flagged(group[0], twins, ordered, safe, removable)
+        yield _flagged(decider, group, by_ref)
+
+
+def _flagged(decider: Decider, group: list[OrderResult], by_ref: dict[str, OrderResult]) -> Flagged:
+    twins = tuple([r.order for r in group])
+    gone = {o.ref for o in twins}
+    others = [r for ref, r in by_ref.items() if ref not in gone and _can_worsen(r)]
+    removable = not _dependents(decider, twins, gone) and _no_new_warning(decider, others, twins)
+    ordered, possible = _options(decider, group[0], by_ref)
+    offered = [o for o in possible if _fits(decider, group[0], twins, others, o)] if removable else []
+    return Flagged(group[0], twins, ordered, tuple(offered), removable)
 
 
 def _options(
-    decider: Decider, result: OrderResult, twins: tuple[Order, ...], by_ref: dict[str, OrderResult]
-) -> tuple[tuple[Option, ...], tuple[Option, ...]]:
+    decider: Decider, result: OrderResult, by_ref: dict[str, OrderResult]
+) -> tuple[tuple[Option, ...], list[Option]]:
+    """Options that are ordered already; then those that the policy names for this case."""
     assert result.governing is not None
     verdict = result.governing.verdict
     assert verdict is not None
-    ordered, offered = [], []
+    ordered, possible = [], []
     view = decider.evaluator.view(verdict.version, result.order)
     neighbours = _neighbours(decider, result.order)
-    for alternative, check in verdict.item.alternatives:
+    for alternative, when in verdict.item.alternatives:
         option = Option(alternative)
         code = option.code
         present = [o for o in neighbours if code in o.codes]
         if present:
             ordered += [Option(alternative, o) for o in present if _is_covered(decider, o, by_ref)][:1]
-        elif (
-            (check is None or check(view).outcome is MET)
-            and _has_primary(decider, result.order, option)
-            and _supported(decider, result, twins, option)
-        ):
-            offered.append(option)
-    return tuple(ordered), tuple(offered)
+        elif (when is None or when.met(view)) and _has_primary(decider, neighbours, code):
+            possible.append(option)
+    return tuple(ordered), possible
 
 
-def _has_primary(decider: Decider, order: Order, option: Option) -> bool:
+def _fits(
+    decider: Decider, result: OrderResult, twins: tuple[Order, ...], others: list[OrderResult], option: Option
+) -> bool:
+    """The policy that flagged the twins supports what the option would draft, and no other order suffers from it."""
+    assert result.governing is not None
+    assert result.governing.verdict is not None
+    draft = replacement(twins[0], option)
+    supported = _supported(decider, result.governing.verdict.version, twins, draft)
+    return supported and _no_new_warning(decider, others, twins, draft)
+
+
+def _has_primary(decider: Decider, neighbours: list[Order], code: Code) -> bool:
     """False for an add-on that nothing ordered beside it takes: to offer it would only draw a coding question."""
-    entry = decider.rulebook.vocabulary.procedures.get(option.code)
+    entry = decider.rulebook.vocabulary.procedures.get(code)
     if entry is None or not entry.add_on:
         return True
-    beside = {c.code for o in _neighbours(decider, order) for c in o.codes}
+    beside = {c.code for o in neighbours for c in o.codes}
     return not beside.isdisjoint(entry.requires)
 
 
@@ -99,45 +112,46 @@ def _neighbours(decider: Decider, order: Order) -> list[Order]:
 def _is_covered(decider: Decider, order: Order, by_ref: dict[str, OrderResult]) -> bool:
     if order.authorization is not None:
         return True
-    result = by_ref.get(order.ref) or decider.result(order)
+    result = by_ref.get(order.ref) or decider.bare_result(order)
     governing = result.governing
     return governing is not None and governing.outcome == "supported" and result.flag is None
 
 
 def replacement(original: Order, option: Option) -> Order:
     """The order that an accepted option would draft: same place and reasons, another code, no text of its own."""
-    return replace(
-        original,
-        ref=f"{original.ref}-{option.alternative.code}",
-        codes=(option.code,),
-        units=1,
-        modifiers=(),
-        texts=(),
-        authorization=None,
-        faulty=frozenset(),
+    return Order(
+        f"{original.ref}-{option.alternative.code}",
+        (option.code,),
+        original.draft,
+        reason_codes=original.reason_codes,
+        reason_refs=original.reason_refs,
+        reasons_faulty=original.reasons_faulty,
+        body_sites=original.body_sites,
+        body_site_texts=original.body_site_texts,
+        encounter=original.encounter,
+        requisition=original.requisition,
+        based_on=original.based_on,
+        insurance=original.insurance,
+        occurrence=original.occurrence,
+        authored_on=original.authored_on,
     )
 
 
-def _applied(case: Case, twins: tuple[Order, ...], option: Option | None) -> tuple[Order, ...]:
+def _applied(case: Case, twins: tuple[Order, ...], drafts: tuple[Order, ...]) -> tuple[Order, ...]:
     gone = {o.ref for o in twins}
-    kept = tuple(o for o in case.orders if o.ref not in gone)
-    return (*kept, replacement(twins[0], option)) if option else kept
+    return (*[o for o in case.orders if o.ref not in gone], *drafts)
 
 
-def _supported(decider: Decider, result: OrderResult, twins: tuple[Order, ...], option: Option) -> bool:
-    """The same policy, on the case with the option in place, finds it supported, and nothing else objects."""
-    assert result.governing is not None
-    assert result.governing.verdict is not None
-    order = replacement(twins[0], option)
-    version = result.governing.verdict.version
+def _supported(decider: Decider, version: CompiledVersion, twins: tuple[Order, ...], order: Order) -> bool:
+    """The same policy, on the case with an option's order in place, finds it supported, and nothing else objects."""
     if _shapes_nothing(decider, order) and _shapes_nothing(decider, twins[0]):
         # The operation is the same with either: judge the option where the flagged order stands.
         decider.evaluator.facts.operations.place_like(order, twins[0], decider.rulebook.vocabulary)
-        judged = decider.result(order, remarks=False)
+        judged = decider.bare_result(order)
         if not _read_by(decider, twins, (judged,)):
             return _stands(decider, version, order, judged)
-    again = decider.with_orders(_applied(decider.case, twins, option))
-    return _stands(again, version, order, again.result(order, remarks=False))
+    again = decider.with_orders(_applied(decider.case, twins, (order,)))
+    return _stands(again, version, order, again.bare_result(order))
 
 
 def _stands(decider: Decider, version: CompiledVersion, order: Order, judged: OrderResult) -> bool:
@@ -159,36 +173,30 @@ def _read_by(decider: Decider, orders: tuple[Order, ...], results: Iterable[Orde
     return any(sets & d.verdict.item.companions for r in results for d in r.determinations if d.verdict)
 
 
-def _dependents(decider: Decider, twins: tuple[Order, ...]) -> bool:
+def _dependents(decider: Decider, twins: tuple[Order, ...], gone: set[str]) -> bool:
     """True when another draft or active order is added to, or judged given, one of the twins alone."""
-    gone = {o.ref for o in twins}
     procedures = decider.rulebook.vocabulary.procedures
     rest = [o for o in decider.case.orders if o.ref not in gone]
+    codes = {c.code for o in twins for c in o.codes}
     for other in rest:
         for code in other.codes:
             entry = procedures.get(code)
-            if entry is None or not entry.add_on:
+            if entry is None or not entry.add_on or codes.isdisjoint(entry.requires):
                 continue
-            needs = set(entry.requires)
-            leans = any(c.code in needs for o in twins for c in o.codes)
-            if leans and not any(c.code in needs for o in rest if o.ref != other.ref for c in o.codes):
+            if not any(c.code in entry.requires for o in rest if o.ref != other.ref for c in o.codes):
                 return True
     return False
 
 
-def _no_new_warning(
-    decider: Decider, before: tuple[OrderResult, ...], twins: tuple[Order, ...], option: Option | None
-) -> bool:
-    """Fixed point: with the suggestion applied, no order that was quiet is flagged or less than supported."""
-    gone = {o.ref for o in twins}
-    others = [r for r in before if r.order.ref not in gone and _can_worsen(r)]
-    changed = (*twins, replacement(twins[0], option)) if option else twins
+def _no_new_warning(decider: Decider, others: list[OrderResult], twins: tuple[Order, ...], *drafts: Order) -> bool:
+    """Fixed point: with `drafts` in place of the twins, no other order that was quiet is flagged or not supported."""
+    changed = (*twins, *drafts)
     if all(_shapes_nothing(decider, o) for o in changed):
         others = [r for r in others if _read_by(decider, changed, (r,))]
     if not others:
         return True
-    again = decider.with_orders(_applied(decider.case, twins, option))
-    return not any(_worse(again.result(r.order, remarks=False), r) for r in others)
+    again = decider.with_orders(_applied(decider.case, twins, drafts))
+    return not any(_worse(again.bare_result(r.order), r) for r in others)
 
 
 def _can_worsen(before: OrderResult) -> bool:

@@ -184,7 +184,7 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime) -> None:
     now = runtime.now()
     for rendered in done.rendered:
         if rendered.verdict is not None:
-            page = explain(rendered, done.decider, done.results, context, now)
+            page = explain(rendered, done.decider, context, now)
             done.explanations[rendered.card["uuid"]] = page
     done.response = {"cards": [r.card for r in done.rendered]}
 
@@ -201,49 +201,54 @@ def determinations(done: Answer) -> list[Json]:
 def entries(done: Answer, trace: Callable[[Verdict | None, Json], Any]) -> list[Json]:
     """`determinations`, with traces as `trace` makes them of a verdict and what is said beside its criteria."""
     notes = [_fault(f) for f in done.case.faults]
-    return [_entry(done, result, d, notes, trace) for result in done.results for d in result.determinations]
+    found: list[Json] = []
+    for result in done.results:
+        ref, code, beside = result.order.ref, _code(result.order), _beside(result, notes)
+        asserted = done.assertions.get(ref)
+        for d in result.determinations:
+            entry = {"order": ref, "code": code, **_entry(d, beside, trace)}
+            if asserted and d.role == "primary":
+                entry["coverage_information"] = asserted
+            found.append(entry)
+    return found
 
 
-def _entry(
-    done: Answer,
-    result: OrderResult,
-    d: Determination,
-    notes: list[Json],
-    trace: Callable[[Verdict | None, Json], Any],
-) -> Json:
-    verdict, order = d.verdict, result.order
-    version = verdict.version if verdict else None
-    entry = {
-        "order": order.ref,
-        "code": _code(order),
-        "policy": version.policy.id if version else None,
-        "version": version.version.version if version else None,
-        "role": d.role,
-        "outcome": d.outcome,
-        "prior_authorization": verdict.prior_authorization if verdict else "unknown",
-        "missing": [{"text": m.text, "source": m.source, "state": m.state} for m in d.missing],
-        "trace": trace(verdict, _said(result, verdict, notes)),
-    }
-    asserted = done.assertions.get(order.ref) if d.role == "primary" else None
-    if asserted:
-        entry["coverage_information"] = asserted
-    return entry
-
-
-def _said(result: OrderResult, verdict: Verdict | None, notes: list[Json]) -> Json:
-    """What stands beside the criteria at the root of a trace."""
+def _beside(result: OrderResult, notes: list[Json]) -> Json:
+    """What is said of an order beside the criteria of any policy."""
     said: Json = {}
-    if verdict:
-        if verdict.rule:
-            said["decided_by"] = verdict.rule
-        if verdict.given:
-            said["given"] = list(verdict.given)
-        if verdict.recommendation:
-            said["recommendation"] = verdict.recommendation
     if result.authorization is not None:
         said["authorised_by"] = {"number": result.authorization.number, "ref": result.authorization.ref}
     if notes:
         said["not_used"] = notes
+    return said
+
+
+def _entry(d: Determination, beside: Json, trace: Callable[[Verdict | None, Json], Any]) -> Json:
+    verdict = d.verdict
+    if verdict is None:
+        named = {"policy": None, "version": None, "role": d.role, "outcome": d.outcome}
+        return {**named, "prior_authorization": "unknown", "missing": [], "trace": trace(None, beside)}
+    version, missing = verdict.version, verdict.missing
+    return {
+        "policy": version.policy.id,
+        "version": version.version.version,
+        "role": d.role,
+        "outcome": d.outcome,
+        "prior_authorization": verdict.prior_authorization,
+        "missing": [{"text": m.text, "source": m.source, "state": m.state} for m in missing] if missing else [],
+        "trace": trace(verdict, {**_said(verdict), **beside}),
+    }
+
+
+def _said(verdict: Verdict) -> Json:
+    """What stands beside the criteria at the root of a trace."""
+    said: Json = {}
+    if verdict.rule:
+        said["decided_by"] = verdict.rule
+    if verdict.given:
+        said["given"] = list(verdict.given)
+    if verdict.recommendation:
+        said["recommendation"] = verdict.recommendation
     return said
 
 

@@ -193,7 +193,7 @@ class _Call:
                 done.explanations[rendered.card["uuid"]] = self._explained(rendered, context)
 
     def _explained(self, rendered: RenderedCard, context: Context) -> Json:
-        return explain(rendered, self.decider, self.results, context, self.now)
+        return explain(rendered, self.decider, context, self.now)
 
     def _context(self) -> Context:
         base = self.runtime.settings.base_url

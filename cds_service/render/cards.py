@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from cds_service.determination.decide import Decider, OrderResult
 from cds_service.determination.options import Flagged, Option, flagged_groups
 from cds_service.policy.case import Order
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.operation import Operation
+from cds_service.policy.trace import Evidence, Trace
 from cds_service.render import actions, notices, wording
+from cds_service.render.covered import covered_orders
 from cds_service.render.markdown import escape, lower_first
 from cds_service.render.parts import (
     DISCLAIMER,
     Context,
+    Covered,
     Json,
     RenderedCard,
     card_of,
@@ -24,6 +25,8 @@ from cds_service.render.parts import (
     policy_line,
     source_of,
 )
+
+MOST_EVIDENCE = 12  # lines of evidence on a card
 
 
 def operation_phrase(operations: tuple[Operation, ...]) -> str:
@@ -44,15 +47,16 @@ def render(decider: Decider, results: tuple[OrderResult, ...], context: Context)
     """All cards of an answer, most urgent first."""
     cards = [notices.safety(f, context) for f in notices.distinct(results, "safety")]
     groups = list(flagged_groups(decider, results))
-    cards += [_flagged(g, decider, results, context) for g in groups if g.result.flag == "warning"]
-    cards += [_flagged(g, decider, results, context) for g in groups if g.result.flag == "info"]
+    covered = covered_orders(results, decider) if groups else ()
+    cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "warning"]
+    cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "info"]
     cards += notices.missing_information(results, decider, context)
     cards += notices.coding(results, context)
     cards += notices.unreadable(decider.case, context)
     return cards
 
 
-def _flagged(group: Flagged, decider: Decider, results: tuple[OrderResult, ...], context: Context) -> RenderedCard:
+def _flagged(group: Flagged, decider: Decider, covered: tuple[Covered, ...], context: Context) -> RenderedCard:
     result = group.result
     assert result.governing is not None
     verdict = result.governing.verdict
@@ -71,10 +75,10 @@ def _flagged(group: Flagged, decider: Decider, results: tuple[OrderResult, ...],
     }
     folder = decider.rulebook.folders.get(verdict.version.policy.id)
     templates = wording.summary_templates(folder, verdict.item.id, kind)
-    detail = _detail(group, verdict, decider, results, context)
+    detail = _detail(group, verdict, decider, covered, context)
     card = card_of(
         context,
-        wording.first_fitting(templates, values),
+        wording.first_fitting(templates, **values),
         detail,
         result.flag or "info",
         source_of(verdict.version, "therapy-alternatives-opt" if group.offered or group.ordered else "guideline"),
@@ -96,26 +100,24 @@ def _flagged(group: Flagged, decider: Decider, results: tuple[OrderResult, ...],
         policy=verdict.version.policy.id,
         version=verdict.version.version.version,
         rule=verdict.rule,
+        covered=covered,
         extra=values,
     )
 
 
-def _detail(
-    group: Flagged, verdict: Verdict, decider: Decider, results: tuple[OrderResult, ...], context: Context
-) -> str:
+def _detail(group: Flagged, verdict: Verdict, decider: Decider, covered: tuple[Covered, ...], context: Context) -> str:
     lines = [f"**Why:** {verdict.because}"]
     if len(group.twins) > 1:
         lines.append(f"Ordered {len(group.twins)} times; this is one finding.")
-    covered = covered_lines(results, decider)
     if covered:
-        lines += ["", "**Already covered**", *(f"- {line}" for line in covered)]
+        lines += ["", "**Already covered**", *[f"- {text}{number}{note}" for text, number, note in covered]]
     if group.offered:
         # Without a coverage policy nothing may be called covered.
         lines += ["", "**Covered options**" if group.result.covered_by_policy else "**Options the guideline supports**"]
         lines += [f"- {option_text(o)}" for o in group.offered]
-    evidence = evidence_lines(verdict, decider)
+    evidence = evidence_lines(verdict.trace, decider)
     if evidence:
-        lines += ["", "**Evidence**", *(f"- {line}" for line in evidence)]
+        lines += ["", "**Evidence**", *evidence]
     lines += ["", policy_line(verdict, context), "", DISCLAIMER]
     return "\n".join(lines)
 
@@ -125,45 +127,16 @@ def option_text(option: Option) -> str:
     return named(option.alternative.label[:1].upper() + option.alternative.label[1:], option.code.code)
 
 
-def covered_lines(results: Iterable[OrderResult], decider: Decider, *, numbers: bool = True) -> list[str]:
-    """Orders that are already covered, and by what: an authorisation (with its number), or the policy on this case."""
-    lines = []
-    for result in results:
-        code = next((c for c in result.order.codes if decider.rulebook.vocabulary.label(c)), None)
-        if code is None:
-            continue
-        name = named(decider.rulebook.vocabulary.label(code), code.code)
-        if result.authorization is not None:
-            known = result.authorization.number if numbers else None
-            number = f" ({escape(known)})" if known else ""
-            lines.append(f"{name}: authorised{number}{_against_the_policy(result)}")
-        elif result.covered_by_policy and result.outcome == "supported":
-            given = result.governing.verdict.given if result.governing and result.governing.verdict else ()
-            lines.append(f"{name}: supported{', given the primary procedure' if given else ''}")
-    return lines
-
-
-def _against_the_policy(result: OrderResult) -> str:
-    """A note where the policy, as encoded here, differs from an authorisation, which stands."""
-    verdict = result.governing.verdict if result.governing else None
-    if verdict is None or not result.covered_by_policy or result.outcome != "not-supported":
-        return ""
-    policy = verdict.version.policy.short_title
-    return f", though {policy} as encoded here does not support it; the authorisation stands"
-
-
-def evidence_lines(verdict: Verdict, decider: Decider) -> list[str]:
+def evidence_lines(trace: Trace, decider: Decider) -> list[str]:
     """The facts that the outcome rests on: code, the chart's own words (escaped), reference."""
     texts = {c.ref: c.text for c in decider.case.conditions if c.text}
-    found: dict[str, None] = {}
-    for trace in verdict.trace.walk():
-        if trace.op in ("rules", "rule", "all", "any", "not", "at_least"):
-            continue
-        for item in trace.evidence:
-            words = f" {escape(texts[item.ref])}" if item.ref in texts else ""
-            code = f" {escape(item.code)}" if item.code else ""
-            found[f"{escape(item.text)}{':' if code or words else ''}{code}{words} ({escape(item.ref)})"] = None
-    return list(found)[:12]
+    facts = dict.fromkeys([fact for node in trace.walk() for fact in node.evidence])
+    return list(dict.fromkeys([_evidence_line(f, texts.get(f.ref)) for f in facts]))[:MOST_EVIDENCE]
+
+
+def _evidence_line(fact: Evidence, words: str | None) -> str:
+    told = [escape(t) for t in (fact.code, words) if t]
+    return f"- {escape(fact.text)}{': ' if told else ''}{' '.join(told)} ({escape(fact.ref)})"
 
 
 def _suggestions(group: Flagged, code: str, label: str, context: Context) -> list[Json]:

@@ -7,17 +7,18 @@ codes and our own labels, never free text of the chart.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 
-from cds_service.determination.decide import Decider, OrderResult
+from cds_service.determination.decide import Decider
 from cds_service.policy import dates
 from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.evaluate import Verdict
+from cds_service.policy.logic import MET, NOT_MET, UNKNOWN
 from cds_service.policy.model import ItemWording, Looked, Passage
 from cds_service.policy.trace import Trace
-from cds_service.render.cards import covered_lines, operation_phrase, option_text
+from cds_service.render.cards import operation_phrase, option_text
 from cds_service.render.parts import DISCLAIMER, Context, RenderedCard
 
 Json = dict[str, Any]
@@ -33,12 +34,14 @@ TITLES = (
     "Common pitfall",
     "Recommendation, references and review status",
 )
-_FOUND = {"met": "found", "not-met": "absent", "unknown": "not documented"}
+SINGLE_STUDIES = "A policy weighs all studies together; one study does not change it until its publisher reviews it."
+PITFALL = "That a billing code exists does not establish medical necessity."
+_FOUND = {MET: "found", NOT_MET: "absent", UNKNOWN: "not documented"}
+_CAME_OUT = {MET: "met", NOT_MET: "not met", UNKNOWN: "unknown"}
+_NO_CRITERION = frozenset({"rules", "rule", "otherwise", "given", "always"})
 
 
-def explain(
-    rendered: RenderedCard, decider: Decider, results: tuple[OrderResult, ...], context: Context, now: datetime
-) -> Json:
+def explain(rendered: RenderedCard, decider: Decider, context: Context, now: datetime) -> Json:
     """The document for one card: `parts` (each with clinician and patient text), criteria, sources, review status.
 
     Shape: {"headline", "region", "parts": [{"title", "clinician": [str], "patient": [str]}], "criteria": trace,
@@ -46,35 +49,33 @@ def explain(
     """
     verdict = rendered.verdict
     assert verdict is not None
+    trace = verdict.trace
     folder = decider.rulebook.folders.get(verdict.version.policy.id)
     words = (folder.card.orders.get(verdict.item.id) if folder else None) or ItemWording()
     operations = decider.evaluator.facts.operations.of(verdict.order)
+    operation = operation_phrase(operations)
     regions = {r for o in operations for r in o.regions}
-    texts = _Passages(words, regions)
     headline = rendered.card["summary"]
-    outcome = {"clinician": [f"{headline}."], "patient": [_patient_headline(verdict, operation_phrase(operations))]}
+    outcome = {"clinician": [f"{headline}."], "patient": [_patient_headline(verdict, operation)]}
     parts = [
         outcome,
-        texts.part(words.rationale, _because(verdict)),
-        _criteria_part(rendered, verdict),
-        _alternatives(rendered, results, decider),
-        texts.part(words.distinction, _both(f"The finding is about this {operation_phrase(operations)}.")),
-        texts.part(
-            words.single_studies,
-            _both("A policy weighs all studies together; one study does not change it until its publisher reviews it."),
-        ),
+        _said(words.rationale, regions) or _because(verdict),
+        _criteria_part(rendered, verdict, trace),
+        _alternatives(rendered),
+        _said(words.distinction, regions) or _both(f"The finding is about this {operation}."),
+        _said(words.single_studies, regions) or _both(SINGLE_STUDIES),
         _context(words.context, verdict, decider),
-        texts.part(words.pitfall, _both("That a billing code exists does not establish medical necessity.")),
-        texts.part(words.recommendation, _recommendation(rendered)),
+        _said(words.pitfall, regions) or _both(PITFALL),
+        _said(words.recommendation, regions) or _recommendation(rendered),
     ]
     return {
         "card": rendered.card["uuid"],
         "created": now.isoformat(timespec="seconds"),
         "headline": headline,
         "kind": rendered.kind,
-        "operation": operation_phrase(operations),
+        "operation": operation,
         "parts": [{"number": n, "title": t, **p} for n, (t, p) in enumerate(zip(TITLES, parts, strict=True), 1)],
-        "criteria": _public_trace(verdict.trace),
+        "criteria": _public(trace),
         "missing": [{"text": m.text, "source": m.source, "state": m.state} for m in verdict.missing],
         "references": list(verdict.version.references),
         "policy": _policy(verdict.version, context, decider.case.day(verdict.order)),
@@ -87,15 +88,12 @@ def _both(text: str) -> Json:
     return {"clinician": [text], "patient": [text]}
 
 
-class _Passages:
-    def __init__(self, words: ItemWording, regions: set[str]) -> None:
-        self.words, self.regions = words, regions
-
-    def part(self, passages: Iterable[Passage], default: Json) -> Json:
-        fitting = [p.text for p in passages if not p.regions or self.regions & set(p.regions)]
-        if not fitting:
-            return default
-        return {"clinician": [t.clinician for t in fitting], "patient": [t.patient or t.clinician for t in fitting]}
+def _said(passages: Iterable[Passage], regions: set[str]) -> Json | None:
+    """What the policy's own passages say of an operation in these regions; None where none fits."""
+    fitting = [p.text for p in passages if not p.regions or not regions.isdisjoint(p.regions)]
+    if not fitting:
+        return None
+    return {"clinician": [t.clinician for t in fitting], "patient": [t.patient or t.clinician for t in fitting]}
 
 
 def _patient_headline(verdict: Verdict, operation: str) -> str:
@@ -110,8 +108,9 @@ def _because(verdict: Verdict) -> Json:
     return {"clinician": [verdict.because], "patient": [verdict.because_patient or verdict.because]}
 
 
-def _criteria_part(rendered: RenderedCard, verdict: Verdict) -> Json:
-    lines = [f"{t.text.rstrip('.')}: {t.outcome.value.replace('-', ' ')}." for t in _leaves(verdict.trace) if t.text]
+def _criteria_part(rendered: RenderedCard, verdict: Verdict, trace: Trace) -> Json:
+    criteria = [t for t in trace.walk() if t.text and not t.children and t.op not in _NO_CRITERION]
+    lines = [f"{t.text.rstrip('.')}: {_CAME_OUT[t.outcome]}." for t in criteria]
     reason = [verdict.because, *dict.fromkeys(lines)]
     ordered = rendered.flagged.ordered if rendered.flagged else ()
     if ordered:
@@ -119,14 +118,8 @@ def _criteria_part(rendered: RenderedCard, verdict: Verdict) -> Json:
     return {"clinician": reason, "patient": [verdict.because_patient or verdict.because]}
 
 
-def _leaves(trace: Trace) -> Iterator[Trace]:
-    for node in trace.walk():
-        if not node.children and node.op not in ("rules", "rule", "otherwise", "given", "always"):
-            yield node
-
-
-def _alternatives(rendered: RenderedCard, results: tuple[OrderResult, ...], decider: Decider) -> Json:
-    covered = [f"Already covered: {line}." for line in covered_lines(results, decider, numbers=False)]
+def _alternatives(rendered: RenderedCard) -> Json:
+    covered = [f"Already covered: {c.text}{c.note}." for c in rendered.covered]
     flagged = rendered.flagged
     kind = "Covered option" if flagged is None or flagged.result.covered_by_policy else "Option the guideline supports"
     offered = [f"{kind}: {option_text(o)}." for o in (flagged.offered if flagged else ())]
@@ -143,10 +136,11 @@ def _context(looked: Iterable[Looked], verdict: Verdict, decider: Decider) -> Js
         age = str(years[0]) if years[0] == years[1] else f"{years[0]} to {years[1]}"
         clinician.append(f"Age: {age} years.")
         patient.append(f"Age: {age} years.")
+    tests = verdict.version.tests
     for item in looked:
-        check = verdict.version.tests.get(item.criterion)
-        if check is not None:
-            state = _FOUND[check(view).outcome.value]
+        test = tests.get(item.criterion)
+        if test is not None:
+            state = _FOUND[test(view).outcome]
             clinician.append(f"{item.label}: {state}.")
             patient.append(f"{item.patient_label or item.label}: {state}.")
     note = "What is not documented is not taken as absent."
@@ -163,18 +157,26 @@ def _recommendation(rendered: RenderedCard) -> Json:
     return {"clinician": [text], "patient": ["Talk with your care team about the options named above."]}
 
 
-def _public_trace(trace: Trace) -> Json:
-    """The trace without references to the patient."""
-    node = trace.to_json()
-    _strip(node)
+def _public(trace: Trace) -> Json:
+    """As `Trace.to_json`, without references to the patient."""
+    id_, op, outcome, text, evidence, missing, cites, children = trace
+    node: Json = {"id": id_, "op": op, "outcome": outcome.value}
+    if text:
+        node["text"] = text
+    if evidence:
+        node["evidence"] = [_public_fact(*fact) for fact in evidence]
+    if missing:
+        node["missing"] = [m._asdict() for m in missing]
+    if cites:
+        node["cites"] = list(cites)
+    if children:
+        node["children"] = [_public(child) for child in children]
     return node
 
 
-def _strip(node: Json) -> None:
-    for item in node.get("evidence", []):
-        item["ref"] = _public_ref(item["ref"])
-    for child in node.get("children", []):
-        _strip(child)
+def _public_fact(ref: str, text: str, code: str) -> Json:
+    told = {"ref": _public_ref(ref), "text": text, "code": code}
+    return told if text and code else {name: value for name, value in told.items() if value}
 
 
 def _public_ref(ref: str) -> str:

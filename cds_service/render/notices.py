@@ -8,6 +8,7 @@ from cds_service.determination.decide import Decider, Finding, OrderResult, stro
 from cds_service.policy.case import Case
 from cds_service.policy.trace import Missing
 from cds_service.render import wording
+from cds_service.render.covered import covered_orders
 from cds_service.render.markdown import escape, joined, lower_first
 from cds_service.render.parts import (
     DISCLAIMER,
@@ -121,6 +122,7 @@ def missing_information(results: tuple[OrderResult, ...], decider: Decider, cont
             first.verdict,
             policy=first.verdict.version.policy.id,
             version=first.verdict.version.version.version,
+            covered=covered_orders(results, decider),
             extra={"waiting": waiting},
         )
     ]

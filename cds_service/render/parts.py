@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from cds_service.determination.decide import Decider, Finding
 from cds_service.determination.options import Flagged
@@ -45,6 +45,14 @@ class Context:
     changeable: bool = True  # False: the orders are not drafts of this event, so nothing may be suggested
 
 
+class Covered(NamedTuple):
+    """An order and what covers it. The number of the authorisation (if any) is for the card, not for the page."""
+
+    text: str
+    number: str = ""
+    note: str = ""
+
+
 @dataclass(frozen=True)
 class RenderedCard:
     """A card with what the ledger and the explanation need to know of it."""
@@ -59,6 +67,7 @@ class RenderedCard:
     policy: str | None = None
     version: str | None = None
     rule: str | None = None
+    covered: tuple[Covered, ...] = ()
     extra: Json = field(default_factory=dict)
 
 
@@ -102,9 +111,12 @@ def source_of(version: CompiledVersion, topic: str) -> Json:
     return source
 
 
+_REASONS: tuple[Json, ...] = tuple({"code": c, "system": REASON_SYSTEM, "display": d} for c, d in OVERRIDE_REASONS)
+
+
 def override_reasons() -> list[Json]:
     """The reasons that a card offers for not following it."""
-    return [{"code": c, "system": REASON_SYSTEM, "display": d} for c, d in OVERRIDE_REASONS]
+    return list(_REASONS)
 
 
 def policy_line(verdict: Verdict, context: Context) -> str:

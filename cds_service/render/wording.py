@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -51,8 +51,12 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
     return " ".join(_template(text).render(values).split()) if "{" in text else text
 
 
-def first_fitting(templates: Iterable[str], values: Mapping[str, Any]) -> str:
-    """The first line that is under 140 characters. Lines are never cut: that would change what they say."""
+@lru_cache(maxsize=4096)
+def first_fitting(templates: tuple[str, ...], **values: str) -> str:
+    """The first line that is under 140 characters. Lines are never cut: that would change what they say.
+
+    Remembered: `values` are labels of the policy and codes, nothing of a patient.
+    """
     for text in templates:
         line = fill(text, values)
         if len(line) < SUMMARY_LIMIT:

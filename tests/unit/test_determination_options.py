@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from support.small import Decided, Json, book, case, cover, decided, item, order, policy, rule
 
 from cds_service.determination.options import Flagged, Option, flagged_groups, replacement
-from cds_service.policy.case import Authorization, Code
+from cds_service.policy.case import Authorization, Code, Order
 from cds_service.policy.model import Alternative
 
 CRITERIA: Json = {
@@ -383,3 +383,11 @@ def test_a_replacement_keeps_place_and_reasons_and_nothing_of_the_product() -> N
         encounter="e1",
         occurrence=date(2026, 6, 1),
     )
+
+
+def test_a_replacement_knows_every_part_of_an_order() -> None:
+    parts = {f.name for f in fields(Order)}
+    product = {"ref", "codes", "units", "modifiers", "texts", "authorization", "faulty"}
+    original = Order(**{name: f"some {name}" for name in parts})  # type: ignore[arg-type]
+    made = replacement(original, Option(Alternative(order="local", code="20936", label="local bone")))
+    assert {name for name in parts if getattr(made, name) == getattr(original, name)} == parts - product

@@ -222,10 +222,24 @@ def test_a_remark_may_ask_which_operation_an_order_belongs_to(beside: Any, asks:
     assert [(f.kind, f.text) for f in found] == made
 
 
-def test_a_decider_asked_for_no_remarks_makes_none() -> None:
+def test_a_bare_result_has_no_remarks() -> None:
     found = decided(book(remark("r", "bone")), case("20930"))
-    assert found.decider.result(order("20930"), remarks=False).findings == ()
+    assert found.decider.bare_result(order("20930")).findings == ()
     assert len(found.decider.result(order("20930")).findings) == 1
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("recommendation", ["against", "none", "for"])
+@pytest.mark.parametrize("payers", [("acme", "beta"), ("beta", "acme"), ()])
+def test_a_bare_result_comes_to_the_same(outcome: str, recommendation: str, payers: tuple[str, ...]) -> None:
+    covers = tuple(cover(payer, order=n) for n, payer in enumerate(payers, 1))
+    policies = (says("a/one", outcome), advises("g/1", recommendation), advises("g/2", "for"))
+    found = decided(book(*policies), case("20930", coverages=covers))
+    whole, bare = found["20930"], found.decider.bare_result(order("20930"))
+    assert (bare.outcome, bare.flag, bare.covered_by_policy) == (whole.outcome, whole.flag, whole.covered_by_policy)
+    assert (bare.primary, bare.governing) == (whole.primary, whole.governing)
+    speaks = "acme" in payers[:1] and outcome != "not-addressed"
+    assert {d.role for d in bare.determinations} == ({"primary"} if speaks else {"primary", "guideline"})
 
 
 def test_only_drafts_are_judged_and_of_a_selection_those_selected() -> None:
