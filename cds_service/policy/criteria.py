@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from cds_service.policy import logic, operators
-from cds_service.policy.logic import UNKNOWN, Outcome
+from cds_service.policy.logic import NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import Criterion
 from cds_service.policy.trace import MOST_EVIDENCE, Evidence, Missing, Trace, few
-from cds_service.policy.view import Result, View
+from cds_service.policy.view import NOTHING, Result, View
 
 
 class Found(NamedTuple):
@@ -31,7 +31,7 @@ _made: Callable[[tuple[Any, ...]], Found] = partial(tuple.__new__, Found)
 class Test:
     """A criterion of a policy, bound to its operator; `reach` says how far its answer reaches."""
 
-    __slots__ = ("_asks", "_bare", "_operator", "criterion", "id", "op", "policy", "reach")
+    __slots__ = ("_asks", "_nothing", "_operator", "criterion", "id", "op", "policy", "reach")
     __test__ = False  # for pytest, which collects classes of this name
 
     def __init__(self, id_: str, criterion: Criterion, policy: str = "") -> None:
@@ -40,7 +40,7 @@ class Test:
         self.reach = operators.reach(self.op, arguments)
         self._operator = operators.BY_NAME[self.op](criterion, arguments)
         self._asks = criterion.ask is not None
-        self._bare = {outcome: Found(id_, self.op, outcome) for outcome in Outcome}
+        self._nothing = Found(id_, self.op, NOT_MET)
 
     def __call__(self, view: View) -> Found:
         """What it finds, now or before."""
@@ -49,15 +49,19 @@ class Test:
 
     def find(self, view: View) -> Found:
         """What it finds now. Where there is nothing to tell of the case, that is the same for all cases."""
-        outcome, evidence, missing = self._operator(view)
+        result = self._operator(view)
+        found = self._nothing if result is NOTHING else self._found(view, *result)
+        view.shelves[self.reach][self] = found
+        return found
+
+    def _found(
+        self, view: View, outcome: Outcome, evidence: tuple[Evidence, ...], missing: tuple[Missing, ...]
+    ) -> Found:
         if self._asks and outcome is UNKNOWN and view.case.answers:
             outcome, evidence, missing = self._answered(view, evidence) or (outcome, evidence, missing)
         if len(evidence) > MOST_EVIDENCE:
             evidence = few(evidence)
-        told = evidence or missing
-        found = _made((self.id, self.op, outcome, evidence, missing)) if told else self._bare[outcome]
-        view.shelves[self.reach][self] = found
-        return found
+        return _made((self.id, self.op, outcome, evidence, missing))
 
     def _answered(self, view: View, evidence: tuple[Evidence, ...]) -> Result | None:
         """The latest yes or no given to the criterion's question, for this order."""

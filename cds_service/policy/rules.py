@@ -25,25 +25,21 @@ class Ruled(NamedTuple):
 class CompiledRule:
     """A rule over its tests; `rule` is the content it came from."""
 
-    __slots__ = ("_known", "cites", "rule", "tests")
+    __slots__ = ("cites", "known", "rule", "tests")
 
     def __init__(self, rule: Rule, tests: Mapping[str, Test]) -> None:
         self.rule, self.cites = rule, tuple(rule.cite)
         self.tests = tuple([tests[name] for name in dict.fromkeys(criterion_ids(rule.when))])
-        self._known: dict[tuple[Outcome, ...], Ruled] = {}
+        self.known: dict[tuple[Outcome, ...], Ruled] = {}
 
     def ruled(self, found: Sequence[Found]) -> Ruled:
-        """What the rule comes to, given what its tests found."""
-        outcomes = tuple([leaf.outcome for leaf in found])
-        known = self._known.get(outcomes)
-        return known if known is not None else remember(self._known, outcomes, self._ruled(found))
-
-    def _ruled(self, found: Sequence[Found]) -> Ruled:
+        """What the rule comes to, given what its tests found; from now on, that is known."""
         when, known = self.rule.when, {leaf.id: leaf.outcome for leaf in found}
         places = {leaf.id: place for place, leaf in enumerate(found)}
         value = outcome(when, known)
         open_ = tuple([places[name] for name in dict.fromkeys(undecided(when, known))])
-        return Ruled(value, open_, (self.rule.id, "rule", value.value, (shape(when, known, places),)))
+        ruled = Ruled(value, open_, (self.rule.id, "rule", value.value, (shape(when, known, places),)))
+        return remember(self.known, tuple(known.values()), ruled)
 
     def trace(self, found: Sequence[Found]) -> Trace:
         """The rule's trace over what its tests found."""
@@ -112,7 +108,7 @@ class Rules:
         looked: list[Looked] = []
         for rule in self._rules:
             found = look(rule.tests, view)
-            ruled = rule.ruled(found)
+            ruled = rule.known.get(tuple([f.outcome for f in found])) or rule.ruled(found)
             looked.append((rule, ruled, found))
             if ruled.outcome is MET:
                 break

@@ -32,6 +32,20 @@ Shelf = dict[Any, Any]
 PATIENT, OPERATION, REASONS, ORDER = range(4)
 
 
+class Absences(dict[str, tuple[str, bool]]):
+    """By source: why it does not tell that something is absent ("" where it does), and whether it is empty."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+
+    def __missing__(self, source: str) -> tuple[str, bool]:
+        found = self._case.source(source)
+        which = ", ".join(found.unusable)
+        why = f": {which}" if which else f" ({found.detail or 'not supplied'})"
+        told = self[source] = "" if found.complete else f"could not be read{why}", found.state == "empty"
+        return told
+
+
 class Facts:
     """A case with facts derived once and shared by all orders and policies of the call."""
 
@@ -40,7 +54,7 @@ class Facts:
         self.vocabulary = vocabulary
         self._named: dict[tuple[str, str], str | None] = {}
         self._illegible: dict[str, list[str]] = {}
-        self._absences: dict[str, tuple[str, bool]] = {}
+        self.absences = Absences(case)
         # What no order can change, by day; a case with other orders keeps it.
         self.patient_shelves: dict[date, Shelf] = same_patient.patient_shelves if same_patient else {}
 
@@ -77,19 +91,6 @@ class Facts:
             for name, code in homes.items():
                 index.setdefault(name, []).append((condition, code))
         return index
-
-    def absence(self, source: str) -> tuple[str, bool]:
-        """Why a source does not tell that something is absent ("" where it does), and whether it is empty."""
-        known = self._absences.get(source)
-        if known is None:
-            found = self.case.source(source)
-            which = ", ".join(found.unusable)
-            why = f": {which}" if which else f" ({found.detail or 'not supplied'})"
-            known = self._absences[source] = (
-                "" if found.complete else f"could not be read{why}",
-                found.state == "empty",
-            )
-        return known
 
     @lazy
     def _condition_systems(self) -> list[tuple[str, frozenset[str]]]:

@@ -15,8 +15,10 @@ Operator = Callable[[View], Result]
 
 def agree(outcomes: Sequence[Outcome]) -> Outcome:
     """The outcome that all operations an order may belong to share; unknown when they differ."""
-    first = outcomes[0] if outcomes else UNKNOWN
-    return first if outcomes.count(first) == len(outcomes) else UNKNOWN
+    if len(outcomes) == 1:
+        return outcomes[0]
+    seen = set(outcomes)
+    return seen.pop() if len(seen) == 1 else UNKNOWN
 
 
 def bounds(low: float | None, high: float | None, at_least: float | None, at_most: float | None) -> Iterator[Outcome]:
@@ -54,7 +56,7 @@ def absence(criterion: Criterion, source: str) -> Operator:
     settled = criterion.when_absent == "not-met"
 
     def absent(view: View) -> Result:
-        why, empty = view.facts.absence(source)
+        why, empty = view.facts.absences[source]
         if why:
             return open_(text, source, why)
         if settled:
