@@ -48,7 +48,7 @@ def condition(resource: Json, ref: str, faulty: frozenset[str]) -> Condition | N
         active=None if "clinicalStatus" in faulty else active,
         confirmed=None if "verificationStatus" in faulty else confirmed,
         onset=elements.choice_span(resource, "onset") or _until(resource.get("recordedDate")),
-        text=next(iter(elements.texts([concept])), ""),
+        text=elements.first_text(concept),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from cds_service.facts.elements import distinct
 from cds_service.policy.case import Code
 
 CPT, HCPCS, ICD10CM, ICD10PCS, SNOMED, LOINC, RXNORM = (
@@ -93,16 +94,20 @@ def read(concept: Any, local: Mapping[Code, Code] | None = None) -> tuple[tuple[
     found: list[Code] = []
     extras: tuple[str, ...] = ()
     for coding in given:
-        system, text = (coding.get("system"), coding.get("code")) if isinstance(coding, dict) else (None, None)
-        if isinstance(system, str) and isinstance(text, str) and text:
-            code, modifiers = normalise(system, text)
-            found.append(code)
-            extras += modifiers
-            if local and code in local:
-                found.append(local[code])
-    return tuple(dict.fromkeys(found)), tuple(dict.fromkeys(extras))
+        if isinstance(coding, dict):
+            system, text = coding.get("system"), coding.get("code")
+            if isinstance(system, str) and isinstance(text, str) and text:
+                code, modifiers = normalise(system, text)
+                found.append(code)
+                extras += modifiers
+                if local and code in local:
+                    found.append(local[code])
+    return distinct(found), distinct(extras)
 
 
 def of_all(concepts: list[Any]) -> tuple[Code, ...]:
     """Codes of several CodeableConcepts, each once."""
-    return tuple(dict.fromkeys([code for concept in concepts for code in read(concept)[0]])) if concepts else ()
+    found: list[Code] = []
+    for concept in concepts:
+        found += read(concept)[0]
+    return distinct(found)

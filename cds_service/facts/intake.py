@@ -5,7 +5,7 @@ Valid resources pass untouched after a schema check of microseconds; only others
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,14 +29,14 @@ class Reading(NamedTuple):
     """
 
     resource: dict[str, Any] | None
-    faults: tuple[Fault, ...]
-    faulty: frozenset[str]
+    faults: tuple[Fault, ...] = ()
+    faulty: frozenset[str] = _NONE
 
 
-def read(resource: object, ref: str, *, accepted: bool = False) -> Reading:
+def read(resource: object, ref: str, accepted: Collection[str] = ()) -> Reading:
     """Read one resource of a chart; `ref` names it in faults. Never mutates or raises, whatever the JSON.
 
-    `accepted`: it was among resources that `validity.accepts_all` said yes to.
+    `accepted`: what `validity.accepted_types` said of resources that this is one of.
 
     Source: FHIR R4 (4.0.1), JSON format, extensibility (modifierExtension) and the resource definitions.
     """
@@ -45,15 +45,17 @@ def read(resource: object, ref: str, *, accepted: bool = False) -> Reading:
     kind = resource.get("resourceType")
     if not isinstance(kind, str) or not kind:
         return _unusable(ref, "resourceType", "is missing or not text, so this is not a FHIR resource")
+    if kind in accepted:
+        return Reading(resource)
     if kind not in READABLE:
         return _unusable(ref, "resourceType", "names a type that is not read by this service")
-    if accepted or validity.accepts(resource):
-        return Reading(resource, (), _NONE)
+    if validity.accepts(resource):
+        return Reading(resource)
     return _read_around(resource, kind, ref)
 
 
 def _unusable(ref: str, path: str, text: str) -> Reading:
-    return Reading(None, (Fault(ref, path, text, fatal=True),), _NONE)
+    return Reading(None, (Fault(ref, path, text, fatal=True),))
 
 
 def _read_around(resource: dict[str, Any], kind: str, ref: str) -> Reading:

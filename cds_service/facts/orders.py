@@ -22,6 +22,12 @@ ORDER_TYPES = frozenset(
 SETTLED = frozenset(
     {"revoked", "cancelled", "completed", "entered-in-error", "stopped", "ended", "fulfilled", "noshow", "finished"}
 )
+def is_settled(resource: Json) -> bool:
+    """Is nothing left to decide about this order, whether or not it can be read?"""
+    status = resource.get("status")
+    return (isinstance(status, str) and status in SETTLED) or resource.get("doNotPerform") is True
+
+
 COVERAGE_INFORMATION = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
 BILLING_OPTIONS = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-billing-options"
 

@@ -14,6 +14,8 @@ from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Order, Source, SourceState
 from cds_service.policy.rulebook import Outline
 
+_NAMES = frozenset(BY_NAME)
+
 
 def concerning(orders: Iterable[Order], builder: CaseBuilder, runtime: Runtime) -> list[Outline]:
     """Outlines of the policies that may speak to the judged orders, whoever the payer; empty: nothing speaks."""
@@ -32,7 +34,7 @@ def sources_needed(outlines: Collection[Outline], orders: Iterable[Order]) -> se
         needed.add("coverage")
     if any(ref.startswith("ClaimResponse/") for o in orders for ref in o.insurance):
         needed.add("authorizations")
-    return needed & BY_NAME.keys()
+    return needed & _NAMES
 
 
 def gather(
