@@ -81,7 +81,7 @@ class CaseBuilder:
         seen.add(ref)
         if orders.is_settled(resource):
             self.settled.append(ref)
-        elif self._is_usable(reading := read(resource, ref, accepted), resource, ref, "orders"):
+        elif self._admit(reading := read(resource, ref, accepted), resource, ref, "orders"):
             self.drafts.append((ref, reading))
         return "", ""
 
@@ -99,12 +99,12 @@ class CaseBuilder:
         found = []
         for number, (resource, _) in enumerate(supplied):
             ref = refs[number] or _place(resource, number)
-            if self._is_usable(reading := read(resource, ref, accepted), resource, ref, source):
+            if self._admit(reading := read(resource, ref, accepted), resource, ref, source):
                 found.append((ref, reading))
         return found
 
-    def _is_usable(self, reading: Reading, resource: Json, ref: str, source: str) -> bool:
-        """Can facts be read from this? Else its place is kept; and what was repaired is what references find."""
+    def _admit(self, reading: Reading, resource: Json, ref: str, source: str) -> bool:
+        """Keep account of a reading: True where facts may be read from it, and references may lead to it."""
         self.faults += reading.faults
         if reading.resource is None:
             self._unusable.setdefault(source, []).append(ref)

@@ -102,11 +102,13 @@ def read(concept: Any, local: Mapping[Code, Code] | None = None) -> tuple[tuple[
                 extras += modifiers
                 if local and code in local:
                     found.append(local[code])
-    return distinct(found), distinct(extras)
+    return (tuple(found), extras) if len(found) < 2 else (distinct(found), distinct(extras))
 
 
 def of_all(concepts: list[Any]) -> tuple[Code, ...]:
     """Codes of several CodeableConcepts, each once."""
+    if not concepts:
+        return ()
     found: list[Code] = []
     for concept in concepts:
         found += read(concept)[0]

@@ -39,8 +39,9 @@ class Index:
             return None
         key = f"{kind}/{own}"
         self._by_key.setdefault(key, resource)
-        if isinstance(full_url, str) and self._by_url.setdefault(full_url, key) == key:
-            if self._keys.get(full_url, key) != key:
+        if isinstance(full_url, str):
+            known = self._by_url.setdefault(full_url, key)
+            if known == key and self._keys.get(full_url, key) != key:
                 self._keys[full_url] = key
                 self.shifts += 1
         return key
