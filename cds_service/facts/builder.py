@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -65,7 +65,7 @@ class CaseBuilder:
         self.draft_orders(bundle, "plannedOrders")
         self._sources["active-orders"] = Source(supplied.source.state, supplied.source.detail, supplied.source.unusable)
 
-    def _draft(self, resource: Any, seen: set[str], accepted: set[str]) -> tuple[str, str]:
+    def _draft(self, resource: Any, seen: set[str], accepted: Collection[str]) -> tuple[str, str]:
         """Take up one draft order; tells which element of it is in the way, and how."""
         kind = resource.get("resourceType", "") if isinstance(resource, dict) else None
         if not isinstance(kind, str):
@@ -81,7 +81,7 @@ class CaseBuilder:
         seen.add(ref)
         if orders.is_settled(resource):
             self.settled.append(ref)
-        elif self._admit(reading := read(resource, ref, accepted), resource, ref, "orders"):
+        elif (reading := self._intake(resource, ref, "orders", accepted)) is not None:
             self.drafts.append((ref, reading))
         return "", ""
 
@@ -99,13 +99,15 @@ class CaseBuilder:
         found = []
         for number, (resource, _) in enumerate(supplied):
             ref = refs[number] or _place(resource, number)
-            if self._admit(reading := read(resource, ref, accepted), resource, ref, source):
+            if (reading := self._intake(resource, ref, source, accepted)) is not None:
                 found.append((ref, reading))
         return found
 
-    def _admit(self, reading: Reading, resource: Json, ref: str, source: str) -> bool:
-        """Keep account of a reading: True where facts may be read from it, and references may lead to it."""
-        self.faults += reading.faults
+    def _intake(self, resource: Json, ref: str, source: str, accepted: Collection[str]) -> Reading | None:
+        """What facts may be read from, and references lead to; None where that is nothing."""
+        reading = Reading(resource) if resource.get("resourceType") in accepted else read(resource, ref)
+        if reading.faults:
+            self.faults += reading.faults
         if reading.resource is None:
             self._unusable.setdefault(source, []).append(ref)
         elif self._is_of_another(reading.resource, ref, source):
@@ -113,10 +115,10 @@ class CaseBuilder:
         else:
             if reading.resource is not resource:
                 self.index.settle(ref, resource, reading.resource)
-            return True
+            return reading
         # A reference must not lead to what is refused here: another patient's authorisation, say.
         self.index.settle(ref, resource, None)
-        return False
+        return None
 
     def _is_of_another(self, resource: Json, ref: str, source: str) -> bool:
         subject = _SUBJECT.get(resource["resourceType"])

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from cds_service.facts.elements import distinct
+from cds_service.facts import elements
 from cds_service.policy.case import Code
 
 CPT, HCPCS, ICD10CM, ICD10PCS, SNOMED, LOINC, RXNORM = (
@@ -102,14 +102,14 @@ def read(concept: Any, local: Mapping[Code, Code] | None = None) -> tuple[tuple[
                 extras += modifiers
                 if local and code in local:
                     found.append(local[code])
-    return (tuple(found), extras) if len(found) < 2 else (distinct(found), distinct(extras))
+    return (tuple(found), extras) if len(found) < 2 else (elements.distinct(found), elements.distinct(extras))
 
 
-def of_all(concepts: list[Any]) -> tuple[Code, ...]:
-    """Codes of several CodeableConcepts, each once."""
-    if not concepts:
+def of_all(value: object) -> tuple[Code, ...]:
+    """Codes of a CodeableConcept or a list of them, each once."""
+    if not value:
         return ()
     found: list[Code] = []
-    for concept in concepts:
+    for concept in elements.concepts(value):
         found += read(concept)[0]
-    return distinct(found)
+    return elements.distinct(found)

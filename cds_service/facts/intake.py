@@ -5,7 +5,7 @@ Valid resources pass untouched after a schema check of microseconds; only others
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -25,7 +25,8 @@ class Reading(NamedTuple):
 
     `resource` is None when it cannot be used (then one fault is fatal). Otherwise its elements have the JSON
     types of FHIR R4, but required ones may be missing, at any depth. `faulty` names the top-level elements
-    that were left out, wholly or in part: what depends on one of them is unknown, not absent.
+    that were left out, wholly or in part: what depends on one of them is unknown, not absent. A
+    resource that `validity` accepts is read untouched: `Reading(resource)`.
     """
 
     resource: dict[str, Any] | None
@@ -33,10 +34,8 @@ class Reading(NamedTuple):
     faulty: frozenset[str] = _NONE
 
 
-def read(resource: object, ref: str, accepted: Collection[str] = ()) -> Reading:
+def read(resource: object, ref: str) -> Reading:
     """Read one resource of a chart; `ref` names it in faults. Never mutates or raises, whatever the JSON.
-
-    `accepted`: what `validity.accepted_types` said of resources that this is one of.
 
     Source: FHIR R4 (4.0.1), JSON format, extensibility (modifierExtension) and the resource definitions.
     """
@@ -45,8 +44,6 @@ def read(resource: object, ref: str, accepted: Collection[str] = ()) -> Reading:
     kind = resource.get("resourceType")
     if not isinstance(kind, str) or not kind:
         return _unusable(ref, "resourceType", "is missing or not text, so this is not a FHIR resource")
-    if kind in accepted:
-        return Reading(resource)
     if kind not in READABLE:
         return _unusable(ref, "resourceType", "names a type that is not read by this service")
     if validity.accepts(resource):

@@ -60,7 +60,7 @@ def order(
         _units(resource, faulty),
         modifiers,
         _texts(resource, concepts),
-        codes.of_all(elements.concepts(get("reasonCode"))),
+        codes.of_all(get("reasonCode")),
         _keys(get("reasonReference"), index),
         bool(faulty) and ("reasonCode" in faulty or "reasonReference" in faulty),
         codes.of_all(sites),

@@ -19,10 +19,11 @@ _NAMES = frozenset(BY_NAME)
 
 def concerning(orders: Iterable[Order], builder: CaseBuilder, runtime: Runtime) -> list[Outline]:
     """Outlines of the policies that may speak to the judged orders, whoever the payer; empty: nothing speaks."""
+    speaking = runtime.book.rulebook.concerning
     found: dict[int, Outline] = {}  # by identity: comparing them would cost more than a few too many
     for order in orders:
         day = builder.as_of or order.occurrence or order.authored_on or builder.received
-        outlines = runtime.book.rulebook.concerning(order, day)
+        outlines = speaking(order, day)
         found.update(zip(map(id, outlines), outlines, strict=True))
     return [outline for outline in found.values() if runtime.shows(outline.status)]
 
