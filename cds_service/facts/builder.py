@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -11,12 +11,14 @@ from cds_service.facts import chart, elements, orders
 from cds_service.facts.intake import Reading, read
 from cds_service.facts.references import Index, Json, key_of
 from cds_service.facts.sources import Supplied
-from cds_service.facts.validity import accepts_all
+from cds_service.facts.validity import accepted_types
 from cds_service.policy.case import Case, Code, Coverage, Fault, Order, Source, SourceState
 
 _T = TypeVar("_T")
 _BY_REF = attrgetter("ref")
 _BY_CODES = attrgetter("codes", "ref")
+# Elements of an order whose meaning may come from another resource of the chart.
+_FROM_THE_CHART = frozenset({"insurance", "codeReference", "medicationReference"})
 _SUBJECT = {
     "ServiceRequest": "subject", "DeviceRequest": "subject", "MedicationRequest": "subject", "Condition": "subject",
     "Procedure": "subject", "Observation": "subject", "QuestionnaireResponse": "subject", "Encounter": "subject",
@@ -50,7 +52,7 @@ class CaseBuilder:
         for entry, resource in zip(entries, resources, strict=True):
             if isinstance(resource, dict):
                 self.index.add(resource, entry.get("fullUrl"))
-        accepted, seen = accepts_all(resources), set[str]()
+        accepted, seen = accepted_types(resources), set[str]()
         for number, resource in enumerate(resources):
             element, trouble = self._draft(resource, seen, accepted)
             if trouble:
@@ -63,7 +65,7 @@ class CaseBuilder:
         self.draft_orders(bundle, "plannedOrders")
         self._sources["active-orders"] = Source(supplied.source.state, supplied.source.detail, supplied.source.unusable)
 
-    def _draft(self, resource: Any, seen: set[str], accepted: bool) -> tuple[str, str]:
+    def _draft(self, resource: Any, seen: set[str], accepted: Collection[str]) -> tuple[str, str]:
         """Take up one draft order; tells which element of it is in the way, and how."""
         kind = resource.get("resourceType", "") if isinstance(resource, dict) else None
         if not isinstance(kind, str):
@@ -77,52 +79,52 @@ class CaseBuilder:
         if ref in seen:
             return ".id", "repeats the id of another draft order"
         seen.add(ref)
-        self._draft_order(resource, ref, accepted)
-        return "", ""
-
-    def _draft_order(self, resource: Json, ref: str, accepted: bool) -> None:
-        status = resource.get("status")
-        if (isinstance(status, str) and status in orders.SETTLED) or resource.get("doNotPerform") is True:
+        if orders.is_settled(resource):
             self.settled.append(ref)
         elif (reading := self._intake(resource, ref, "orders", accepted)) is not None:
             self.drafts.append((ref, reading))
+        return "", ""
 
     def supply(self, name: str, supplied: Supplied) -> None:
         """One source of the chart."""
-        for resource, full_url in supplied.resources:
-            self.index.add(resource, full_url)
         self._sources[name] = supplied.source
-        accepted = len(supplied.resources) > 1 and accepts_all([resource for resource, _ in supplied.resources])
-        found = self._read[name] = []
-        for number, (resource, _) in enumerate(supplied.resources):
-            kind, own = resource.get("resourceType"), resource.get("id")
-            ref = f"{kind}/{own}" if isinstance(own, str) else f"{kind}[{number}]"
-            reading = self._intake(resource, ref, name, accepted)
-            if reading is not None:
-                found.append((ref, reading))
+        self._read[name] = self._taken(name, supplied.resources) if supplied.resources else []
         if name in self._unusable:
             self._sources[name] = self._state(name, supplied.source.state)
 
-    def _intake(self, resource: Json, ref: str, source: str, accepted: bool) -> Reading | None:
-        reading = read(resource, ref, accepted=accepted)
-        self.faults += reading.faults
-        usable = False
+    def _taken(self, source: str, supplied: list[tuple[Json, object]]) -> list[tuple[str, Reading]]:
+        """Take up resources of the chart; those that can be used, each with its reference."""
+        refs = [self.index.add(resource, full_url) for resource, full_url in supplied]
+        accepted = accepted_types([resource for resource, _ in supplied])
+        found = []
+        for number, (resource, _) in enumerate(supplied):
+            ref = refs[number] or _place(resource, number)
+            if (reading := self._intake(resource, ref, source, accepted)) is not None:
+                found.append((ref, reading))
+        return found
+
+    def _intake(self, resource: Json, ref: str, source: str, accepted: Collection[str]) -> Reading | None:
+        """What facts may be read from, and references lead to; None where that is nothing."""
+        reading = Reading(resource) if resource.get("resourceType") in accepted else read(resource, ref)
+        if reading.faults:
+            self.faults += reading.faults
         if reading.resource is None:
             self._unusable.setdefault(source, []).append(ref)
-        elif self._of_another(reading.resource, ref, source):
+        elif self._is_of_another(reading.resource, ref, source):
             self._fault(source, ref, "belongs to another patient and is not used")
         else:
-            usable = True
+            if reading.resource is not resource:
+                self.index.settle(ref, resource, reading.resource)
+            return reading
         # A reference must not lead to what is refused here: another patient's authorisation, say.
-        if not usable or reading.resource is not resource:
-            self.index.settle(ref, resource, reading.resource if usable else None)
-        return reading if usable else None
+        self.index.settle(ref, resource, None)
+        return None
 
-    def _of_another(self, resource: Json, ref: str, source: str) -> bool:
-        kind = resource["resourceType"]
-        if kind == "Patient":
-            return source == "patient" and key_of(ref) != self.patient_ref
-        owner = self.index.key(resource.get(_SUBJECT[kind])) if kind in _SUBJECT else None
+    def _is_of_another(self, resource: Json, ref: str, source: str) -> bool:
+        subject = _SUBJECT.get(resource["resourceType"])
+        if subject is None:
+            return source == "patient" and resource["resourceType"] == "Patient" and key_of(ref) != self.patient_ref
+        owner = self.index.key(resource.get(subject))
         return owner is not None and owner != self.patient_ref and owner.startswith("Patient/")
 
     def _fault(self, source: str, ref: str, text: str) -> None:
@@ -150,10 +152,8 @@ class CaseBuilder:
     def _final(self, ref: str, reading: Reading) -> Order:
         """The draft as it was first read, unless the chart may have given one of its references a meaning."""
         early = self._drafted.get(ref)
-        resource = reading.resource or {}
-        if early is None or self.index.shifts != self._shifts or _leans_on_the_chart(resource):
-            return self._order(ref, reading, True)
-        return early
+        settled = self.index.shifts == self._shifts and _FROM_THE_CHART.isdisjoint(reading.resource or ())
+        return early if early is not None and settled else self._order(ref, reading, True)
 
     def orders(self) -> tuple[Order, ...]:
         """The draft orders of the event, and the active orders of the chart."""
@@ -211,9 +211,10 @@ class CaseBuilder:
         )
 
 
-def _leans_on_the_chart(order: Json) -> bool:
-    """Has it elements whose meaning may come from another resource of the chart?"""
-    return "insurance" in order or "codeReference" in order or "medicationReference" in order
+def _place(resource: Json, number: int) -> str:
+    """How to name a resource that has no `Type/id`."""
+    kind, own = resource.get("resourceType"), resource.get("id")
+    return f"{kind}/{own}" if isinstance(own, str) else f"{kind}[{number}]"
 
 
 def _by_ref(facts: Iterable[_T]) -> tuple[_T, ...]:

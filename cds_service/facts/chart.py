@@ -24,10 +24,11 @@ _IGNORED_VERIFICATION = frozenset({"refuted", "entered-in-error"})
 
 def _status(resource: Json, name: str) -> str | None:
     bare = None
-    for concept in elements.concepts(resource.get(name)):
-        for coding in elements.listed(concept.get("coding")):
-            code = elements.text(coding.get("code")) if isinstance(coding, dict) else None
-            if code and isinstance(coding.get("system"), str):
+    concept = resource.get(name)
+    for coding in elements.listed(concept.get("coding")) if isinstance(concept, dict) else ():
+        code = coding.get("code") if isinstance(coding, dict) else None
+        if isinstance(code, str) and code:
+            if isinstance(coding.get("system"), str):
                 return code
             bare = bare or code
     return bare  # real charts leave out the system; the words are the same
@@ -48,7 +49,7 @@ def condition(resource: Json, ref: str, faulty: frozenset[str]) -> Condition | N
         active=None if "clinicalStatus" in faulty else active,
         confirmed=None if "verificationStatus" in faulty else confirmed,
         onset=elements.choice_span(resource, "onset") or _until(resource.get("recordedDate")),
-        text=next(iter(elements.texts([concept])), ""),
+        text=elements.first_text(concept),
     )
 
 

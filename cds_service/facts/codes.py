@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from cds_service.facts import elements
 from cds_service.policy.case import Code
 
 CPT, HCPCS, ICD10CM, ICD10PCS, SNOMED, LOINC, RXNORM = (
@@ -82,40 +83,33 @@ def normalise(uri: str, code: str) -> tuple[Code, tuple[str, ...]]:
     return Code(key, text.upper() if key == ICD10PCS else text), ()
 
 
-def codings(concept: Any) -> list[tuple[str, str]]:
-    """(system, code) of a CodeableConcept's codings that have both; anything else is passed over."""
-    given = concept.get("coding") if isinstance(concept, dict) else None
-    found: list[tuple[str, str]] = []
-    for coding in given if isinstance(given, list) else ():
-        if isinstance(coding, dict):
-            system, code = coding.get("system"), coding.get("code")
-            if isinstance(system, str) and isinstance(code, str) and code:
-                found.append((system, code))
-    return found
-
-
 def read(concept: Any, local: Mapping[Code, Code] | None = None) -> tuple[tuple[Code, ...], tuple[str, ...]]:
-    """Codes and modifiers of a CodeableConcept, local codes mapped by the client's own table as well."""
-    found = codings(concept)
-    if not found:
+    """Codes and modifiers of a CodeableConcept, local codes mapped by the client's own table as well.
+
+    A coding without system or code is passed over.
+    """
+    given = concept.get("coding") if isinstance(concept, dict) else None
+    if not isinstance(given, list):
         return (), ()
-    if len(found) == 1 and not local:
-        code, modifiers = normalise(*found[0])
-        return (code,), modifiers
-    result: dict[Code, None] = {}
-    extras: dict[str, None] = {}
-    for system, text in found:
-        code, modifiers = normalise(system, text)
-        result[code] = None
-        extras.update(dict.fromkeys(modifiers))
-        if local and code in local:
-            result[local[code]] = None
-    return tuple(result), tuple(extras)
-
-
-def of_all(concepts: list[Any]) -> tuple[Code, ...]:
-    """Codes of several CodeableConcepts, each once."""
     found: list[Code] = []
-    for concept in concepts:
+    extras: tuple[str, ...] = ()
+    for coding in given:
+        if isinstance(coding, dict):
+            system, text = coding.get("system"), coding.get("code")
+            if isinstance(system, str) and isinstance(text, str) and text:
+                code, modifiers = normalise(system, text)
+                found.append(code)
+                extras += modifiers
+                if local and code in local:
+                    found.append(local[code])
+    return (tuple(found), extras) if len(found) < 2 else (elements.distinct(found), elements.distinct(extras))
+
+
+def of_all(value: object) -> tuple[Code, ...]:
+    """Codes of a CodeableConcept or a list of them, each once."""
+    if not value:
+        return ()
+    found: list[Code] = []
+    for concept in elements.concepts(value):
         found += read(concept)[0]
-    return tuple(dict.fromkeys(found)) if found else ()
+    return elements.distinct(found)

@@ -26,7 +26,7 @@ def text(value: object) -> str | None:
 
 def distinct(values: Sequence[_T]) -> tuple[_T, ...]:
     """The values, each once, in the order of their first coming."""
-    return tuple(dict.fromkeys(values)) if len(values) > 1 else tuple(values)
+    return tuple(dict.fromkeys(values) if len(values) > 1 else values)
 
 
 def span(value: object) -> Period | None:
@@ -100,13 +100,22 @@ def first_day(resource: Mapping[str, Any], name: str) -> date | None:
 
 def texts(concepts: list[Any]) -> tuple[str, ...]:
     """Texts of CodeableConcepts: their own text and their codings' displays, each once."""
-    found: list[Any] = []
+    found: list[str] = []
     for concept in concepts:
         if isinstance(concept, dict):
-            found.append(concept.get("text"))
+            own = concept.get("text")
+            if isinstance(own, str) and own:
+                found.append(own)
             if "coding" in concept:
-                found += [c.get("display") for c in listed(concept["coding"]) if isinstance(c, dict)]
-    return distinct([t for t in found if isinstance(t, str) and t])
+                codings = listed(concept["coding"])
+                found += [d for c in codings if isinstance(c, dict) and (d := text(c.get("display")))]
+    return distinct(found)
+
+
+def first_text(concept: object) -> str:
+    """The first text of a CodeableConcept; empty where it has none."""
+    own = text(concept.get("text")) if isinstance(concept, dict) else None
+    return own or next(iter(texts([concept])), "")
 
 
 def concepts(value: object) -> list[Any]:
@@ -118,25 +127,23 @@ def concepts(value: object) -> list[Any]:
 
 def extensions(element: Mapping[str, Any], url: str) -> list[dict[str, Any]]:
     """Extensions with a URL (version suffix ignored)."""
-    return [extension for name, extension in _named(element, (url,))]
+    found = []
+    for extension in listed(element.get("extension")):
+        own = extension.get("url") if isinstance(extension, dict) else None
+        if own == url or (isinstance(own, str) and own.startswith(f"{url}|")):
+            found.append(extension)
+    return found
 
 
 def extension_values(extension: Mapping[str, Any], names: Collection[str]) -> dict[str, list[Any]]:
     """The value[x] of the nested extensions with these names; a name may come more than once."""
     found: dict[str, list[Any]] = {}
-    for name, inner in _named(extension, names):
-        found.setdefault(name, []).append(_value(inner))
-    return found
-
-
-def _named(element: Mapping[str, Any], urls: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
-    found = []
-    for extension in listed(element.get("extension")):
-        url = extension.get("url") if isinstance(extension, dict) else None
+    for inner in listed(extension.get("extension")):
+        url = inner.get("url") if isinstance(inner, dict) else None
         if isinstance(url, str):
-            bare = url.split("|", 1)[0] if "|" in url else url
-            if bare in urls:
-                found.append((bare, extension))
+            name = url.split("|", 1)[0] if "|" in url else url
+            if name in names:
+                found.setdefault(name, []).append(_value(inner))
     return found
 
 

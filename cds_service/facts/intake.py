@@ -25,18 +25,17 @@ class Reading(NamedTuple):
 
     `resource` is None when it cannot be used (then one fault is fatal). Otherwise its elements have the JSON
     types of FHIR R4, but required ones may be missing, at any depth. `faulty` names the top-level elements
-    that were left out, wholly or in part: what depends on one of them is unknown, not absent.
+    that were left out, wholly or in part: what depends on one of them is unknown, not absent. A
+    resource that `validity` accepts is read untouched: `Reading(resource)`.
     """
 
     resource: dict[str, Any] | None
-    faults: tuple[Fault, ...]
-    faulty: frozenset[str]
+    faults: tuple[Fault, ...] = ()
+    faulty: frozenset[str] = _NONE
 
 
-def read(resource: object, ref: str, *, accepted: bool = False) -> Reading:
+def read(resource: object, ref: str) -> Reading:
     """Read one resource of a chart; `ref` names it in faults. Never mutates or raises, whatever the JSON.
-
-    `accepted`: it was among resources that `validity.accepts_all` said yes to.
 
     Source: FHIR R4 (4.0.1), JSON format, extensibility (modifierExtension) and the resource definitions.
     """
@@ -47,13 +46,13 @@ def read(resource: object, ref: str, *, accepted: bool = False) -> Reading:
         return _unusable(ref, "resourceType", "is missing or not text, so this is not a FHIR resource")
     if kind not in READABLE:
         return _unusable(ref, "resourceType", "names a type that is not read by this service")
-    if accepted or validity.accepts(resource):
-        return Reading(resource, (), _NONE)
+    if validity.accepts(resource):
+        return Reading(resource)
     return _read_around(resource, kind, ref)
 
 
 def _unusable(ref: str, path: str, text: str) -> Reading:
-    return Reading(None, (Fault(ref, path, text, fatal=True),), _NONE)
+    return Reading(None, (Fault(ref, path, text, fatal=True),))
 
 
 def _read_around(resource: dict[str, Any], kind: str, ref: str) -> Reading:

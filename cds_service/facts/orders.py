@@ -37,6 +37,12 @@ _GRANT = frozenset({"pa-needed", "expiry-date", "satisfied-pa-id"})
 _NOTHING = [None]
 
 
+def is_settled(resource: Json) -> bool:
+    """Is nothing left to decide about this order, whether or not it can be read?"""
+    status = resource.get("status")
+    return (isinstance(status, str) and status in SETTLED) or resource.get("doNotPerform") is True
+
+
 def order(
     resource: Json, ref: str, *, draft: bool, faulty: frozenset[str], index: Index, local: Mapping[Code, Code]
 ) -> Order:
@@ -47,33 +53,33 @@ def order(
     occurrence = elements.first_day(resource, "occurrence") or elements.day(get("start"))
     authored = elements.day(get("authoredOn")) or elements.day(get("created"))
     sites = elements.concepts(get("bodySite"))
-    return Order(
-        ref=ref,
-        codes=found,
-        draft=draft,
-        units=_units(resource, faulty),
-        modifiers=modifiers,
-        texts=_texts(resource, concepts),
-        reason_codes=codes.of_all(elements.concepts(get("reasonCode"))),
-        reason_refs=_keys(get("reasonReference"), index),
-        reasons_faulty="reasonCode" in faulty or "reasonReference" in faulty,
-        body_sites=codes.of_all(sites),
-        body_site_texts=elements.texts(sites),
-        encounter=index.key(get("encounter")),
-        requisition=_identifier(get("requisition") or get("groupIdentifier")),
-        based_on=_keys(get("basedOn"), index),
-        insurance=_keys(get("insurance"), index),
-        occurrence=occurrence,
-        authored_on=authored,
-        authorization=authorization(resource, ref, occurrence or authored, index),
-        faulty=faulty,
+    return Order(  # by position: nineteen keywords would triple what this costs
+        ref,
+        found,
+        draft,
+        _units(resource, faulty),
+        modifiers,
+        _texts(resource, concepts),
+        codes.of_all(get("reasonCode")),
+        _keys(get("reasonReference"), index),
+        bool(faulty) and ("reasonCode" in faulty or "reasonReference" in faulty),
+        codes.of_all(sites),
+        elements.texts(sites),
+        index.key(get("encounter")),
+        _identifier(get("requisition") or get("groupIdentifier")),
+        _keys(get("basedOn"), index),
+        _keys(get("insurance"), index),
+        occurrence,
+        authored,
+        authorization(resource, ref, occurrence or authored, index),
+        faulty,
     )
 
 
 def _concepts(resource: Json, index: Index) -> list[Any]:
     kind = resource["resourceType"]
     found = elements.concepts(resource.get(_CODE_ELEMENT.get(kind, "")))
-    reference = resource.get(_CODE_REFERENCE.get(kind, ""))
+    reference = resource.get(_CODE_REFERENCE[kind]) if kind in _CODE_REFERENCE else None
     target = index.resolve(reference, within=resource) if reference else None
     if target is None:
         return found
@@ -83,7 +89,7 @@ def _concepts(resource: Json, index: Index) -> list[Any]:
 def _codes(concepts: list[Any], local: Mapping[Code, Code]) -> tuple[tuple[Code, ...], tuple[str, ...]]:
     if len(concepts) == 1 and "extension" not in concepts[0]:
         own, extra = codes.read(concepts[0], local)
-        return own, tuple(sorted(extra))
+        return own, tuple(sorted(extra)) if extra else ()
     found: list[Code] = []
     modifiers: list[str] = []
     for concept in concepts:
@@ -119,7 +125,7 @@ def _units(resource: Json, faulty: frozenset[str]) -> int | None:
 def _keys(references: object, index: Index) -> tuple[str, ...]:
     if not isinstance(references, list):
         return ()
-    return elements.distinct([key for reference in references if (key := index.key(reference))])
+    return elements.distinct(list(filter(None, map(index.key, references))))
 
 
 def _identifier(value: object) -> str | None:

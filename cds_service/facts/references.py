@@ -27,22 +27,24 @@ class Index:
         self._keys: dict[str, str] = {}  # references asked for, and what they meant
         self.shifts = 0  # how often a reference already asked for came to mean another resource
 
-    def add(self, resource: Json, full_url: object = None) -> None:
-        """Remember a resource under its own id and its entry's fullUrl; the first of two with one id stays."""
+    def add(self, resource: Json, full_url: object = None) -> str | None:
+        """Remember a resource under its own id and its entry's fullUrl; the first of two with one id stays.
+
+        Tells the former, `Type/id`; None where it has no such name.
+        """
         kind, own = resource.get("resourceType"), resource.get("id")
         if not isinstance(kind, str) or not isinstance(own, str):
             if isinstance(full_url, str):
                 self._by_key.setdefault(full_url, resource)
-            return
+            return None
         key = f"{kind}/{own}"
         self._by_key.setdefault(key, resource)
         if isinstance(full_url, str):
-            self._known_as(full_url, key)
-
-    def _known_as(self, full_url: str, key: str) -> None:
-        if self._by_url.setdefault(full_url, key) == key and self._keys.get(full_url, key) != key:
-            self._keys[full_url] = key
-            self.shifts += 1
+            known = self._by_url.setdefault(full_url, key)
+            if known == key and self._keys.get(full_url, key) != key:
+                self._keys[full_url] = key
+                self.shifts += 1
+        return key
 
     def settle(self, key: str, resource: Json, usable: Json | None) -> None:
         """What intake made of a resource takes its place; one that cannot be used is not found any more."""
@@ -58,9 +60,10 @@ class Index:
         text = reference.get("reference") if isinstance(reference, dict) else reference
         if not isinstance(text, str) or not text:
             return None
-        known = self._keys.get(text)
-        if known is None:
-            known = self._keys[text] = self._by_url.get(text) or key_of(text)
+        return self._keys.get(text) or self._learnt(text)
+
+    def _learnt(self, text: str) -> str:
+        known = self._keys[text] = self._by_url.get(text) or key_of(text)
         return known
 
     def resolve(self, reference: object, within: Mapping[str, Any] | None = None) -> Json | None:

@@ -44,9 +44,10 @@ BY_NAME = {spec.name: spec for spec in SPECS}
 _BY_KEY = {spec.key.lower(): spec for spec in SPECS}
 # Where two sources hold the same type, only the key can tell them apart: the first is taken otherwise.
 _BY_KIND = {spec.kind: spec for spec in reversed(SPECS)}
+_EMPTY = Source(SourceState.EMPTY)
 
 
-@dataclass
+@dataclass(slots=True)
 class Supplied:
     """What came for one source: its state and resources, each with the fullUrl it came under."""
 
@@ -58,7 +59,7 @@ class Supplied:
 def read_value(value: object) -> Supplied:
     """A prefetch value or FHIR answer: null or an empty Bundle is empty, an OperationOutcome is unavailable."""
     if value is None:
-        return Supplied(Source(SourceState.EMPTY))
+        return Supplied(_EMPTY)
     if not isinstance(value, dict):
         return Supplied(Source(SourceState.UNAVAILABLE, "not a FHIR resource"))
     kind = value.get("resourceType")
@@ -71,7 +72,7 @@ def read_value(value: object) -> Supplied:
 
 def _bundle(bundle: Json) -> Supplied:
     if "entry" not in bundle and "link" not in bundle:
-        return Supplied(Source(SourceState.EMPTY))
+        return Supplied(_EMPTY)
     outcomes: list[Json] = []
     resources: list[tuple[Json, object]] = []
     for resource, url, mode in _entries(bundle):

@@ -76,14 +76,14 @@ def accepts(resource: Mapping[str, Any]) -> bool:
     return _accepts(resource["resourceType"], [resource])
 
 
-def accepts_all(resources: Iterable[Any]) -> bool:
-    """True: each of these that is of a readable type is valid FHIR R4 and safe to read untouched."""
+def accepted_types(resources: Iterable[Any]) -> list[str]:
+    """Readable types of which every one of these resources is valid FHIR R4 and safe to read untouched."""
     by_kind: dict[str, list[Mapping[str, Any]]] = {}
     for resource in resources:
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
         if isinstance(kind, str) and kind in READABLE:
             by_kind.setdefault(kind, []).append(resource)
-    return all(_accepts(kind, found) for kind, found in by_kind.items())
+    return [kind for kind, found in by_kind.items() if _accepts(kind, found)]
 
 
 def _accepts(kind: str, resources: list[Mapping[str, Any]]) -> bool:

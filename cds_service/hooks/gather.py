@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from cds_service.errors import MissingData
@@ -14,27 +14,28 @@ from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Order, Source, SourceState
 from cds_service.policy.rulebook import Outline
 
+_NAMES = frozenset(BY_NAME)
+
 
 def concerning(orders: Iterable[Order], builder: CaseBuilder, runtime: Runtime) -> list[Outline]:
     """Outlines of the policies that may speak to the judged orders, whoever the payer; empty: nothing speaks."""
+    speaking = runtime.book.rulebook.concerning
     found: dict[int, Outline] = {}  # by identity: comparing them would cost more than a few too many
     for order in orders:
         day = builder.as_of or order.occurrence or order.authored_on or builder.received
-        outlines = runtime.book.rulebook.concerning(order, day)
-        found.update([(id(o), o) for o in outlines if runtime.shows(o.status)])
-    return list(found.values())
+        outlines = speaking(order, day)
+        found.update(zip(map(id, outlines), outlines, strict=True))
+    return [outline for outline in found.values() if runtime.shows(outline.status)]
 
 
-def sources_needed(outlines: Iterable[Outline], orders: Iterable[Order]) -> set[str]:
+def sources_needed(outlines: Collection[Outline], orders: Iterable[Order]) -> set[str]:
     """Names of the sources that settling these orders may read."""
-    needed: set[str] = set()
-    for outline in outlines:
-        needed |= outline.reads
-        if outline.kind == "coverage":
-            needed.add("coverage")
+    needed: set[str] = set().union(*[outline.reads for outline in outlines])
+    if any(outline.kind == "coverage" for outline in outlines):
+        needed.add("coverage")
     if any(ref.startswith("ClaimResponse/") for o in orders for ref in o.insurance):
         needed.add("authorizations")
-    return needed & set(BY_NAME)
+    return needed & _NAMES
 
 
 def gather(
@@ -47,7 +48,7 @@ def gather(
 ) -> list[dict[str, Any]]:
     """Fill the builder from prefetch and, for what is missing, from the FHIR server; returns what was fetched."""
     supplied = read_prefetch(request.prefetch)
-    missing = sorted(n for n in needed if n not in supplied)
+    missing = sorted(needed - supplied.keys())
     pages = {n: s.next_page for n, s in supplied.items() if s.next_page and n in needed}
     log: list[dict[str, Any]] = []
     queries = [Query(n, BY_NAME[n].template.replace(PATIENT, request.patient_id)) for n in missing]

@@ -81,13 +81,13 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 def _too_deep(body: bytes) -> bool:
     """Is valid JSON nested deeper than the limit? Innermost pairs are removed pass by pass: cheap when shallow."""
     marks = body.translate(None, _NOT_MARKS)
-    if b"\\" in marks or b'"' in marks.replace(b'""', b""):  # brackets, perhaps, inside text
+    if b"\\" in marks or 2 * marks.count(b'""') != marks.count(b'"'):  # brackets, perhaps, inside text
         marks = _STRING.sub(b"", body)
     brackets = left = marks.translate(None, _NOT_BRACKETS)
-    for _ in range(MAX_DEPTH // 2):  # a pass removes one level or two
-        left = left.replace(b"{}", b"").replace(b"[]", b"")
-        if not left:
+    for levels in range(MAX_DEPTH, 0, -2):  # a pass removes two at most
+        if len(left) <= 2 * levels:
             return False
+        left = left.replace(b"{}", b"").replace(b"[]", b"")
     return _depth(brackets) > MAX_DEPTH
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cds_service.facts.codes import URI, codings, normalise, read, system_key
+from cds_service.facts.codes import URI, normalise, read, system_key
 from cds_service.policy.case import Code
 
 
@@ -79,7 +79,6 @@ def test_codes(uri: str, written: str, code: Code, modifiers: tuple[str, ...]) -
     ],
 )  # fmt: skip
 def test_what_has_no_system_and_code_is_no_code(concept: object) -> None:
-    assert codings(concept) == []
     assert read(concept) == ((), ())
 
 

@@ -98,16 +98,17 @@ def test_schema_leaves_to_the_judge(change: Json) -> None:
     assert not validity.accepts(ORDER | change)
 
 
-def test_many_are_accepted_together_only_if_each_is() -> None:
+def test_many_of_a_type_are_accepted_together_only_if_each_is() -> None:
     patient = {"resourceType": "Patient", "id": "p"}
-    assert validity.accepts_all([ORDER, patient, ORDER, None, 7, {"resourceType": "Nope", "id": 1}])
+    both = {"ServiceRequest", "Patient"}
+    assert set(validity.accepted_types([ORDER, patient, ORDER, None, 7, {"resourceType": "Nope", "id": 1}])) == both
     for wrong in (
         ORDER | {"status": "foo"},
         ORDER | {"contained": [{"resourceType": "Nope"}]},
         patient | {"id": "a_b"},
     ):
-        assert not validity.accepts_all([ORDER, patient, wrong])
-    assert not validity.accepts_all([ORDER, ORDER | {"note": [{"text": "\ud800"}]}])
+        assert set(validity.accepted_types([ORDER, patient, wrong, ORDER, patient])) == both - {wrong["resourceType"]}
+    assert validity.accepted_types([ORDER, ORDER | {"note": [{"text": "\ud800"}]}]) == []
 
 
 def test_nesting_cannot_exhaust_the_stack() -> None:
