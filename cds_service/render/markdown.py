@@ -11,7 +11,8 @@ _SHOWN = {n: chr(n) if chr(n) in _PLAIN else f"&#{n};" if chr(n).isprintable() e
 
 def escape(text: str) -> str:
     """HTML character references for everything that Markdown, HTML or a template could read; one line."""
-    return " ".join(text.translate(_SHOWN).split())
+    shown = " ".join(text.translate(_SHOWN).split())
+    return f"&#45;{shown[1:]}" if shown.startswith("-") else shown  # after "- ", a dash would begin a list in the list
 
 
 def joined(items: list[str], word: str = "and") -> str:

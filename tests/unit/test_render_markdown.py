@@ -6,7 +6,7 @@ import html
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -22,6 +22,8 @@ def shown(markdown: str) -> tuple[set[str], str]:
 
 
 @given(st.text(max_size=200))
+@example("-")
+@example("- - x")
 def test_any_text_is_one_line_of_plain_text(text: str) -> None:
     tags, read = shown(f"- {escape(text)} end")
     assert tags == {"ul", "/ul", "li", "/li"}
@@ -48,6 +50,7 @@ def test_markup_above_all(text: str) -> None:
     ("text", "escaped"),
     [
         ("C4-C6 stenosis", "C4-C6 stenosis"),
+        ("-2 - x", "&#45;2 - x"),
         ("<b>", "&#60;b&#62;"),
         ("&lt;", "&#38;lt&#59;"),
         ("a_b", "a&#95;b"),
