@@ -1,0 +1,95 @@
+"""Worked cases beside a policy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cds_service.policy.model.terms import CodeText, DeterminationOutcome, Id, IsoDate, Model, PriorAuthorization, Text
+
+
+class CaseOrder(Model):
+    """A draft order of a worked case: a code, or a mapping with what else the order carries."""
+
+    code: CodeText | None = None
+    system: Id = "cpt"
+    id: str | None = None
+    units: int | None = 1
+    text: str | None = None
+    note: str | None = None
+    modifiers: list[str] = []
+    reason: list[CodeText] = []
+    body_site: str | None = None
+    encounter: str | None = None
+    requisition: str | None = None
+    occurrence: IsoDate | None = None
+    active: bool = Field(default=False, description="already signed: context, not a draft")
+    authorization: str | None = None
+
+
+class CaseCondition(Model):
+    """A condition of a worked case."""
+
+    code: CodeText | None = None
+    system: Id = "icd-10-cm"
+    text: str = ""
+    active: bool | None = True
+    confirmed: bool | None = True
+    onset: IsoDate | None = None
+
+
+class CaseProcedure(Model):
+    """A procedure in the history of a worked case."""
+
+    code: CodeText
+    system: Id = "cpt"
+    on: IsoDate | None = None
+    text: str | None = None
+
+
+class CaseObservation(Model):
+    """A result of a worked case."""
+
+    code: CodeText
+    system: Id = "loinc"
+    value: float | bool | None = None
+    unit: str | None = None
+    coded: CodeText | None = None
+    coded_system: Id = "snomed"
+    on: IsoDate | None = None
+
+
+class ExpectedOrder(Model):
+    """What a worked case expects of one order."""
+
+    outcome: DeterminationOutcome
+    rule: Id | None = None
+    prior_authorization: PriorAuthorization | None = None
+    missing: list[str] | None = None
+
+
+class WorkedCase(Model):
+    """One worked case: the facts, and the outcome per order in this policy."""
+
+    id: Id
+    title: Text
+    scenario: str | None = None
+    payer: Id | None = None
+    on: IsoDate = IsoDate(2026, 6, 1)
+    age: int | None = 51
+    orders: list[CodeText | CaseOrder]
+    conditions: list[CodeText | CaseCondition] = []
+    procedures: list[CaseProcedure] = []
+    observations: list[CaseObservation] = []
+    answers: dict[Id, bool] = {}
+    unavailable: list[str] = Field(default=[], description="sources that could not be read")
+    expect: dict[str, DeterminationOutcome | ExpectedOrder] = {}
+    findings: dict[str, list[Id]] | None = Field(default=None, description="finding rule ids per order code")
+
+
+class CasesFile(Model):
+    """`cases.yaml` beside each policy."""
+
+    format: Literal[1]
+    cases: list[WorkedCase]

@@ -1,0 +1,142 @@
+"""Criteria: one operator each, with its arguments."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from cds_service.policy.model.terms import Approach, Id, Model, Region, Role, Text
+
+
+class Window(Model):
+    """A span of time before the day of the order."""
+
+    days: Annotated[int, Field(gt=0)] | None = None
+    weeks: Annotated[int, Field(gt=0)] | None = None
+    months: Annotated[int, Field(gt=0)] | None = None
+
+
+class OrderTest(Model):
+    """The judged order itself: its code is in the set, or its own text names one of the set's terms."""
+
+    value_set: Id
+
+
+class CompanionTest(Model):
+    """Another order of the same operation (a draft of this event or an active order)."""
+
+    value_set: Id
+    at_least: Annotated[int, Field(ge=1)] = 1
+    outcome: Literal["supported"] | None = Field(default=None, description="and this policy finds that order supported")
+    scope: Literal["operation", "basket"] = "operation"
+
+
+class OperationTest(Model):
+    """The operation the order belongs to; several values mean any of them."""
+
+    region: list[Region] | None = None
+    approach: list[Approach] | None = None
+    role: list[Role] | None = None
+
+
+class CountTest(Model):
+    """A count, compared."""
+
+    at_least: int | None = None
+    at_most: int | None = None
+    of: Literal["operation", "history", "operation-or-history"] = "operation"
+
+
+class ConditionTest(Model):
+    """A diagnosis in the problem list (and, for `indication`, in the order's own reasons first)."""
+
+    value_set: Id
+    region: Literal["same"] | None = Field(default=None, description="at the operation's region")
+    status: Literal["active", "any"] = "active"
+    onset_within: Window | None = None
+
+
+class ProcedureTest(Model):
+    """A procedure in the history."""
+
+    value_set: Id
+    within: Window | None = None
+    after: Window | None = Field(default=None, description="less than this long ago; `within` takes the last day too")
+    before: Window | None = Field(default=None, description="at least this long ago")
+    at_least: Annotated[int, Field(ge=1)] = 1
+    region: Literal["same"] | None = None
+
+
+class AgeTest(Model):
+    """Age in completed years on the day of the order."""
+
+    at_least: int | None = None
+    under: int | None = None
+
+
+class ObservationTest(Model):
+    """The latest final result of a kind, compared; quantities in the UCUM unit named."""
+
+    value_set: Id
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    unit: str | None = None
+    equals: Id | None = Field(default=None, description="value set that the coded result must be in")
+    present: bool | None = None
+    within: Window | None = None
+
+
+class UnitsTest(Model):
+    """Units ordered of the judged code within its operation."""
+
+    at_least: int | None = None
+    at_most: int | None = None
+    compared_with: Literal["interspaces"] | None = None
+
+
+class Flag(Model):
+    """An operator that takes no arguments."""
+
+
+class Ask(Model):
+    """The question that settles the criterion when the chart does not (one DTR questionnaire item)."""
+
+    question: Text
+    help: str | None = None
+
+
+OPERATORS = (
+    "order", "companion", "operation", "interspaces", "vertebrae", "condition", "indication",
+    "procedure", "age", "observation", "units", "repeated", "lacks_primary", "asked",
+)  # fmt: skip
+
+
+class Criterion(Model):
+    """One three-valued test: exactly one operator, a sentence, and what absence means."""
+
+    text: Text = Field(description="a sentence that is true when the criterion is met")
+    order: OrderTest | None = None
+    companion: CompanionTest | None = None
+    operation: OperationTest | None = None
+    interspaces: CountTest | None = None
+    vertebrae: CountTest | None = None
+    condition: ConditionTest | None = None
+    indication: ConditionTest | None = None
+    procedure: ProcedureTest | None = None
+    age: AgeTest | None = None
+    observation: ObservationTest | None = None
+    units: UnitsTest | None = None
+    repeated: Flag | None = Field(default=None, description="the same code is ordered twice in the operation")
+    lacks_primary: Flag | None = Field(default=None, description="an add-on without a procedure it adds to")
+    asked: Flag | None = Field(default=None, description="no code carries it: unknown until answered")
+    when_absent: Literal["not-met", "unknown"] = "unknown"
+    ask: Ask | None = None
+    cite: list[Id] = []
+
+    @property
+    def operator(self) -> tuple[str, Any]:
+        """Name and arguments of the one operator (the loader has made sure there is one)."""
+        return next((name, value) for name in OPERATORS if (value := getattr(self, name)) is not None)

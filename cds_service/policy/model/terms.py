@@ -1,0 +1,40 @@
+"""Words that all content is made of: ids, texts, regions, roles, outcomes, sources."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(?:[.-][a-z0-9]+)*$", description="lower-case words joined by - or .")]
+Text = Annotated[str, Field(min_length=1)]
+IsoDate = date
+CodeText = Annotated[str, Field(min_length=1, description="always quoted in YAML")]
+Region = Literal["cervical", "thoracic", "lumbar", "sacral"]
+Approach = Literal["anterior", "lateral", "posterior", "posterolateral", "interbody", "percutaneous", "presacral"]
+Role = Literal[
+    "fusion", "decompression", "arthroplasty", "fracture-fixation", "instrumentation", "hardware-removal",
+    "interbody-device", "graft", "stimulator", "imaging", "other",
+]  # fmt: skip
+DeterminationOutcome = Literal["supported", "not-supported", "needs-information", "not-addressed"]
+PriorAuthorization = Literal["required", "not-required", "unknown"]
+Confidence = Literal["seen", "seen-2nd", "recalled"]
+
+
+class Model(BaseModel):
+    """Base of all content: unknown keys are errors, instances are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ContentSource(Model):
+    """Where a list or a rule comes from, and how well it was read."""
+
+    title: Text
+    section: str | None = None
+    url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    year: Annotated[int, Field(ge=1900, le=2100)] | None = None
+    date: IsoDate | None = None
+    confidence: Confidence = Field(description="seen: at its source; seen-2nd: in a summary by others; recalled")
+    note: str | None = None
