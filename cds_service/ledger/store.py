@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from typing import IO, Any, TypeVar
 from uuid import uuid4
 
@@ -49,6 +50,9 @@ T = TypeVar("T")
 POSTGRESQL_LANES = 8
 SKEW_SECONDS = 120
 FREE_BYTES = 256 << 20
+_PROJECTED = itemgetter(
+    "service", "client", "payer", "status", "latency", "cards", "silent", "revision", "determinations", "details"
+)
 
 
 class Ledger:
@@ -116,14 +120,13 @@ class Ledger:
         stored, changed = serialise(document, secret)
         if changed:
             document = loads(stored)
-        more = {
-            **row_of(document, 0),
-            "uuids": dumps(uuids(document)).decode(),
-            "expires": expires,
-            "pages": "\n".join(pages) if hashes else None,
-            "token": record.jti and _token(*record.jti[:2]),
-            "token_expires": record.jti and record.jti[2] + SKEW_SECONDS,
-        }
+        more = (
+            *_PROJECTED(row_of(document, 0)),
+            dumps(uuids(document)).decode(),
+            expires,
+            "\n".join(pages) if hashes else None,
+            *(_token(*record.jti) if record.jti else (None, None)),
+        )
 
         def append(tx: Transaction) -> None:
             if tx.unsure and tx.one(tx.sql.find_id, {"id": record.id}):
@@ -275,12 +278,14 @@ class Guard:
         return self._ledger.claim(issuer, jti, expires)
 
 
-def _token(issuer: str, jti: str) -> str:
-    return digest(f"{len(issuer)} {issuer} {jti}")
+def _token(issuer: str, jti: str, expires: int) -> tuple[str, int]:
+    """The key and the expiry of a row of `token`."""
+    return digest(f"{len(issuer)} {issuer} {jti}"), expires + SKEW_SECONDS
 
 
 def _claim(tx: Transaction, issuer: str, jti: str, expires: int) -> bool:
-    return tx.run(tx.sql.token, {"key": _token(issuer, jti), "expires": expires + SKEW_SECONDS}) == 1
+    key, expires = _token(issuer, jti, expires)
+    return tx.run(tx.sql.token, {"key": key, "expires": expires}) == 1
 
 
 def _seal(kinds: Iterable[str], now: int, tx: Transaction) -> None:
