@@ -15,8 +15,7 @@ from cds_service.ledger.record import Json
 Row = dict[str, Any]
 
 
-_TOLD = ("policy", "version", "rule", "role", "outcome", "prior_authorization")
-_DETERMINATION = (*_TOLD, "payer", "missing", "asserted")
+_DETERMINATION = ("policy", "version", "rule", "role", "outcome", "prior_authorization", "payer", "missing", "asserted")
 _CARD = (
     "uuid", "finding", "kind", "indicator", "policy", "version", "rule", "shown", "suggestions", "override_reasons",
 )  # fmt: skip
@@ -85,7 +84,12 @@ def latency(timing: dict[str, float]) -> float:
 def _determination(d: Json, payer: str | None, told: set[str]) -> list[Any]:
     missing, asserted = d.get("missing"), d.get("coverage_information")
     return [
-        *map(d.get, _TOLD),
+        d.get("policy"),
+        d.get("version"),
+        d.get("rule"),
+        d.get("role"),
+        d.get("outcome"),
+        d.get("prior_authorization"),
         d.get("payer", payer),
         dumps(_missing(missing)).decode() if missing else "[]",
         _asserted(d, asserted, told) if asserted else "",
