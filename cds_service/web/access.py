@@ -22,14 +22,14 @@ def register(app: Flask, live: Live, *, cross_origin: bool) -> None:
 
     @app.before_request
     def _begin() -> None:
-        g.call = Call(live.state)
+        g.call = Call(live.state, request._get_current_object())  # type: ignore[attr-defined]
 
     @app.after_request
     def _end(response: Response) -> Response:
         here = call()
         if not isinstance(response, Whole):  # which has its headers
             _secure(response)
-        if cross_origin and (origin := request.environ.get("HTTP_ORIGIN")) is not None:
+        if cross_origin and (origin := here.request.environ.get("HTTP_ORIGIN")) is not None:
             cors.apply(response, origin, here.state.gate.origins)
         # The rule that was matched, not the path: a path may hold an explanation's address.
         here.endpoint = here.endpoint or (request.url_rule.rule if request.url_rule else "none")

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask, Request
+from werkzeug.routing import MapAdapter
+from werkzeug.wsgi import get_host
 
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
 from cds_service.web import access, demo_fhir, dtr, explanations, feedback, health, hooks_api, problems
+from cds_service.web.call import call
 from cds_service.web.callers import check_loopback_name
 from cds_service.web.control import Live
 from cds_service.web.pages import pages
@@ -22,7 +25,7 @@ def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
     turns = Turns(runtime.settings.threads)
     if runtime.fhir is not None:
         runtime = replace(runtime, fhir=LentFetching(runtime.fhir, turns))
-    app = _app(Live(runtime, ledger), ledger, turns, cross_origin=True)
+    app = _app(Live(runtime, ledger, turns), cross_origin=True)
     for blueprint in (hooks_api.api, feedback.feedback, explanations.pages, dtr.dtr):
         app.register_blueprint(blueprint)
     if runtime.settings.demo:
@@ -34,7 +37,7 @@ def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
 
 def create_admin_app(runtime: Runtime, ledger: Ledger) -> Flask:
     """The second listener: pages and metrics for operators, which no client of the service can reach."""
-    app = _app(Live(runtime, ledger, counted=False), ledger, Turns(runtime.settings.threads), cross_origin=False)
+    app = _app(Live(runtime, ledger, counted=False), cross_origin=False)
     app.register_blueprint(explanations.pages)
     _for_operators(app)
     return app
@@ -42,7 +45,7 @@ def create_admin_app(runtime: Runtime, ledger: Ledger) -> Flask:
 
 def only_on_loopback(app: Flask) -> None:
     """Answer only what was called by a name of this machine."""
-    app.before_request(lambda: check_loopback_name(request))
+    app.before_request(lambda: check_loopback_name(call().request))
 
 
 def _for_operators(app: Flask) -> None:
@@ -57,13 +60,21 @@ class _App(Flask):
         """No view or handler is a coroutine; asking each of them at every call takes as long as a small view."""
         return func
 
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """All hosts are served alike: no subdomains, no server name to compare with."""
+        if request is None:
+            return None
+        request.host = get_host(request.environ)
+        query = request.query_string.decode(errors="replace")
+        return self.url_map.bind(
+            request.host, request.root_path, "", request.scheme, request.method, request.path, query
+        )
 
-def _app(live: Live, ledger: Ledger, turns: Turns, *, cross_origin: bool) -> Flask:
+
+def _app(live: Live, *, cross_origin: bool) -> Flask:
     app = _App("cds_service.web", static_folder=None)
     app.url_map.strict_slashes = False
     app.extensions["cds_live"] = live
-    app.extensions["cds_ledger"] = ledger
-    app.extensions["cds_turns"] = turns
     problems.register(app)
     access.register(app, live, cross_origin=cross_origin)
     app.register_blueprint(health.checks)
