@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from cds_service.ledger.hashes import Keyed, digest
+
 GENESIS = "0" * 64
 DAY = 86_400_000
 
 
 def link(name: str, sequence: int, previous: str, document: str) -> str:
     """SHA-256 (hex) over the chain's name, the place in it, the previous hash, and the stored text."""
-    hashed = hashlib.sha256(f"{name}\n{sequence}\n{previous}\n".encode())
-    hashed.update(document.encode())
-    return hashed.hexdigest()
+    return digest(f"{name}\n{sequence}\n{previous}\n{document}")
 
 
 def next_register(previous: str, number: int, name: str, kind: str) -> str:
@@ -70,10 +70,10 @@ class Sealer:
     """HMAC-SHA256 over heads, segments and the register, each under its own label."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._keyed = Keyed(key)
 
     def _mac(self, *parts: Any) -> str:
-        return hmac.digest(self._key, orjson.dumps(parts), "sha256").hex()
+        return self._keyed.digest(orjson.dumps(parts))
 
     def head(self, h: Head) -> str:
         """HMAC of a chain's head."""

@@ -25,7 +25,6 @@ from cds_service.ledger.counting import count
 from cds_service.ledger.database import Database, Sync
 from cds_service.ledger.document import (
     Mask,
-    digest,
     document_of,
     dumps,
     loads,
@@ -35,6 +34,7 @@ from cds_service.ledger.document import (
     without_copies,
 )
 from cds_service.ledger.feedback import record_item, uuid_of
+from cds_service.ledger.hashes import digest
 from cds_service.ledger.lane import Lane, Transaction
 from cds_service.ledger.maintenance import Maintenance
 from cds_service.ledger.migrate import upgrade
