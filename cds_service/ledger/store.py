@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import threading
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import itemgetter
+from queue import SimpleQueue
 from typing import IO, Any, TypeVar
 from uuid import uuid4
 
@@ -69,9 +69,10 @@ class Ledger:
             Lane(database, statements, sealer, f"{writer}.{n}", segment_rows)
             for n in range(1 if database.is_sqlite else POSTGRESQL_LANES)
         ]
-        self._free: queue.LifoQueue[Lane] = queue.LifoQueue()
-        for lane in reversed(self._lanes):  # last in, first out: few lanes are used until more are needed
-            self._free.put(lane)
+        self._free = self._lanes[::-1]  # last in, first out: few lanes are used until more are needed
+        self._left: SimpleQueue[None] = SimpleQueue()  # an item for each free lane
+        for _ in self._lanes:
+            self._left.put(None)
         self._counting = threading.Lock()
         self._uncounted = False
         self._maintenance = Maintenance(database, self._count_new, self._forget_tokens)
@@ -183,11 +184,13 @@ class Ledger:
     def _run(self, work: Callable[[Transaction], T]) -> T:
         if os.getpid() != self._pid:
             raise LedgerError("The ledger was opened in another process. Open it after the fork.")
-        lane = self._free.get()
+        self._left.get()
+        lane = self._free.pop()
         try:
             return lane.run(work)
         finally:
-            self._free.put(lane)
+            self._free.append(lane)
+            self._left.put(None)
 
     # -- reading
 
