@@ -89,7 +89,7 @@ class Database:
 
     def compile(self, clause: ClauseElement, *columns: str, named: bool = True) -> Statement:
         """SQL text with `named` parameters or a row of them; `columns` are those that an insert or update sets."""
-        dialect = self.engine.dialect
+        dialect: Any = self.engine.dialect
         if not named:
             dialect = type(dialect)(paramstyle="qmark" if self.is_sqlite else "format")
         compiled = clause.compile(dialect=dialect, column_keys=list(columns) or None)
