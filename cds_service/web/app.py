@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from flask import Flask, Request
-from werkzeug.routing import MapAdapter
-from werkzeug.wsgi import get_host
+from flask import Flask
 
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
@@ -16,6 +14,7 @@ from cds_service.web import access, demo_fhir, dtr, explanations, feedback, heal
 from cds_service.web.call import call
 from cds_service.web.callers import check_loopback_name
 from cds_service.web.control import Live
+from cds_service.web.direct import Direct
 from cds_service.web.pages import pages
 from cds_service.web.turns import LentFetching, Turns
 
@@ -25,13 +24,15 @@ def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
     turns = Turns(runtime.settings.threads)
     if runtime.fhir is not None:
         runtime = replace(runtime, fhir=LentFetching(runtime.fhir, turns))
-    app = _app(Live(runtime, ledger, turns), cross_origin=True)
+    live = Live(runtime, ledger, turns)
+    app = _app(live, cross_origin=True)
     for blueprint in (hooks_api.api, feedback.feedback, explanations.pages, dtr.dtr):
         app.register_blueprint(blueprint)
     if runtime.settings.demo:
         only_on_loopback(app)
         app.register_blueprint(demo_fhir.fhir)
         _for_operators(app)
+    app.wsgi_app = Direct(app, live)  # type: ignore[method-assign]
     return app
 
 
@@ -59,16 +60,6 @@ class _App(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """No view or handler is a coroutine; asking each of them at every call takes as long as a small view."""
         return func
-
-    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """All hosts are served alike: no subdomains, no server name to compare with."""
-        if request is None:
-            return None
-        request.host = get_host(request.environ)
-        query = request.query_string.decode(errors="replace")
-        return self.url_map.bind(
-            request.host, request.root_path, "", request.scheme, request.method, request.path, query
-        )
 
 
 def _app(live: Live, *, cross_origin: bool) -> Flask:

@@ -29,6 +29,7 @@ from cds_service.web.callers import Admission
 from cds_service.web.responses import json_response
 from cds_service.web.turns import Turns
 
+HOOK_RULE = "/cds-services/<id>"
 api = Blueprint("hooks", __name__)
 log = logging.getLogger("cds_service.web")
 _NAMEABLE = re.compile(r"(?!Patient/)[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.\-]{1,64}")
@@ -73,10 +74,14 @@ def discover() -> Response:
     return json_response(discovery(tuple(here.services.values()), here.book.rulebook))
 
 
-@api.post("/cds-services/<id>")
+@api.post(HOOK_RULE)
 def invoke(id: str) -> Response:
+    """Answer a hook."""
+    return hook(call(), id)
+
+
+def hook(here: Call, id: str) -> Response:
     """Answer a hook. A 200 leaves only when its record is durable, and the token is used up with the record."""
-    here = call()
     here.endpoint = "hook"
     received = here.state.runtime.now()
     caller = here.state.gate.admit(here.request)
