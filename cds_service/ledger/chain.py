@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
+
+from cds_service.ledger.hashes import Keyed, digest
 
 GENESIS = "0" * 64
 DAY = 86_400_000
@@ -19,8 +21,7 @@ DAY = 86_400_000
 
 def link(name: str, sequence: int, previous: str, document: str) -> str:
     """SHA-256 (hex) over the chain's name, the place in it, the previous hash, and the stored text."""
-    start = f"{name}\n{sequence}\n{previous}\n"
-    return hashlib.sha256(start.encode() + document.encode()).hexdigest()
+    return digest(f"{name}\n{sequence}\n{previous}\n{document}")
 
 
 def next_register(previous: str, number: int, name: str, kind: str) -> str:
@@ -28,8 +29,7 @@ def next_register(previous: str, number: int, name: str, kind: str) -> str:
     return hashlib.sha256(orjson.dumps([previous, number, name, kind])).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """Where a chain stands: its last entry, and where its open (unsealed) segment begins."""
 
     id: int
@@ -70,14 +70,14 @@ class Sealer:
     """HMAC-SHA256 over heads, segments and the register, each under its own label."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._keyed = Keyed(key)
 
     def _mac(self, *parts: Any) -> str:
-        return hmac.digest(self._key, orjson.dumps(parts), "sha256").hex()
+        return self._keyed.digest(orjson.dumps(parts))
 
     def head(self, h: Head) -> str:
         """HMAC of a chain's head."""
-        return self._mac("head", h.id, h.name, h.kind, h.sequence, h.hash, h.open_first, h.open_previous, h.open_since)
+        return self._mac("head", *h)
 
     def segment(self, s: Segment) -> str:
         """HMAC of a sealed segment, including whether it was pruned."""

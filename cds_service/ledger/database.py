@@ -87,10 +87,13 @@ class Database:
             raise LedgerError(f"PostgreSQL cannot be reached: {str(error).strip()}") from error
         return connection
 
-    def compile(self, clause: ClauseElement, *columns: str) -> Statement:
-        """SQL text with named parameters; `columns` are those that an insert or update sets."""
-        compiled = clause.compile(dialect=self.engine.dialect, column_keys=list(columns) or None)
-        fixed = {k: v for k, v in compiled.params.items() if v is not None}
+    def compile(self, clause: ClauseElement, *columns: str, named: bool = True) -> Statement:
+        """SQL text with `named` parameters or a row of them; `columns` are those that an insert or update sets."""
+        dialect: Any = self.engine.dialect
+        if not named:
+            dialect = type(dialect)(paramstyle="qmark" if self.is_sqlite else "format")
+        compiled = clause.compile(dialect=dialect, column_keys=list(columns) or None)
+        fixed = {k: v for k, v in compiled.params.items() if v is not None and k not in columns}
         return Statement(str(compiled), fixed)
 
     def begin(self, cursor: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from cds_service.errors import LedgerError
@@ -16,7 +15,8 @@ from cds_service.ledger.statements import Statements
 T = TypeVar("T")
 ATTEMPTS = 6
 ROWS = 32
-ENTRY_ONLY: Mapping[str, Any] = dict.fromkeys(append.c.keys())
+OF_ENTRY = append.c.keys().index("service")
+ENTRY_ONLY = (None,) * (len(append.c) - OF_ENTRY)
 
 
 class Conflict(Exception):
@@ -64,8 +64,8 @@ class Transaction:
             self.run(self.sql.counts(table, size), values)
             start += size
 
-    def append(self, kind: str, id_: str, received: int, document: str, more: Mapping[str, Any] = ENTRY_ONLY) -> int:
-        """Link a document to the chain of its kind; the entry's number. `more`: the other columns of `schema.append`.
+    def append(self, kind: str, id_: str, received: int, document: str, more: tuple[Any, ...] = ENTRY_ONLY) -> int:
+        """Link a document to the chain of its kind; the entry's number. `more`: the columns from `service` on.
 
         Raises Replayed when there is a token among them that was used before.
         """
@@ -74,19 +74,19 @@ class Transaction:
             head = self._seal(head, received)
         sequence, previous = head.sequence + 1, head.hash
         digest = link(head.name, sequence, previous, document)
-        head = replace(head, sequence=sequence, hash=digest, open_since=head.open_since or received)
+        head = head._replace(sequence=sequence, hash=digest, open_since=head.open_since or received)
         if head.open_rows >= self.lane.segment_rows:
             head = self._seal(head, received)
         number = head.id << SEQUENCE_BITS | sequence
-        place = {"number": number, "chain": head.id, "previous": previous, "at_first": start.open_first}
-        entry = {"id": id_, "kind": kind, "received": received, "document": document}
-        self._append({**more, **place, **entry, **head_row(head, self.lane.sealer)})
+        entry = (number, head.id, sequence, previous, digest, id_, kind, received, document)
+        moved = (start.open_first, head.open_first, head.open_previous, head.open_since, self.lane.sealer.head(head))
+        self._append(entry + moved + more)
         self.heads[kind] = head
         return number
 
-    def _append(self, row: Mapping[str, Any]) -> None:
+    def _append(self, row: tuple[Any, ...]) -> None:
         try:
-            self._execute(self.sql.append, row)
+            self.lane.database.patiently(lambda: self.cursor.execute(self.sql.append.sql, row))
         except self.lane.errors as error:
             if error_text(error) == "replayed":
                 raise Replayed from None

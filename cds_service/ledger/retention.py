@@ -79,11 +79,11 @@ class _Pruner:
         if last < low:
             return
         digest, received = tx.one(self.find_entry, {"at": last}) or _damaged(name)
-        old = replace(head, sequence=last & ((1 << SEQUENCE_BITS) - 1), hash=digest)
+        old = head._replace(sequence=last & ((1 << SEQUENCE_BITS) - 1), hash=digest)
         segment, after = sealed(old, received)
         since = received if young is not None else 0
         tx.run(tx.sql.segment, segment_row(segment, tx.lane.sealer))
-        move_head(tx, head, replace(after, sequence=head.sequence, hash=head.hash, open_since=since))
+        move_head(tx, head, after._replace(sequence=head.sequence, hash=head.hash, open_since=since))
 
     def old_segments(self, hook: str | None) -> list[tuple[str, Segment]]:
         """Sealed segments, not pruned yet, whose last entry is old enough, with their chain's name."""

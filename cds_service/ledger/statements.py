@@ -21,7 +21,7 @@ class Statements:
         self._database = database
         self._many: dict[tuple[str, int], Statement] = {}
         self._insert: Any = sqlite.insert if database.is_sqlite else postgresql.insert
-        self.append = database.compile(schema.append.insert(), *schema.append.c.keys())
+        self.append = database.compile(schema.append.insert(), *schema.append.c.keys(), named=False)
         self.feedback = self._plain(schema.feedback)
         self.segment = self._plain(schema.segment)
         self.chain = self._plain(schema.chain)

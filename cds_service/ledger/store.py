@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import itemgetter
+from queue import SimpleQueue
 from typing import IO, Any, TypeVar
 from uuid import uuid4
 
@@ -24,7 +25,6 @@ from cds_service.ledger.counting import count
 from cds_service.ledger.database import Database, Sync
 from cds_service.ledger.document import (
     Mask,
-    digest,
     document_of,
     dumps,
     loads,
@@ -34,6 +34,7 @@ from cds_service.ledger.document import (
     without_copies,
 )
 from cds_service.ledger.feedback import record_item, uuid_of
+from cds_service.ledger.hashes import digest
 from cds_service.ledger.lane import Lane, Transaction
 from cds_service.ledger.maintenance import Maintenance
 from cds_service.ledger.migrate import upgrade
@@ -49,6 +50,9 @@ T = TypeVar("T")
 POSTGRESQL_LANES = 8
 SKEW_SECONDS = 120
 FREE_BYTES = 256 << 20
+_PROJECTED = itemgetter(
+    "service", "client", "payer", "status", "latency", "cards", "silent", "revision", "determinations", "details"
+)
 
 
 class Ledger:
@@ -65,9 +69,10 @@ class Ledger:
             Lane(database, statements, sealer, f"{writer}.{n}", segment_rows)
             for n in range(1 if database.is_sqlite else POSTGRESQL_LANES)
         ]
-        self._free: queue.LifoQueue[Lane] = queue.LifoQueue()
-        for lane in reversed(self._lanes):  # last in, first out: few lanes are used until more are needed
-            self._free.put(lane)
+        self._free = self._lanes[::-1]  # last in, first out: few lanes are used until more are needed
+        self._left: SimpleQueue[None] = SimpleQueue()  # an item for each free lane
+        for _ in self._lanes:
+            self._left.put(None)
         self._counting = threading.Lock()
         self._uncounted = False
         self._maintenance = Maintenance(database, self._count_new, self._forget_tokens)
@@ -116,14 +121,13 @@ class Ledger:
         stored, changed = serialise(document, secret)
         if changed:
             document = loads(stored)
-        more = {
-            **row_of(document, 0),
-            "uuids": dumps(uuids(document)).decode(),
-            "expires": expires,
-            "pages": "\n".join(pages) if hashes else None,
-            "token": record.jti and _token(*record.jti[:2]),
-            "token_expires": record.jti and record.jti[2] + SKEW_SECONDS,
-        }
+        more = (
+            *_PROJECTED(row_of(document, 0)),
+            dumps(uuids(document)).decode(),
+            expires,
+            "\n".join(pages) if hashes else None,
+            *(_token(*record.jti) if record.jti else (None, None)),
+        )
 
         def append(tx: Transaction) -> None:
             if tx.unsure and tx.one(tx.sql.find_id, {"id": record.id}):
@@ -180,11 +184,13 @@ class Ledger:
     def _run(self, work: Callable[[Transaction], T]) -> T:
         if os.getpid() != self._pid:
             raise LedgerError("The ledger was opened in another process. Open it after the fork.")
-        lane = self._free.get()
+        self._left.get()
+        lane = self._free.pop()
         try:
             return lane.run(work)
         finally:
-            self._free.put(lane)
+            self._free.append(lane)
+            self._left.put(None)
 
     # -- reading
 
@@ -275,12 +281,14 @@ class Guard:
         return self._ledger.claim(issuer, jti, expires)
 
 
-def _token(issuer: str, jti: str) -> str:
-    return digest(f"{len(issuer)} {issuer} {jti}")
+def _token(issuer: str, jti: str, expires: int) -> tuple[str, int]:
+    """The key and the expiry of a row of `token`."""
+    return digest(f"{len(issuer)} {issuer} {jti}"), expires + SKEW_SECONDS
 
 
 def _claim(tx: Transaction, issuer: str, jti: str, expires: int) -> bool:
-    return tx.run(tx.sql.token, {"key": _token(issuer, jti), "expires": expires + SKEW_SECONDS}) == 1
+    key, expires = _token(issuer, jti, expires)
+    return tx.run(tx.sql.token, {"key": key, "expires": expires}) == 1
 
 
 def _seal(kinds: Iterable[str], now: int, tx: Transaction) -> None:

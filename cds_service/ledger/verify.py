@@ -15,7 +15,8 @@ from sqlalchemy import Connection, select
 from cds_service.ledger import schema
 from cds_service.ledger.chain import GENESIS, Head, Sealer, Segment, link, next_register
 from cds_service.ledger.database import Database
-from cds_service.ledger.document import digest, loads
+from cds_service.ledger.document import loads
+from cds_service.ledger.hashes import digest
 from cds_service.ledger.projection import Row, project_feedback, row_of, uuids
 from cds_service.ledger.reading import Follower, place, snapshot, stream
 from cds_service.ledger.record import Json, Problem, VerifyReport

@@ -22,21 +22,24 @@ def register(app: Flask, live: Live, *, cross_origin: bool) -> None:
 
     @app.before_request
     def _begin() -> None:
-        g.call = Call(live.state)
+        g.call = Call(live.state, request._get_current_object())  # type: ignore[attr-defined]
 
-    @app.after_request
-    def _end(response: Response) -> Response:
-        here = call()
-        if not isinstance(response, Whole):  # which has its headers
-            _secure(response)
-        if cross_origin and (origin := request.environ.get("HTTP_ORIGIN")) is not None:
-            cors.apply(response, origin, here.state.gate.origins)
-        # The rule that was matched, not the path: a path may hold an explanation's address.
-        here.endpoint = here.endpoint or (request.url_rule.rule if request.url_rule else "none")
-        seconds = time.perf_counter() - here.began
-        metrics.called(here.endpoint, here.service, response.status_code, seconds)
-        _tell(here, response.status_code, seconds)
-        return response
+    app.after_request(lambda response: ended(call(), response, cross_origin=cross_origin))
+
+
+def ended(here: Call, response: Response, *, cross_origin: bool) -> Response:
+    """The response with its headers, once the call is counted and logged."""
+    if not isinstance(response, Whole):  # which has its headers
+        _secure(response)
+    if cross_origin and (origin := here.request.environ.get("HTTP_ORIGIN")) is not None:
+        cors.apply(response, here.request, origin, here.state.gate.origins)
+    # The rule that was matched, not the path: a path may hold an explanation's address.
+    rule = here.request.url_rule
+    here.endpoint = here.endpoint or (rule.rule if rule else "none")
+    seconds = time.perf_counter() - here.began
+    metrics.called(here.endpoint, here.service, response.status_code, seconds)
+    _tell(here, response.status_code, seconds)
+    return response
 
 
 def _tell(here: Call, status: int, seconds: float) -> None:
@@ -53,7 +56,7 @@ def _tell(here: Call, status: int, seconds: float) -> None:
         "cards": here.cards,
         "stages": {name: round(milliseconds, 3) for name, milliseconds in here.stages.items()} or None,
     }
-    log.log(level, "%s %s", request.method, here.endpoint, extra=told)
+    log.log(level, "%s %s", here.request.method, here.endpoint, extra=told)
 
 
 def _secure(response: Response) -> None:

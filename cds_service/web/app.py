@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask
 
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
 from cds_service.web import access, demo_fhir, dtr, explanations, feedback, health, hooks_api, problems
+from cds_service.web.call import call
 from cds_service.web.callers import check_loopback_name
 from cds_service.web.control import Live
+from cds_service.web.direct import Direct
 from cds_service.web.pages import pages
 from cds_service.web.turns import LentFetching, Turns
 
@@ -22,19 +24,21 @@ def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
     turns = Turns(runtime.settings.threads)
     if runtime.fhir is not None:
         runtime = replace(runtime, fhir=LentFetching(runtime.fhir, turns))
-    app = _app(Live(runtime, ledger), ledger, turns, cross_origin=True)
+    live = Live(runtime, ledger, turns)
+    app = _app(live, cross_origin=True)
     for blueprint in (hooks_api.api, feedback.feedback, explanations.pages, dtr.dtr):
         app.register_blueprint(blueprint)
     if runtime.settings.demo:
         only_on_loopback(app)
         app.register_blueprint(demo_fhir.fhir)
         _for_operators(app)
+    app.wsgi_app = Direct(app, live)  # type: ignore[method-assign]
     return app
 
 
 def create_admin_app(runtime: Runtime, ledger: Ledger) -> Flask:
     """The second listener: pages and metrics for operators, which no client of the service can reach."""
-    app = _app(Live(runtime, ledger, counted=False), ledger, Turns(runtime.settings.threads), cross_origin=False)
+    app = _app(Live(runtime, ledger, counted=False), cross_origin=False)
     app.register_blueprint(explanations.pages)
     _for_operators(app)
     return app
@@ -42,7 +46,7 @@ def create_admin_app(runtime: Runtime, ledger: Ledger) -> Flask:
 
 def only_on_loopback(app: Flask) -> None:
     """Answer only what was called by a name of this machine."""
-    app.before_request(lambda: check_loopback_name(request))
+    app.before_request(lambda: check_loopback_name(call().request))
 
 
 def _for_operators(app: Flask) -> None:
@@ -58,12 +62,10 @@ class _App(Flask):
         return func
 
 
-def _app(live: Live, ledger: Ledger, turns: Turns, *, cross_origin: bool) -> Flask:
+def _app(live: Live, *, cross_origin: bool) -> Flask:
     app = _App("cds_service.web", static_folder=None)
     app.url_map.strict_slashes = False
     app.extensions["cds_live"] = live
-    app.extensions["cds_ledger"] = ledger
-    app.extensions["cds_turns"] = turns
     problems.register(app)
     access.register(app, live, cross_origin=cross_origin)
     app.register_blueprint(health.checks)

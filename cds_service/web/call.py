@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from flask import g
+from flask import Request, g
 
 from cds_service.web.control import State
 
@@ -15,6 +15,7 @@ class Call:
     """One call. What a caller wrote gets in only where `logs` and `metrics` know how to tell it."""
 
     state: State
+    request: Request  # itself: flask's `request` looks it up anew at every use
     began: float = field(default_factory=time.perf_counter)
     endpoint: str = ""
     service: str = ""

@@ -17,6 +17,7 @@ from cds_service.policy.content import Faults
 from cds_service.web import metrics
 from cds_service.web.callers import Admission, DemoGate, Gate, Shared
 from cds_service.web.control_file import Control, load_control
+from cds_service.web.turns import Turns
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
@@ -28,6 +29,8 @@ class State:
 
     runtime: Runtime
     gate: Admission
+    ledger: Ledger
+    turns: Turns
 
 
 class Live:
@@ -36,9 +39,10 @@ class Live:
     `counted`: whether the metrics count this process among those that answer calls.
     """
 
-    def __init__(self, runtime: Runtime, ledger: Ledger, *, counted: bool = True) -> None:
+    def __init__(self, runtime: Runtime, ledger: Ledger, turns: Turns | None = None, *, counted: bool = True) -> None:
         self.settings = runtime.settings
         self.fault = ""
+        self._ledger, self._turns = ledger, turns or Turns(runtime.settings.threads)
         self._shared = Shared(ledger.claim, limiter=RateLimiter(workers=self.settings.workers))
         self._lock = threading.Lock()
         self.state = self._made(runtime)
@@ -78,7 +82,8 @@ class Live:
         policies = set(runtime.book.rulebook.folders)  # names only: a compiled file builds no policy for them
         names = {"demo"} if settings.demo else {client.id for client in clients}
         control = load_control(settings.control, policies, names)
-        return State(replace(runtime, stopped=control.stopped_policies), self._gate(clients, control))
+        runtime = replace(runtime, stopped=control.stopped_policies)
+        return State(runtime, self._gate(clients, control), self._ledger, self._turns)
 
     def _gate(self, clients: Clients, control: Control) -> Admission:
         if self.settings.demo:

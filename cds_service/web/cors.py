@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from flask import Response, request
+from flask import Request, Response
 
 _PATHS = ("/cds-services", "/fhir", "/openapi.yaml")
 
 
-def apply(response: Response, origin: str, origins: Collection[str]) -> None:
+def apply(response: Response, request: Request, origin: str, origins: Collection[str]) -> None:
     """Answer preflights and mark answers that the origin may read; credentials are never allowed."""
     if not request.path.startswith(_PATHS):
         return

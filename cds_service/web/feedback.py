@@ -23,11 +23,12 @@ feedback = Blueprint("feedback", __name__)
 @feedback.post("/cds-services/<id>/feedback")
 def give(id: str) -> Response:
     """Record feedback. 200 if any item was kept, with the others named; 400 if none was."""
-    call().endpoint = "feedback"
+    here = call()
+    here.endpoint = "feedback"
     caller = gate().admit(request)
-    call().client = caller.id
+    here.client = caller.id
     gate().spend(caller)
-    service = offered(id)
+    service = offered(here, id)
     settings = runtime().settings
     body = parse(read_json_body(request, settings.max_body_bytes, settings.read_deadline))
     found = contract.faults("Feedback", body)

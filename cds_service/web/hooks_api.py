@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 
 from cds_service.errors import LedgerError, NotFound
 from cds_service.hooks import contract
@@ -29,6 +29,7 @@ from cds_service.web.callers import Admission
 from cds_service.web.responses import json_response
 from cds_service.web.turns import Turns
 
+HOOK_RULE = "/cds-services/<id>"
 api = Blueprint("hooks", __name__)
 log = logging.getLogger("cds_service.web")
 _NAMEABLE = re.compile(r"(?!Patient/)[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.\-]{1,64}")
@@ -42,8 +43,7 @@ def runtime() -> Runtime:
 
 def ledger() -> Ledger:
     """The process's ledger."""
-    found: Ledger = current_app.extensions["cds_ledger"]
-    return found
+    return call().state.ledger
 
 
 def gate() -> Admission:
@@ -53,13 +53,11 @@ def gate() -> Admission:
 
 def turns() -> Turns:
     """How many calls are worked on at once."""
-    found: Turns = current_app.extensions["cds_turns"]
-    return found
+    return call().state.turns
 
 
-def offered(service_id: str) -> Service:
+def offered(here: Call, service_id: str) -> Service:
     """A service of this deployment. Raises NotFound."""
-    here = call()
     service = here.state.runtime.services.get(service_id)
     if service is None:
         raise NotFound("There is no such service; GET /cds-services lists them.")
@@ -76,16 +74,20 @@ def discover() -> Response:
     return json_response(discovery(tuple(here.services.values()), here.book.rulebook))
 
 
-@api.post("/cds-services/<id>")
+@api.post(HOOK_RULE)
 def invoke(id: str) -> Response:
+    """Answer a hook."""
+    return hook(call(), id)
+
+
+def hook(here: Call, id: str) -> Response:
     """Answer a hook. A 200 leaves only when its record is durable, and the token is used up with the record."""
-    here = call()
     here.endpoint = "hook"
     received = here.state.runtime.now()
-    caller = here.state.gate.admit(request)
+    caller = here.state.gate.admit(here.request)
     here.client = caller.id
     try:
-        return _answered(here, caller, offered(id), received)
+        return _answered(here, caller, offered(here, id), received)
     except (Replayed, LedgerError):
         raise
     except Exception:
@@ -95,12 +97,12 @@ def invoke(id: str) -> Response:
 
 
 def _answered(here: Call, caller: Caller, service: Service, received: datetime) -> Response:
-    settings, store = here.state.runtime.settings, ledger()
+    settings, store, turns = here.state.runtime.settings, here.state.ledger, here.state.turns
     waited, clock = Timing(), Timing()
     with waited.stage("read"):
-        raw = read_json_body(request, settings.max_body_bytes, settings.read_deadline)
+        raw = read_json_body(here.request, settings.max_body_bytes, settings.read_deadline)
     with waited.stage("wait"):
-        turn = turns().take()
+        turn = turns.take()
     with turn:
         done = _evaluated(here, raw, caller, service, clock)
         silenced = held_back(done, caller)
@@ -108,7 +110,7 @@ def _answered(here: Call, caller: Caller, service: Service, received: datetime) 
             response = _as_described(shown(done, caller, silenced), settings.check_responses)
         with clock.stage("ledger"):
             kept = record(done, caller, received, store.finding_key, silenced)
-            with turns().lent() if settings.writes_wait else nullcontext():
+            with turns.lent() if settings.writes_wait else nullcontext():
                 store.write(kept)
         here.cards, here.stages = len(kept.cards) - len(silenced), waited.stages | clock.stages
         metrics.answered(kept, here.stages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import attrgetter, itemgetter
@@ -77,10 +77,8 @@ def share(folder: Path) -> None:
     _Here.folder, _Here.tally = folder, Tally(folder)
 
 
-def _observe(here: Tally, name: str, labels: Iterable[str], seconds: float) -> None:
-    key = (name, *labels)
-    here.add(key, 1, bisect_left(_BOUNDS, seconds), _WIDTH)
-    here.add(key, seconds, _WIDTH - 1, _WIDTH)
+def _observe(here: Tally, key: tally.Key, seconds: float) -> None:
+    here.observe(key, seconds, bisect_left(_BOUNDS, seconds), _WIDTH)
 
 
 def called(endpoint: str, service: str, status: int, seconds: float) -> None:
@@ -89,7 +87,7 @@ def called(endpoint: str, service: str, status: int, seconds: float) -> None:
     with here.lock:
         here.add((CALLS, endpoint, service, str(status)))
         if endpoint == "hook":
-            _observe(here, SECONDS, (service,), seconds)
+            _observe(here, (SECONDS, service), seconds)
 
 
 def answered(record: Record, stages: Mapping[str, float]) -> None:
@@ -97,9 +95,13 @@ def answered(record: Record, stages: Mapping[str, float]) -> None:
     here = _Here.tally
     with here.lock:
         for stage, milliseconds in stages.items():
-            _observe(here, STAGES, (stage,), milliseconds / 1000)
-        for policy, rule, role, outcome in map(_DECIDED, record.determinations):
-            here.add((OUTCOMES, policy or "", rule or "", role, outcome))
+            _observe(here, (STAGES, stage), milliseconds / 1000)
+        here.count(
+            [
+                (OUTCOMES, policy or "", rule or "", role, outcome)
+                for policy, rule, role, outcome in map(_DECIDED, record.determinations)
+            ]
+        )
         for policy, rule, kind, shown in map(_SHOWN, record.cards):
             here.add((CARDS, policy or "", rule or "", kind, "yes" if shown else "no"))
         for fetch in record.fetched:
@@ -111,7 +113,7 @@ def _fetched(here: Tally, fetch: Mapping[str, object]) -> None:
     here.add((FETCHES, source, str(fetch["state"]), str(fetch["status"] or "none")))
     milliseconds = fetch["milliseconds"]
     if isinstance(milliseconds, (int, float)):
-        _observe(here, FETCH_SECONDS, (), milliseconds / 1000)
+        _observe(here, (FETCH_SECONDS,), milliseconds / 1000)
 
 
 def given(service: str, results: Mapping[str, int]) -> None:
@@ -126,12 +128,7 @@ def reloaded(result: str) -> None:
     """Count a reload: `done` or `failed`."""
     here = _Here.tally
     with here.lock:
-        here.add(
-            (
-                RELOADS,
-                result,
-            )
-        )
+        here.add((RELOADS, result))
 
 
 def holds_revision(before: str | None, after: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from cds_service.errors import CdsServiceError, Issue, RequestError
-from cds_service.web.call import call
+from cds_service.web.call import Call, call
 from cds_service.web.callers import Throttled
 from cds_service.web.responses import json_response
 
@@ -41,44 +41,51 @@ def problem(status: int, issues: tuple[Issue, ...]) -> Response:
 
 
 def register(app: Flask) -> None:
-    """Every error leaves as an OperationOutcome; what was not foreseen is logged by kind and place only."""
+    """Every error leaves as an OperationOutcome."""
+    app.register_error_handler(Exception, lambda error: told(error, call()))
 
-    @app.errorhandler(RequestError)
-    def _refused(error: RequestError) -> Response:
-        call().reason = ",".join(sorted({i.code for i in error.issues}))
-        response = problem(error.http_status, error.issues)
-        if error.http_status == 401:
-            response.headers["WWW-Authenticate"] = "Bearer"
-        if error.http_status in (408, 413):
-            response.headers["Connection"] = "close"  # what is left of the body must not be taken for a request
-        if isinstance(error, Throttled):
-            response.headers["Retry-After"] = str(error.retry_after)
-        return response
 
-    @app.errorhandler(CdsServiceError)
-    def _failed(error: CdsServiceError) -> Response:
+def told(error: Exception, here: Call) -> Response:
+    """The answer to an error; one that was not foreseen is logged by kind and place only."""
+    if isinstance(error, RequestError):
+        return _refused(error, here)
+    if isinstance(error, CdsServiceError):
         log.error("failed: %s: %s", type(error).__name__, error)
-        return problem(error.http_status, (Issue("The answer could not be completed. Try again.", code="exception"),))
-
-    @app.errorhandler(RequestEntityTooLarge)
-    def _large(_error: RequestEntityTooLarge) -> Response:
+        again = Issue("The answer could not be completed. Try again.", code="exception")
+        return problem(error.http_status, (again,))
+    if isinstance(error, RequestEntityTooLarge):
         return problem(413, (Issue("is larger than this service accepts", "$", "too-long"),))
+    if isinstance(error, HTTPException):
+        return _http(error, here)
+    return _unforeseen(error)
 
-    @app.errorhandler(HTTPException)
-    def _http(error: HTTPException) -> Response:
-        status = error.code or 500
-        text = {404: "There is nothing at this address.", 405: f"{request.method} is not offered here."}.get(status)
-        answer = problem(status, (Issue(text or error.name, code=_STATUS_CODES.get(status, "processing")),))
-        for name, value in error.get_headers():
-            if name == "Allow":
-                answer.headers[name] = value
-        return answer
 
-    @app.errorhandler(Exception)
-    def _unforeseen(error: Exception) -> Response:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown"
-        log.error("unforeseen %s at %s", type(error).__name__, place)
-        return problem(500, (Issue("The service failed. The fault has been recorded.", code="exception"),))
+def _refused(error: RequestError, here: Call) -> Response:
+    here.reason = ",".join(sorted({i.code for i in error.issues}))
+    response = problem(error.http_status, error.issues)
+    if error.http_status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if error.http_status in (408, 413):
+        response.headers["Connection"] = "close"  # what is left of the body must not be taken for a request
+    if isinstance(error, Throttled):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _http(error: HTTPException, here: Call) -> Response:
+    status = error.code or 500
+    text = {404: "There is nothing at this address.", 405: f"{here.request.method} is not offered here."}.get(status)
+    answer = problem(status, (Issue(text or error.name, code=_STATUS_CODES.get(status, "processing")),))
+    for name, value in error.get_headers():
+        if name == "Allow":
+            answer.headers[name] = value
+    return answer
+
+
+def _unforeseen(error: Exception) -> Response:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown"
+    log.error("unforeseen %s at %s", type(error).__name__, place)
+    return problem(500, (Issue("The service failed. The fault has been recorded.", code="exception"),))

@@ -11,14 +11,15 @@ from flask import Response
 from cds_service.hooks.exact import as_written
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 class Whole(Response):
     """A body in one piece, with all its headers: nothing is added to it on its way out."""
 
-    def get_app_iter(self, environ: WSGIEnvironment) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """A list, which the server sends at once; it would ask an iterator for one piece after the other."""
+        start_response(self.status, self.headers.to_wsgi_list())
         return [] if environ["REQUEST_METHOD"] == "HEAD" else cast("list[bytes]", self.response)
 
 
