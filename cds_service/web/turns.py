@@ -5,49 +5,57 @@ A call waits outside its turn for its body, for FHIR servers and for a ledger th
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from queue import SimpleQueue
+from threading import Lock
 
 from cds_service.facts.client import Allowed, Fetched, Query
 from cds_service.hooks.runtime import Fetching
 
 
-class Held:
-    """A turn that is taken, until the end of a `with` block."""
-
-    def __init__(self, free: SimpleQueue[None]) -> None:
-        self._free = free
-
-    def __enter__(self) -> None:
-        """Nothing: it is taken already."""
-
-    def __exit__(self, *_: object) -> None:
-        self._free.put(None)
-
-
 class Turns:
-    """At most `count` turns are taken at any time."""
+    """At most `count` turns are taken at any time; who waits longest gets the next one."""
 
     def __init__(self, count: int) -> None:
-        self._free: SimpleQueue[None] = SimpleQueue()
-        self._held = Held(self._free)
-        for _ in range(count):
-            self._free.put(None)
+        self._free = count
+        self._waiting: deque[Lock] = deque()
+        self._lock = Lock()
 
-    def take(self) -> Held:
+    def take(self) -> Turns:
         """Wait for a turn; it is given back at the end of the `with` block that this is for."""
-        self._free.get()
-        return self._held
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return self
+            mine = Lock()
+            mine.acquire()
+            self._waiting.append(mine)
+        mine.acquire()  # until the turn is handed over
+        return self
+
+    def give(self) -> None:
+        """Hand a turn over to who waits longest."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._free += 1
+
+    def __enter__(self) -> None:
+        """Nothing: the turn is taken already."""
+
+    def __exit__(self, *_: object) -> None:
+        self.give()
 
     @contextmanager
     def lent(self) -> Iterator[None]:
         """Give one's turn back meanwhile."""
-        self._free.put(None)
+        self.give()
         try:
             yield
         finally:
-            self._free.get()
+            self.take()
 
 
 class LentFetching:
