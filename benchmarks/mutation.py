@@ -89,10 +89,11 @@ def thorough(mutant: Mutant, recorded: list[Recorded]) -> Task | None:
     """Whole files that ran the statement while they were collected, those first that run most of its module."""
     wanted = {(mutant.module, line) for line in mutant.lines}
     chosen: dict[str, float] = {}
-    for each in recorded:
-        own = sum(any(m == mutant.module for m, _ in lines) for lines in each.lines.values())
-        if wanted & each.collecting and own:
-            chosen[each.file] = sum(each.seconds.values()) / (1 + own)
+    importing = [each for each in recorded if wanted & each.collecting]
+    own = {r.file: sum(any(m == mutant.module for m, _ in lines) for lines in r.lines.values()) for r in importing}
+    for each in importing:
+        if own[each.file] or not any(own.values()):  # a module of constants has nothing that runs in a test
+            chosen[each.file] = sum(each.seconds.values()) / (1 + own[each.file])
     if not chosen:
         return None
     return Task(mutant, tuple(sorted(chosen, key=chosen.__getitem__)))

@@ -13,6 +13,7 @@ from support.small import open_questions
 from cds_service.policy.case import Answer, Case, Code, Order
 from cds_service.policy.compile import CompiledVersion, compile_version
 from cds_service.policy.evaluate import Evaluator, Verdict
+from cds_service.policy.formula import Formula
 from cds_service.policy.model import Policy, SetCode
 from cds_service.policy.propositions import table
 from cds_service.policy.view import Facts
@@ -66,14 +67,18 @@ def compiled(rules: list[tuple[Any, str]], otherwise: str) -> CompiledVersion:
     return compile_version(policy, policy.versions[0])
 
 
-def verdict(version: CompiledVersion, facts: dict[str, str]) -> Verdict:
+def evaluator(facts: dict[str, str]) -> Evaluator:
     answers = tuple(
         Answer(f"QuestionnaireResponse/{n}", "/t/t/", n, value == "met")
         for n, value in facts.items()
         if value != "unknown"
     )
     case = Case(orders=(ORDER,), answers=answers, received=date(2026, 1, 1))
-    found = Evaluator(Facts(case, VOCABULARY)).verdict(version, ORDER)
+    return Evaluator(Facts(case, VOCABULARY))
+
+
+def verdict(version: CompiledVersion, facts: dict[str, str]) -> Verdict:
+    found = evaluator(facts).verdict(version, ORDER)
     assert found is not None
     return found
 
@@ -83,6 +88,17 @@ def verdict(version: CompiledVersion, facts: dict[str, str]) -> Verdict:
 def test_expressions_agree(tree: Any, facts: dict[str, str]) -> None:
     found = verdict(compiled([(tree, "supported")], "not-supported"), facts)
     assert found.trace.children[0].outcome.value == naive.kleene(tree, facts)
+
+
+@EXAMPLES
+@given(TREES, FACTS)
+def test_a_formula_is_met_where_its_whole_trace_is(tree: Any, facts: dict[str, str]) -> None:
+    version = compiled([(tree, "supported")], "not-supported")
+    formula = Formula(version.version.orders["it"].rules[0].when, version.tests)
+    view = evaluator(facts).view(version, ORDER)
+    assert formula.met(view) == (naive.kleene(tree, facts) == "met")
+    assert formula(view).outcome.value == naive.kleene(tree, facts)
+    assert formula.met(view) == (naive.kleene(tree, facts) == "met")  # again, when all is known
 
 
 @EXAMPLES

@@ -145,6 +145,17 @@ OPERATORS = (
     ),
     Table(
         "companion",
+        "Both count what is supported; what is open, or may belong to another operation, leaves the count open.",
+        "companion: {value_set: marrow, at_least: 2, outcome: supported}",
+        """
+        judge 22551; also 20939 found supported; also 20939 found supported           -> met
+        judge 22551; also 20939 found supported; also 20939 found not-supported       -> not-met
+        judge 22551; also 20939 found supported; also 20939 found needs-information   -> unknown
+        judge 22551; also 22612; also 20939 at cervical found supported; also 20939   -> unknown
+        """,
+    ),
+    Table(
+        "companion",
         "`scope: basket` looks at all orders, whichever operation they belong to.",
         "companion: {value_set: fusion, scope: basket}",
         """
