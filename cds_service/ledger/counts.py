@@ -1,4 +1,4 @@
-"""Counts kept with every write, so that pages need not scan: per day, per month, and once per finding.
+"""Counts kept with every write, so that pages need not scan: per day, month and year, and once per finding.
 
 A finding counts on the day it was first shown. Its newest feedback (by the client's time) decides whether
 it was accepted or overridden; without feedback it was ignored.
@@ -19,6 +19,7 @@ from cds_service.ledger.projection import Projection, Row
 
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2148, 12, 31)
 _HASH_BITS = 42
+_YEARS = 1 << 15  # places of years begin here, far behind those of months
 MEASURES = (
     *("answer", "latency", "outcome", "determination", "missing", "card", "finding", "reason"),
     *("asserted", "late"),
@@ -59,14 +60,16 @@ def _integer(*parts: str) -> int:
 
 
 def first_key(measure: str, period: str) -> int:
-    """The smallest key of a measure in a period (`2026-02-03`, or `2026-02` for the whole month).
+    """The smallest key of a measure in a period: `2026-02-03`, `2026-02` for the whole month, `2026` for the year.
 
-    From the top: 4 bits of measure, 1 of grain, 16 of day or month since 1970, 42 of hash. So a measure's
-    days are one run of keys, and its months another.
+    From the top: 4 bits of measure, 1 that is 0 for days, 16 of day, month or (from the middle on) year since 1970,
+    42 of hash. So a measure's days are one run of keys, its months another, its years a third.
     """
-    year, month = int(period[:4]), int(period[5:7])
-    whole = len(period) == len("2026-02")
-    place = (year - 1970) * 12 + month - 1 if whole else (date.fromisoformat(period) - FIRST_DAY).days
+    year = int(period[:4]) - FIRST_DAY.year
+    if len(period) == len("2026-02-03"):
+        whole, place = 0, (date.fromisoformat(period) - FIRST_DAY).days
+    else:
+        whole, place = 1, _YEARS + year if len(period) == len("2026") else year * 12 + int(period[5:]) - 1
     return ((MEASURES.index(measure) << 1 | whole) << 16 | max(place, 0)) << _HASH_BITS
 
 
@@ -77,9 +80,9 @@ def last_key(measure: str, period: str) -> int:
 
 @lru_cache(maxsize=16384)
 def _places(day: Dimensions, shard: int) -> tuple[tuple[int, Dimensions], ...]:
-    """Keys and dimensions of the rows of `tally` for a day's count: the day's and its month's."""
-    both = (day, day._replace(period=day.period[: len("2026-02")]))
-    return tuple((tally_key(d, shard), d) for d in both)
+    """Keys and dimensions of the rows of `tally` for a day's count: the day's, its month's and its year's."""
+    whole = (day._replace(period=day.period[: len(period)]) for period in ("2026-02", "2026"))
+    return tuple((tally_key(d, shard), d) for d in (day, *whole))
 
 
 def tally_key(dimensions: Dimensions, shard: int) -> int:
@@ -89,7 +92,7 @@ def tally_key(dimensions: Dimensions, shard: int) -> int:
 
 
 def tally_rows(tally: Tally, shard: int) -> list[Row]:
-    """Rows of `tally` to add up, per day and per month, in key order (a fixed order prevents deadlocks)."""
+    """Rows of `tally` to add up, per day, month and year, in key order (a fixed order prevents deadlocks)."""
     rows: dict[int, Row] = {}
     for day, (n, total) in tally.items():
         for key, d in _places(day, shard):

@@ -80,9 +80,9 @@ class Choices(NamedTuple):
 
 
 def choices(connection: Connection) -> Choices:
-    """Values that occur, read from the counts per month."""
-    answers = _months(connection, "answer", "hook", "payer")
-    spoken = _months(connection, "determination", "policy", "payer")
+    """Values that occur, read from the counts per year."""
+    answers = _years(connection, "answer", "hook", "payer")
+    spoken = _years(connection, "determination", "policy", "payer")
     return Choices(
         _sorted(row[0] for row in answers),
         _sorted(row[1] for row in (*answers, *spoken)),
@@ -91,8 +91,8 @@ def choices(connection: Connection) -> Choices:
     )
 
 
-def _months(connection: Connection, measure: str, *by: str) -> list[Any]:
-    first, last = FIRST_DAY.isoformat()[:7], LAST_DAY.isoformat()[:7]
+def _years(connection: Connection, measure: str, *by: str) -> list[Any]:
+    first, last = str(FIRST_DAY.year), str(LAST_DAY.year)
     columns = [tally.c[n] for n in by]
     where = tally.c.key.between(first_key(measure, first), last_key(measure, last))
     return list(connection.execute(select(*columns, func.sum(tally.c.count)).where(where).group_by(*columns)))

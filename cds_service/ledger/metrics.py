@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, and_, func, or_, select
 
@@ -15,6 +16,10 @@ from cds_service.ledger.record import Json
 from cds_service.ledger.schema import tally
 
 Counts = defaultdict[Any, int]
+Grain = Literal["day", "month", "year"]
+_GRAINS: tuple[Grain, ...] = ("day", "month", "year")
+_LENGTHS: dict[Grain, int] = {"day": len("2026-02-03"), "month": len("2026-02"), "year": len("2026")}
+_DAY = timedelta(days=1)
 _RULE = ("policy", "version", "rule")
 
 
@@ -35,26 +40,43 @@ class Filters:
     version: str | None = None
     rule: str | None = None
 
-    def where(self, measure: str, by_day: bool) -> Any:
-        """Condition on `tally` for one measure: whole months where they fit, days at the edges."""
+    def where(self, measure: str, grain: Grain) -> Any:
+        """Condition on `tally` for one measure: whole years and months where they fit, as far as `grain` allows."""
         names = _NARROWED.get(measure, _DIMENSIONS)
         wanted = [tally.c[n] == getattr(self, n) for n in names if getattr(self, n) is not None]
-        return and_(or_(*(_between(measure, *run) for run in self._runs(by_day))), *wanted)
+        return and_(or_(*(_between(measure, *run) for run in self._runs(grain))), *wanted)
 
-    def _runs(self, by_day: bool) -> list[tuple[str, str]]:
-        """First and last period of each run of days or months that make up the time asked for."""
+    def _runs(self, grain: Grain) -> list[tuple[str, str]]:
+        """First and last period of each run of days, months or years that make up the time asked for."""
         first, last = max(self.since or FIRST_DAY, FIRST_DAY), min(self.until or LAST_DAY, LAST_DAY)
-        start, end = _month_from(first), (last + timedelta(days=1)).replace(day=1)
-        if by_day or start >= end:
-            return [(first.isoformat(), last.isoformat())]
-        day = timedelta(days=1)
-        edges = [(a.isoformat(), b.isoformat()) for a, b in ((first, start - day), (end, last)) if a <= b]
-        return [(start.isoformat()[:7], (end - day).isoformat()[:7]), *edges]
+        runs = list(_split(first, last + _DAY, _GRAINS[: _GRAINS.index(grain) + 1]))
+        return runs or [(first.isoformat(), last.isoformat())]  # no day: nothing lies between the two
 
 
-def _month_from(day: date) -> date:
-    """The first day of a month that is not before `day`."""
-    return day if day.day == 1 else (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+def _split(start: date, end: date, grains: Sequence[Grain]) -> Iterator[tuple[str, str]]:
+    """Runs from `start` to before `end`: of the last of the grains where it fits, of those before it at the edges."""
+    *finer, grain = grains
+    low, high = (start, end) if grain == "day" else (_from(start, grain), _first(end, grain))
+    if low >= high:
+        if finer:
+            yield from _split(start, end, finer)
+        return
+    length = _LENGTHS[grain]
+    yield low.isoformat()[:length], (high - _DAY).isoformat()[:length]
+    if finer:
+        yield from _split(start, low, finer)
+        yield from _split(high, end, finer)
+
+
+def _first(day: date, grain: Grain) -> date:
+    """The first day of the month or year that a day is in."""
+    return day.replace(day=1) if grain == "month" else day.replace(month=1, day=1)
+
+
+def _from(day: date, grain: Grain) -> date:
+    """The first day of a month or year that is not before a day."""
+    first = _first(day, grain)
+    return first if first == day else _first(first + timedelta(days=31 if grain == "month" else 366), grain)
 
 
 def _between(measure: str, first: str, last: str) -> Any:
@@ -102,7 +124,7 @@ def counted(connection: Connection, filters: Filters, measure: str, *by: str, by
     """Rows of the named dimensions with `count` and `total`, summed over the rest; what sums to none is left out."""
     columns = [tally.c[n] for n in by]
     sums = (func.sum(tally.c.count), func.sum(tally.c.total))
-    where = filters.where(measure, by_day)
+    where = filters.where(measure, "day" if by_day else "month" if "period" in by else "year")
     query = select(*columns, *sums).where(where).group_by(*columns).order_by(*columns)
     # PostgreSQL sums bigint as numeric, which would come back as Decimal.
     return [(*row[:-2], int(row[-2]), float(row[-1])) for row in connection.execute(query) if row[-2]]

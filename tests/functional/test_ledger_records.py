@@ -387,6 +387,18 @@ def test_metrics_of_any_period_are_those_of_its_days(book: Ledger) -> None:
     assert book.metrics(since=days[5].date(), until=days[4].date())["answers"]["total"] == 0
 
 
+def test_years_are_counted_as_well(book: Ledger) -> None:
+    days = [datetime(2023, 12, 30, 12, tzinfo=UTC) + timedelta(days=30 * n) for n in range(30)]  # to May 2026
+    for day in days:
+        book.write(record(card(), received=day))
+    for first, last in ((0, 29), (1, 28), (1, 12), (0, 13), (12, 12), (2, 27)):
+        m = book.metrics(since=days[first].date(), until=days[last].date())
+        wanted = last - first + 1
+        assert m["answers"]["total"] == wanted
+        assert sum(d["count"] for d in m["determinations"]) == sum(d["count"] for d in m["determinations_by_day"])
+        assert sum(r["cards"] for r in m["rules"]) == wanted
+
+
 def test_ready_fails_when_the_database_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     with Ledger.open(f"sqlite:///{path}", key=KEY) as book:
