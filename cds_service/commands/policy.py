@@ -234,10 +234,14 @@ def explain(
     as_json: bool,
 ) -> None:
     """Show, criterion by criterion, why each order of REQUEST.json (or of a worked case) got its outcome."""
-    if (request_file is None) == (case_name is None):
-        raise click.UsageError("Name one REQUEST.json, or one worked case with --case.")
     rulebook = load_rulebook(cards)
-    source = _worked(case_name, rulebook) if case_name else request_of(request_file, service, as_of)  # type: ignore[arg-type]
+    source: Worked | Requested
+    if request_file is None and case_name is not None:
+        source = _worked(case_name, rulebook)
+    elif request_file is not None and case_name is None:
+        source = request_of(request_file, service, as_of)
+    else:
+        raise click.UsageError("Name one REQUEST.json, or one worked case with --case.")
     results = source.results(rulebook)
     if as_json:
         say_json([_result_json(r, why_not) for r in results])

@@ -86,19 +86,24 @@ def observation(resource: Json, ref: str) -> Observation | None:
         return None
     quantity = resource.get("valueQuantity")
     value = quantity.get("value") if isinstance(quantity, dict) else resource.get("valueInteger")
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     flag = resource.get("valueBoolean")
     return Observation(
         ref=ref,
         codes=codes.read(resource.get("code"))[0],
         effective=elements.choice_span(resource, "effective") or elements.span(resource.get("effectiveInstant")),
-        quantity=float(value) if number else None,  # type: ignore[arg-type]
+        quantity=_number(value),
         comparator=elements.text(quantity.get("comparator")) if isinstance(quantity, dict) else None,
         unit=_unit(quantity),
         flag=flag if isinstance(flag, bool) else None,
         coded=codes.read(resource.get("valueCodeableConcept"))[0],
         final=status in ("final", "amended", "corrected", None),
     )
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
 
 
 def _unit(quantity: object) -> str | None:

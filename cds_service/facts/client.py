@@ -35,6 +35,9 @@ _MAX_ADAPTERS = 32
 _GRACE_S = 0.05
 
 
+USUAL_LIMITS = Limits()
+
+
 class FhirClient:
     """One per process, shared by all its threads. Nothing of one call is seen by another but idle connections.
 
@@ -44,7 +47,7 @@ class FhirClient:
 
     def __init__(
         self,
-        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        limits: Limits = USUAL_LIMITS,
         *,
         workers: int = 8,
         resolver: GetAddrInfo = socket.getaddrinfo,

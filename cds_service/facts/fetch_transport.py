@@ -128,7 +128,7 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def _nothing(record: logging.LogRecord) -> bool:  # noqa: ARG001
+def _nothing(_record: logging.LogRecord) -> bool:
     return False
 
 

@@ -38,12 +38,13 @@ def preferences(extension: Mapping[str, Any], default: str) -> Preferences:
     off = frozenset(code for code in (COVERAGE_INFO, *CARD_TYPES) if options.get(code) is False)
     _log_ignored(options)
     most = options.get(MAX_CARDS)
-    usable = isinstance(most, int) and not isinstance(most, bool) and most >= 0
+    if not isinstance(most, int) or isinstance(most, bool) or most < 0:
+        most = DEFAULT_MAX_CARDS
     return Preferences(
         _version(extension.get("davinci-crd.requestedVersion"), default),
         COVERAGE_INFO not in off,
         off - {COVERAGE_INFO},
-        most if usable else DEFAULT_MAX_CARDS,  # type: ignore[arg-type]
+        most,
     )
 
 

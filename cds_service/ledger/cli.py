@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -154,30 +154,21 @@ def upgrade(url: str) -> None:
     click.echo(f"The ledger was at {before or 'nothing'} and is at {HEAD}.")
 
 
-class _faults:  # noqa: N801 - used as `with _faults():`
+@contextmanager
+def _faults() -> Iterator[None]:
     """Turn the service's own errors into a line of text and their exit code."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, (ConfigurationError, LedgerError)):
-            click.echo(f"Error: {error}", err=True)
-            raise SystemExit(error.exit_code) from error
+    try:
+        yield
+    except (ConfigurationError, LedgerError) as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(error.exit_code) from error
 
 
-class _open(_faults):  # noqa: N801 - used as `with _open(url) as book:`
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def __enter__(self) -> Ledger:  # type: ignore[override]
-        with _faults():
-            self._ledger = Ledger.open(self._url, key=ledger_key(self._url))
-        return self._ledger
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._ledger.close()
-        super().__exit__(kind, error, trace)
+@contextmanager
+def _open(url: str) -> Iterator[Ledger]:
+    """The ledger at an address, closed at the end; faults as `_faults` tells them."""
+    with _faults(), Ledger.open(url, key=ledger_key(url)) as book:
+        yield book
 
 
 def _private(path: Path) -> Any:

@@ -18,11 +18,8 @@ REMOVED = "[removed]"
 MASKABLE = frozenset({"request", "response", "determinations", "findings", "fetched", "explanations", "feedback"})
 _SECRET_KEYS = frozenset({"authorization", "proxy-authorization", "access_token", "refresh_token", "id_token"})
 _SECRET = re.compile(rb'"(?i:authorization|proxy-authorization|access_token|refresh_token|id_token)":(?!"\[removed\]")')
-# One of these is in every text that `_SECRET` finds something in. Looking for a letter first costs next to nothing.
-_SIGNS = tuple(
-    (letter, re.compile(letter + rest))
-    for letter, rest in ((b"_", rb'(?i:token)":'), (b"z", rb'(?i:ation)":'), (b"Z", rb'(?i:ation)":'))
-)
+# One of these is in every text that `_SECRET` finds something in; plain searches are several times faster.
+_SECRET_SIGNS = (b'_token":', b'authorization":')
 FOREIGN = ("request", "response", "fetched", "feedback")
 _SHORTEST_TOKEN = 8
 
@@ -205,7 +202,8 @@ def without_copies(text: bytes, secret: bytes | None) -> tuple[str, bool]:
 
 def _tells(text: bytes) -> bool:
     """Is there a member whose name promises a token, and whose value is not removed already?"""
-    return any(letter in text and sign.search(text) for letter, sign in _SIGNS) and _SECRET.search(text) is not None
+    small = text.lower()
+    return any(sign in small for sign in _SECRET_SIGNS) and _SECRET.search(text) is not None
 
 
 def _scrubbed(node: Any) -> Any:

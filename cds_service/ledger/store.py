@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import itemgetter
-from queue import SimpleQueue
+from queue import LifoQueue
 from typing import IO, Any, TypeVar
 from uuid import uuid4
 
@@ -69,10 +69,9 @@ class Ledger:
             Lane(database, statements, sealer, f"{writer}.{n}", segment_rows)
             for n in range(1 if database.is_sqlite else POSTGRESQL_LANES)
         ]
-        self._free = self._lanes[::-1]  # last in, first out: few lanes are used until more are needed
-        self._left: SimpleQueue[None] = SimpleQueue()  # an item for each free lane
-        for _ in self._lanes:
-            self._left.put(None)
+        self._free: LifoQueue[Lane] = LifoQueue()
+        for lane in reversed(self._lanes):  # last in, first out: few lanes are used until more are needed
+            self._free.put(lane)
         self._counting = threading.Lock()
         self._uncounted = False
         self._maintenance = Maintenance(database, self._count_new, self._forget_tokens)
@@ -156,10 +155,6 @@ class Ledger:
         self._uncounted = True
         return results
 
-    def replay_guard(self) -> Guard:
-        """A guard that claims tokens of calls that write no record (discovery, feedback)."""
-        return Guard(self)
-
     def claim(self, issuer: str, jti: str, expires: int) -> bool:
         """True the first time; holds across processes and restarts until `expires` (Unix seconds) and skew."""
         return self._run(lambda tx: _claim(tx, issuer, jti, expires))
@@ -184,13 +179,11 @@ class Ledger:
     def _run(self, work: Callable[[Transaction], T]) -> T:
         if os.getpid() != self._pid:
             raise LedgerError("The ledger was opened in another process. Open it after the fork.")
-        self._left.get()
-        lane = self._free.pop()
+        lane = self._free.get()
         try:
             return lane.run(work)
         finally:
-            self._free.append(lane)
-            self._left.put(None)
+            self._free.put(lane)
 
     # -- reading
 
@@ -268,17 +261,6 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class Guard:
-    """`auth.replay.ReplayGuard` kept in the ledger."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def claim(self, issuer: str, jti: str, expires: int) -> bool:
-        """See `Ledger.claim`."""
-        return self._ledger.claim(issuer, jti, expires)
 
 
 def _token(issuer: str, jti: str, expires: int) -> tuple[str, int]:

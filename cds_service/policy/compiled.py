@@ -33,6 +33,7 @@ from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_set, comp
 
 MAGIC = b"cds-cards 1 "
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 _PROCEDURES = TypeAdapter(list[ProcedureCode])
 _PAYERS = TypeAdapter(list[Payer])
 
@@ -109,6 +110,9 @@ def _members(vocabulary: Vocabulary) -> list[dict[str, list[int]]]:
 class IndexedVocabulary(Vocabulary):
     """A vocabulary that finds the sets of a code in the index of a compiled file, without building the sets."""
 
+    _names: list[str]
+    _members: list[dict[str, list[int]]]
+
     def __init__(
         self, sets: Mapping[str, CodeSet], procedures: Mapping[Code, ProcedureCode], members: list[dict[str, list[int]]]
     ) -> None:
@@ -117,8 +121,7 @@ class IndexedVocabulary(Vocabulary):
         object.__setattr__(self, "_members", members)
 
     def _sets_of(self, code: Code) -> frozenset[str]:
-        names: list[str] = self._names  # type: ignore[attr-defined]
-        codes, prefixes = self._members  # type: ignore[attr-defined]
+        names, (codes, prefixes) = self._names, self._members
         starts = (f"{code.system} {code.code[:end]}" for end in range(1, len(code.code) + 1))
         numbers = {*codes.get(str(code), ()), *(n for start in starts for n in prefixes.get(start, ()))}
         return frozenset(names[n] for n in numbers)
@@ -196,10 +199,10 @@ def _outline(row: list[Any]) -> Outline:
 
 
 def _rulebook(index: dict[str, Any], blobs: memoryview, name: str) -> Rulebook:
-    def part(model: type[T], place: list[int]) -> T:
+    def part(model: type[M], place: list[int]) -> M:
         start, length = place
         try:
-            return model.model_validate_json(bytes(blobs[start : start + length]))  # type: ignore[attr-defined,no-any-return]
+            return model.model_validate_json(bytes(blobs[start : start + length]))
         except ValidationError as error:
             raise ContentError(name, 1, 1, "holds a policy that is not valid.", "Build it again.") from error
 

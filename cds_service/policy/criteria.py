@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from functools import partial
 from typing import Any, NamedTuple
 
 from cds_service.policy import logic, operators
 from cds_service.policy.logic import NOT_MET, UNKNOWN, Outcome
-from cds_service.policy.model import Criterion
+from cds_service.policy.model import Criterion, Expression, criterion_ids
 from cds_service.policy.trace import MOST_EVIDENCE, Evidence, Missing, Trace, few
 from cds_service.policy.view import NOTHING, Result, View
 
@@ -82,6 +82,11 @@ class Test:
     def trace(self, found: Found) -> Trace:
         """As a node of a trace, with the policy's words."""
         return Trace(*found[:3], self.criterion.text, found.evidence, found.missing, tuple(self.criterion.cite))
+
+
+def tests_of(expression: Expression, tests: Mapping[str, Test]) -> tuple[Test, ...]:
+    """The tests that an expression reads, each once."""
+    return tuple([tests[name] for name in dict.fromkeys(criterion_ids(expression))])
 
 
 def look(tests: Iterable[Test], view: View) -> list[Found]:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from cds_service.policy import logic
-from cds_service.policy.criteria import Found, Test, leaves, look
+from cds_service.policy.criteria import Found, Test, leaves, look, tests_of
 from cds_service.policy.logic import MET, UNKNOWN, Outcome
 from cds_service.policy.model import All, AnyOf, AtLeast, Expression, Not, criterion_ids
 from cds_service.policy.trace import Trace
@@ -25,7 +25,7 @@ class Formula:
 
     def __init__(self, expression: Expression, tests: Mapping[str, Test]) -> None:
         self.expression = expression
-        self.tests = tuple([tests[name] for name in dict.fromkeys(criterion_ids(expression))])
+        self.tests = tests_of(expression, tests)
         self._required = tuple([tests[name] for name in _required(expression)])
         self._all_required = _is_conjunction(expression)
         self._known: dict[tuple[Outcome, ...], Outcome] = {}
@@ -36,9 +36,8 @@ class Formula:
 
     def met(self, view: View) -> bool:
         """Is it met? Stops at the first criterion without which it is not."""
-        shelves = view.shelves
         for test in self._required:
-            if (shelves[test.reach].get(test) or test.find(view)).outcome is not MET:
+            if test(view).outcome is not MET:
                 return False
         return self._all_required or self._outcome(look(self.tests, view)) is MET
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from cds_service.policy.criteria import Found, Test, leaves, look
+from cds_service.policy.criteria import Found, Test, leaves, look, tests_of
 from cds_service.policy.formula import Shape, outcome, shape, tree, undecided
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
-from cds_service.policy.model import Item, Otherwise, Rule, criterion_ids
+from cds_service.policy.model import Item, Otherwise, Rule
 from cds_service.policy.trace import Missing, Trace
 from cds_service.policy.view import View
 from cds_service.policy.vocabulary import remember
@@ -29,7 +29,7 @@ class CompiledRule:
 
     def __init__(self, rule: Rule, tests: Mapping[str, Test]) -> None:
         self.rule, self.cites = rule, tuple(rule.cite)
-        self.tests = tuple([tests[name] for name in dict.fromkeys(criterion_ids(rule.when))])
+        self.tests = tests_of(rule.when, tests)
         self.known: dict[tuple[Outcome, ...], Ruled] = {}
 
     def ruled(self, found: Sequence[Found]) -> Ruled:

@@ -78,7 +78,8 @@ def share(folder: Path) -> None:
 
 
 def _observe(here: Tally, key: tally.Key, seconds: float) -> None:
-    here.observe(key, seconds, bisect_left(_BOUNDS, seconds), _WIDTH)
+    here.add(key, 1, bisect_left(_BOUNDS, seconds), _WIDTH)
+    here.add(key, seconds, _WIDTH - 1, _WIDTH)
 
 
 def called(endpoint: str, service: str, status: int, seconds: float) -> None:
@@ -96,12 +97,8 @@ def answered(record: Record, stages: Mapping[str, float]) -> None:
     with here.lock:
         for stage, milliseconds in stages.items():
             _observe(here, (STAGES, stage), milliseconds / 1000)
-        here.count(
-            [
-                (OUTCOMES, policy or "", rule or "", role, outcome)
-                for policy, rule, role, outcome in map(_DECIDED, record.determinations)
-            ]
-        )
+        for policy, rule, role, outcome in map(_DECIDED, record.determinations):
+            here.add((OUTCOMES, policy or "", rule or "", role, outcome))
         for policy, rule, kind, shown in map(_SHOWN, record.cards):
             here.add((CARDS, policy or "", rule or "", kind, "yes" if shown else "no"))
         for fetch in record.fetched:

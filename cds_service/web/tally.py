@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -38,23 +38,6 @@ class Tally:
         if row is None:
             row = self._new(key, width)
         self._numbers[row + place] += amount
-
-    def count(self, keys: Iterable[Key]) -> None:
-        """Add one to the only number of each key."""
-        rows = self._rows
-        for key in keys:
-            row = rows.get(key)
-            if row is None:
-                row = self._new(key, 1)
-            self._numbers[row] += 1
-
-    def observe(self, key: Key, amount: float, place: int, width: int) -> None:
-        """Add one to one of the numbers of a key, and `amount` to its last."""
-        row = self._rows.get(key)
-        if row is None:
-            row = self._new(key, width)
-        self._numbers[row + place] += 1
-        self._numbers[row + width - 1] += amount
 
     def put(self, key: Key, value: float) -> None:
         """Set the one number of a key."""
