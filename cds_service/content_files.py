@@ -6,8 +6,9 @@ from pathlib import Path
 
 from cds_service.errors import ConfigurationError
 from cds_service.policy.compiled import load
-from cds_service.policy.content import Content, read
+from cds_service.policy.content import Content, Faults, read
 from cds_service.policy.rulebook import Rulebook, compile_content
+from cds_service.render import wording
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -33,7 +34,11 @@ def read_files(folder: Path) -> dict[str, str]:
 
 def load_content(folder: Path | None = None) -> Content:
     """Content of a folder (default: the bundled cards). Raises Faults or ConfigurationError."""
-    return read(read_files(folder or bundled("cards")))
+    content = read(read_files(folder or bundled("cards")))
+    faults = [fault for policy in content.policies.values() for fault in wording.faults(policy)]
+    if faults:
+        raise Faults(faults)
+    return content
 
 
 def load_rulebook(path: Path | None = None) -> Rulebook:

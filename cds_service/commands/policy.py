@@ -12,29 +12,18 @@ from rich.table import Table
 from rich.text import Text
 
 from cds_service.commands import policy_attributes, policy_explain, policy_schema, policy_unmapped
-from cds_service.commands.policy_cases import PolicyReport, run_policy
+from cds_service.commands.policy_cases import report_json, run_policy, show_report
+from cds_service.commands.policy_diff import changes_of, show_changes
+from cds_service.commands.policy_explain import result_json, worked_case
+from cds_service.commands.policy_lint import lint_folder
 from cds_service.commands.policy_new import scaffold
-from cds_service.commands.policy_output import (
-    Remark,
-    console,
-    counted,
-    of_error,
-    of_notice,
-    reported,
-    say_json,
-    show_remarks,
-)
+from cds_service.commands.policy_output import console, counted, reported, say_json, show_remarks
 from cds_service.commands.policy_requests import Requested, Worked, inputs, request_of
-from cds_service.commands.policy_summaries import check_wording
 from cds_service.content_files import bundled, load_content, load_rulebook
-from cds_service.determination.decide import OrderResult
-from cds_service.determination.worked import verdict_of
 from cds_service.errors import ContentError, InputFileError, NotFound, RequestError
 from cds_service.policy.compiled import dump
-from cds_service.policy.content import Content, Faults
-from cds_service.policy.diff import Change, change
-from cds_service.policy.lint import lint as lint_content
-from cds_service.policy.rulebook import Rulebook, compile_content
+from cds_service.policy.content import Content
+from cds_service.policy.rulebook import compile_content
 
 
 class _Day(click.ParamType[date]):
@@ -84,18 +73,6 @@ def lint(folder: Path | None, strict: bool, today: date | None, as_json: bool) -
     sys.exit(ContentError.exit_code if errors else 1 if warnings and strict else 0)
 
 
-def lint_folder(folder: Path, today: date) -> list[Remark]:
-    """All errors of a folder; when there are none, all warnings, in file order."""
-    try:
-        content = load_content(folder)
-    except Faults as faults:
-        return [of_error(e) for e in faults.errors]
-    faulty, long = check_wording(content)
-    errors = [Remark("error", f.file, f.line, f.column, f.text, f.cure, f.kind) for f in faulty]
-    warnings = [of_notice(n) for n in sorted([*lint_content(content, today), *long])]
-    return [*errors, *warnings]
-
-
 @policy_group.command("test")
 @DIR
 @click.option("--policy", "only", help="Test this policy alone.")
@@ -110,45 +87,14 @@ def test(folder: Path | None, only: str | None, as_json: bool) -> None:
         raise NotFound(f"there is no policy '{only}'." if only else "there is no policy in this folder.")
     reports = [run_policy(f, rulebook) for f in chosen.values()]
     if as_json:
-        say_json([_report_json(r) for r in reports])
+        say_json([report_json(r) for r in reports])
     else:
         for report in reports:
-            _show_report(report)
+            show_report(report)
         cases, failed = sum(len(r.cases) for r in reports), sum(r.failed for r in reports)
         ending = f"{counted(failed, 'policy').replace('policys', 'policies')} failed" if failed else "all pass"
         console().print(Text(f"{counted(cases, 'case')}: {ending}.", "red" if failed else "green"))
     sys.exit(1 if any(r.failed for r in reports) else 0)
-
-
-def _report_json(report: PolicyReport) -> dict[str, Any]:
-    return {
-        "policy": report.policy,
-        "passed": not report.failed,
-        "cases": [{"id": c.case.id, "failures": list(c.failures)} for c in report.cases],
-        "rules_never_met": report.unmet_rules,
-        "outcomes_never_seen": report.unseen,
-    }
-
-
-def _show_report(report: PolicyReport) -> None:
-    out = console()
-    colour = "red" if report.failed else "green"
-    out.print(
-        Text.assemble(
-            ("✗ " if report.failed else "✓ ", colour),
-            (report.policy, "bold"),
-            f"  {counted(len(report.cases), 'case')}",
-        )
-    )
-    if not report.cases:
-        out.print(Text("    no worked cases: add cases.yaml beside policy.yaml", "red"))
-    for case in report.cases:
-        for failure in case.failures:
-            out.print(Text.assemble((f"    case {case.case.id}: ", "red"), failure))
-    for rule in report.unmet_rules:
-        out.print(Text(f"    no case meets the rule {rule}", "red"))
-    for criterion, outcomes in report.unseen.items():
-        out.print(Text(f"    never seen: {criterion} {', '.join(outcomes)}", "dim"))
 
 
 @policy_group.command("schema")
@@ -237,50 +183,19 @@ def explain(
     rulebook = load_rulebook(cards)
     source: Worked | Requested
     if request_file is None and case_name is not None:
-        source = _worked(case_name, rulebook)
+        source = worked_case(case_name, rulebook)
     elif request_file is not None and case_name is None:
         source = request_of(request_file, service, as_of)
     else:
         raise click.UsageError("Name one REQUEST.json, or one worked case with --case.")
     results = source.results(rulebook)
     if as_json:
-        say_json([_result_json(r, why_not) for r in results])
+        say_json([result_json(r, why_not) for r in results])
         return
     out = console()
     for tree in policy_explain.explain(results, why_not):
         out.print(tree)
     out.print(Text("Decision support, not a coverage decision.", "dim"))
-
-
-def _worked(name: str, rulebook: Rulebook) -> Worked:
-    policy_id, _, case_id = name.partition(":")
-    folder = rulebook.folders.get(policy_id)
-    if folder is None:
-        raise NotFound(f"there is no policy '{policy_id}'. Run 'policy list'.")
-    found = next((c for c in (folder.cases.cases if folder.cases else ()) if c.id == case_id), None)
-    if found is None:
-        raise NotFound(f"'{policy_id}' has no worked case '{case_id}'.")
-    return Worked(name, folder, found)
-
-
-def _result_json(result: OrderResult, why_not: bool) -> dict[str, Any]:
-    return {
-        "order": result.order.ref,
-        "outcome": result.outcome,
-        "policies": [
-            {
-                "policy": d.verdict.version.policy.id,
-                "version": d.verdict.version.version.version,
-                "role": d.role,
-                "outcome": d.outcome,
-                "trace": [
-                    t.to_json() for t in (policy_explain.obstacles(d.verdict) if why_not else d.verdict.trace.children)
-                ],
-            }
-            for d in result.determinations
-            if d.verdict
-        ],
-    }
 
 
 @policy_group.command("diff")
@@ -309,33 +224,7 @@ def diff(old: Path, new: Path, files: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         say_json([vars(c) for c in changes])
     else:
-        _show_changes(changes, len(items))
-
-
-def changes_of(item: Worked | Requested, before: Rulebook, after: Rulebook) -> list[Change]:
-    """What one input gives under two rulebooks, where it differs."""
-    old = {r.order.ref: r for r in item.results(before)}
-    new = {r.order.ref: r for r in item.results(after)}
-    found = []
-    for ref in dict.fromkeys((*old, *new)):
-        results = [r for r in (old.get(ref), new.get(ref)) if r is not None]
-        policies = dict.fromkeys(d.verdict.version.policy.id for r in results for d in r.determinations if d.verdict)
-        code = next((c.code for r in results for c in r.order.codes), "")
-        for policy in policies:
-            pair = [verdict_of(policy, r[ref]) if ref in r else None for r in (old, new)]
-            found.append(change(item.name, code, *pair))
-    return [c for c in found if c is not None]
-
-
-def _show_changes(changes: list[Change], compared: int) -> None:
-    out = console()
-    for c in changes:
-        was, now = c.before or "not addressed", c.after or "not addressed"
-        colour = policy_explain.COLOURS.get(now, "dim")
-        out.print(Text.assemble((c.case, "bold"), f"  {c.code} ({c.order})  {c.policy}: {was} -> ", (now, colour)))
-        for reason in c.reasons:
-            out.print(Text(f"    {reason}"))
-    out.print(Text(f"{counted(len(changes), 'determination')} changed, in {counted(compared, 'case')} compared."))
+        show_changes(changes, len(items))
 
 
 @policy_group.command("build")
@@ -345,9 +234,6 @@ def _show_changes(changes: list[Change], compared: int) -> None:
 def build(folder: Path | None, out: Path) -> None:
     """Compile DIR into one content-hashed file that loads fast; `--cards FILE` and CDS_CARDS accept it."""
     content = load_content(folder)
-    faults, _ = check_wording(content)
-    if faults:
-        raise Faults([ContentError(f.file, f.line, f.column, f.text, f.cure) for f in faults])
     data = dump(content)
     try:
         out.write_bytes(data)

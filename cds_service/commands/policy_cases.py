@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
+from rich.text import Text
+
+from cds_service.commands.policy_output import console, counted
 from cds_service.determination.worked import CaseReport, run_case, verdict_of
 from cds_service.policy.compile import used_criteria
 from cds_service.policy.content import PolicyFolder
@@ -85,3 +89,36 @@ def possible(version: Version, criterion_id: str, outcome: Outcome) -> bool:
     """False for outcomes that an operator never gives: some tests of the order itself are never unknown."""
     name, _ = version.criteria[criterion_id].operator
     return outcome is not Outcome.UNKNOWN or name not in ("order", "repeated")
+
+
+def report_json(report: PolicyReport) -> dict[str, Any]:
+    """A report as plain data."""
+    return {
+        "policy": report.policy,
+        "passed": not report.failed,
+        "cases": [{"id": c.case.id, "failures": list(c.failures)} for c in report.cases],
+        "rules_never_met": report.unmet_rules,
+        "outcomes_never_seen": report.unseen,
+    }
+
+
+def show_report(report: PolicyReport) -> None:
+    """Print a report: failures of cases, then what no case reaches."""
+    out = console()
+    colour = "red" if report.failed else "green"
+    out.print(
+        Text.assemble(
+            ("✗ " if report.failed else "✓ ", colour),
+            (report.policy, "bold"),
+            f"  {counted(len(report.cases), 'case')}",
+        )
+    )
+    if not report.cases:
+        out.print(Text("    no worked cases: add cases.yaml beside policy.yaml", "red"))
+    for case in report.cases:
+        for failure in case.failures:
+            out.print(Text.assemble((f"    case {case.case.id}: ", "red"), failure))
+    for rule in report.unmet_rules:
+        out.print(Text(f"    no case meets the rule {rule}", "red"))
+    for criterion, outcomes in report.unseen.items():
+        out.print(Text(f"    never seen: {criterion} {', '.join(outcomes)}", "dim"))

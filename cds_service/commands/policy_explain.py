@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
+from cds_service.commands.policy_requests import Worked
 from cds_service.determination.decide import Determination, OrderResult
+from cds_service.errors import NotFound
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import ContentSource
+from cds_service.policy.rulebook import Rulebook
 from cds_service.policy.trace import Trace
 
 SIGNS = {MET: ("✓", "green"), NOT_MET: ("✗", "red"), UNKNOWN: ("?", "yellow")}
@@ -121,3 +125,34 @@ def cited(cite: str, sources: dict[str, ContentSource]) -> str:
     when = str(source.date or source.year or "")
     parts = [source.title, source.section, when, source.url, source.confidence]
     return "source: " + ", ".join(p for p in parts if p)
+
+
+def worked_case(name: str, rulebook: Rulebook) -> Worked:
+    """A worked case by `publisher/policy:case`. Raises NotFound."""
+    policy_id, _, case_id = name.partition(":")
+    folder = rulebook.folders.get(policy_id)
+    if folder is None:
+        raise NotFound(f"there is no policy '{policy_id}'. Run 'policy list'.")
+    found = next((c for c in (folder.cases.cases if folder.cases else ()) if c.id == case_id), None)
+    if found is None:
+        raise NotFound(f"'{policy_id}' has no worked case '{case_id}'.")
+    return Worked(name, folder, found)
+
+
+def result_json(result: OrderResult, why_not: bool) -> dict[str, Any]:
+    """What one order gets, as plain data; with `why_not`, only what stands between it and support."""
+    return {
+        "order": result.order.ref,
+        "outcome": result.outcome,
+        "policies": [
+            {
+                "policy": d.verdict.version.policy.id,
+                "version": d.verdict.version.version.version,
+                "role": d.role,
+                "outcome": d.outcome,
+                "trace": [t.to_json() for t in (obstacles(d.verdict) if why_not else d.verdict.trace.children)],
+            }
+            for d in result.determinations
+            if d.verdict
+        ],
+    }

@@ -82,8 +82,6 @@ def named_levels(texts: Iterable[str]) -> Levels | None:
 
 def named_regions(order: Order) -> frozenset[str]:
     """Regions from the body site (code, words or levels) of an order."""
-    if not order.body_sites and not order.body_site_texts:
-        return frozenset()
     found = {_BODY_REGIONS[c.code] for c in order.body_sites if c.code in _BODY_REGIONS}
     for text in order.body_site_texts:
         for word in _REGION_WORDS.findall(text):
@@ -102,10 +100,9 @@ class Placed:
 
     __slots__ = ("entry", "evidence", "named", "order", "primary", "regions")
 
-    def __init__(self, order: Order, entry: ProcedureCode | None) -> None:
-        self.order, self.entry = order, entry
+    def __init__(self, order: Order, entry: ProcedureCode | None, named: frozenset[str]) -> None:
+        self.order, self.entry, self.named = order, entry, named
         self.evidence = order_evidence(order, str(order.codes[0]) if order.codes else "")
-        self.named = named_regions(order)
         self.regions = frozenset(entry.region) if entry is not None and entry.region else self.named
         # A procedure that stands by itself.
         self.primary = entry is not None and not entry.add_on and entry.role in PRIMARY_ROLES
@@ -171,7 +168,7 @@ class Operation:
     @lazy
     def interspaces(self) -> Count | None:
         """Fused interspaces as (fewest, most); None when the operation fuses nothing."""
-        texts = [t for m in self.members for t in (*m.order.body_site_texts, *m.order.texts)]
+        texts = dict.fromkeys([t for m in self.members for t in (*m.order.body_site_texts, *m.order.texts)])
         fusions = [m for m in self.members if m.entry and m.entry.role == "fusion"]
         if any(m.entry and m.entry.role == "fusion" for m in self.maybe):
             return (1, None)
@@ -232,7 +229,8 @@ class Operations:
 
     def place_like(self, order: Order, other: Order, vocabulary: Vocabulary) -> None:
         """Let an order that is only thought of stand where another stands; members of operations stay as they are."""
-        self.placed[order.ref] = Placed(order, vocabulary.procedure(order.codes))
+        named = self.placed[other.ref].named  # its body site is the other's
+        self.placed[order.ref] = Placed(order, vocabulary.procedure(order.codes), named)
         self._home[order.ref] = self._home.get(other.ref, ())
 
 
@@ -265,7 +263,7 @@ def _candidates(item: Placed, groups: list[_Group]) -> tuple[int, ...]:
 
 def operations_of(case: Case, vocabulary: Vocabulary) -> Operations:
     """Sort the orders of a case into operations; the result does not depend on the order of the orders."""
-    placed = [Placed(o, vocabulary.procedure(o.codes)) for o in sorted(case.orders, key=_by_ref)]
+    placed = _placed(sorted(case.orders, key=_by_ref), vocabulary)
     groups = [_Group(g) for g in _primaries_together(placed)]
     others = [p for p in placed if not p.primary]
     homes: dict[str, tuple[int, ...]] = {p.order.ref: (i,) for i, g in enumerate(groups) for p in g.primaries}
@@ -277,6 +275,13 @@ def operations_of(case: Case, vocabulary: Vocabulary) -> Operations:
             (sure if len(found) == 1 else maybe)[number].append(item)
     built = [Operation(tuple(g.primaries), tuple(sure[i]), tuple(maybe[i])) for i, g in enumerate(groups)]
     return Operations({p.order.ref: p for p in placed}, tuple(built), homes)
+
+
+def _placed(orders: list[Order], vocabulary: Vocabulary) -> list[Placed]:
+    """Orders with what their codes mean; a body site that several of them share is read once."""
+    sites = {(o.body_sites, o.body_site_texts): o for o in orders}
+    named = {site: named_regions(o) for site, o in sites.items()}
+    return [Placed(o, vocabulary.procedure(o.codes), named[o.body_sites, o.body_site_texts]) for o in orders]
 
 
 def _by_ref(order: Order) -> str:

@@ -114,6 +114,7 @@ class Vocabulary:
     _memberships: dict[tuple[Code, ...], dict[str, str]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _primaries: dict[Code, frozenset[Code]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def sets_of(self, code: Code) -> frozenset[str]:
         """Ids of all value sets that a code is in; remembered, because the same codes come again and again.
@@ -147,6 +148,14 @@ class Vocabulary:
             if entry is not None:
                 return entry
         return None
+
+    def primaries(self, entry: ProcedureCode) -> frozenset[Code]:
+        """The codes that an add-on can be added to; put together once."""
+        code = Code(entry.system, entry.code)
+        known = self._primaries.get(code)
+        if known is None:
+            known = self._primaries[code] = frozenset([Code(entry.system, other) for other in entry.requires])
+        return known
 
     def matches(self, order: Order, value_set: str) -> str | None:
         """How an order belongs to a set: its code, or the term its own text uses; None when it does not."""

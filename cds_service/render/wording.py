@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from cds_service.errors import ContentError
 from cds_service.policy.content import PolicyFolder
 
 SUMMARY_LIMIT = 140  # CDS Hooks: "<140-character summary"
@@ -36,6 +37,10 @@ DEFAULTS: dict[str, tuple[str, ...]] = {
         "The guideline makes no recommendation for an order",
     ),
 }
+
+VALUES = ("name", "label", "code", "operation", "ordered")
+"""What a template may use."""
+_LINES = {"not-supported": "summary", "none": "summary_none", "against": "summary_against"}
 
 # No autoescape: summaries are plain text, and every value from a chart is escaped before it gets here.
 _ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
@@ -67,5 +72,22 @@ def first_fitting(templates: tuple[str, ...], **values: str) -> str:
 def summary_templates(folder: PolicyFolder | None, item: str, kind: str) -> tuple[str, ...]:
     """An item's own lines for this kind of finding first, then the defaults."""
     own = folder.card.orders.get(item) if folder else None
-    lines = {"not-supported": own.summary, "none": own.summary_none, "against": own.summary_against} if own else {}
-    return (*lines.get(kind, ()), *DEFAULTS[kind])
+    lines = getattr(own, _LINES[kind]) if own else ()
+    return (*lines, *DEFAULTS[kind])
+
+
+def faults(folder: PolicyFolder) -> Iterator[ContentError]:
+    """A policy's templates that cannot be filled in."""
+    document = next((d for n, d in folder.documents.items() if n.endswith("/card.yaml")), None)
+    if document is None:
+        return
+    values = dict.fromkeys(VALUES, "x")
+    cure = f"It may use {', '.join(VALUES)}."
+    for item, words in folder.card.orders.items():
+        for name in _LINES.values():
+            for number, text in enumerate(getattr(words, name)):
+                try:
+                    fill(text, values)
+                except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+                    what = f"the template cannot be filled in: {str(error).rstrip('.')}."
+                    yield document.error(("orders", item, name, number), what, cure)

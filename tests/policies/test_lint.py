@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cds_service.commands.policy import lint_folder, policy_group
+from cds_service.commands.policy import policy_group
+from cds_service.commands.policy_lint import lint_folder
 
 BASE = Path(__file__).parent / "broken" / "_base"
 TODAY = date(2026, 11, 20)

@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "determination": {"policy"},
     "render": {"policy", "determination"},
     "facts": {"policy"},
-    "content_files": {"policy"},
+    "content_files": {"policy", "render"},
     "ledger": set(),
     "hooks": {"facts", "policy", "determination", "render", "ledger", "content_files"},
     "auth": {"hooks", "facts", "policy", "ledger"},

@@ -48,7 +48,7 @@ class ItemWording(Model):
 
 
 class CardFile(Model):
-    """`card.yaml`: how a policy speaks. Every part is optional; defaults are in `cards/_default/card.yaml`."""
+    """`card.yaml`: how a policy speaks. Every part is optional: defaults are in `render/`."""
 
     format: Literal[1]
     orders: dict[Id, ItemWording] = {}

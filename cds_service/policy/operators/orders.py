@@ -93,12 +93,20 @@ def units(criterion: Criterion, test: UnitsTest) -> Operator:
 
 
 def _same_code(view: View) -> list[Order]:
-    members = {p.order.ref: p.order for o in view.operations for p in o.members}
-    if not any(o.primaries for o in view.operations):  # stimulators and the like belong to no operation
-        members = {o.ref: o for o in view.case.orders if not any(h.primaries for h in view.facts.operations.of(o))}
-    members[view.order.ref] = view.order
-    codes = frozenset(view.order.codes)
-    return [members[r] for r in sorted(members) if not codes.isdisjoint(members[r].codes)]
+    me = view.order
+    codes = frozenset(me.codes)
+    alike = [o for o in view.case.orders if o.ref != me.ref and not codes.isdisjoint(o.codes)]
+    if alike:
+        beside = {p.order.ref for o in view.operations for p in o.members}
+        if not any(o.primaries for o in view.operations):  # stimulators and the like belong to no operation
+            homes = view.facts.operations.of
+            beside = {o.ref for o in alike if not any(h.primaries for h in homes(o))}
+        alike = [o for o in alike if o.ref in beside]
+    return sorted([me, *alike], key=_by_ref)
+
+
+def _by_ref(order: Order) -> str:
+    return order.ref
 
 
 def repeated(_criterion: Criterion, _test: Flag) -> Operator:
@@ -125,8 +133,9 @@ def lacks_primary(criterion: Criterion, _test: Flag) -> Operator:
         entry = view.facts.vocabulary.procedure(me.codes)
         if entry is None or not entry.add_on:
             return NOTHING
+        primaries = view.facts.vocabulary.primaries(entry)
         for other in view.case.orders:
-            if other.ref != me.ref and any(c.system == entry.system and c.code in entry.requires for c in other.codes):
+            if other.ref != me.ref and not primaries.isdisjoint(other.codes):
                 return (NOT_MET, (order_evidence(other, str(other.codes[0])),), ())
         if why := view.basket_complete:
             return open_(criterion.text, "orders", why)

@@ -1,14 +1,16 @@
-"""Checks the wording of cards: templates that can be filled in, and lines that stay under CDS Hooks' 140 characters."""
+"""`policy lint`: all faults of a folder, or all doubts; among them card lines that may reach 140 characters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
 
-from jinja2 import TemplateError
-
+from cds_service.commands.policy_output import Remark, of_error, of_notice
+from cds_service.content_files import load_content
 from cds_service.policy.case import Code
-from cds_service.policy.content import Content, PolicyFolder
-from cds_service.policy.lint import Notice, notice
+from cds_service.policy.content import Content, Faults, PolicyFolder
+from cds_service.policy.lint import Notice, lint, notice
 from cds_service.policy.model import FindingRule, Item, Version
 from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_vocabulary
 from cds_service.render import wording
@@ -16,31 +18,22 @@ from cds_service.render import wording
 OPERATIONS = ("operation", "fusion", "cervical operation", "thoracic operation", "cervical fusion", "lumbar fusion")
 
 
-def check_wording(content: Content) -> tuple[list[Notice], list[Notice]]:
-    """Faults (a template that cannot be filled in) and warnings (a line that may reach 140 characters)."""
+def lint_folder(folder: Path, today: date) -> list[Remark]:
+    """All errors of a folder; when there are none, all warnings, in file order."""
+    try:
+        content = load_content(folder)
+    except Faults as faults:
+        return [of_error(e) for e in faults.errors]
+    return [of_notice(n) for n in sorted([*lint(content, today), *long_lines(content)])]
+
+
+def long_lines(content: Content) -> list[Notice]:
+    """Warnings: card lines that may reach 140 characters."""
     vocabulary = compile_vocabulary(content.value_sets, content.procedures)
-    faults: list[Notice] = []
-    warnings: list[Notice] = []
-    for folder in content.policies.values():
-        faults += _templates(folder)
-        for index, version in enumerate(folder.policy.versions):
-            if not faults:
-                warnings += _lines(folder, index, version, vocabulary)
-    return sorted(set(faults)), sorted(set(warnings))
-
-
-def _templates(folder: PolicyFolder) -> Iterator[Notice]:
-    document = next((d for n, d in folder.documents.items() if n.endswith("/card.yaml")), None)
-    values = dict.fromkeys(("name", "label", "code", "operation", "ordered"), "x")
-    for item_id, words in folder.card.orders.items():
-        for index, text in enumerate(words.summary):
-            try:
-                wording.fill(text, values)
-            except TemplateError as error:
-                if document is not None:
-                    what = f"the template cannot be filled in: {error.message}."
-                    cure = f"It may use {', '.join(values)}."
-                    yield notice(document, ("orders", item_id, "summary", index), "template", what, cure)
+    versions = (
+        (f, number, version) for f in content.policies.values() for number, version in enumerate(f.policy.versions)
+    )
+    return sorted({n for f, number, version in versions for n in _lines(f, number, version, vocabulary)})
 
 
 def _lines(folder: PolicyFolder, index: int, version: Version, vocabulary: Vocabulary) -> Iterator[Notice]:
