@@ -42,7 +42,7 @@ class Settings:
     token_lifetime: int = _setting(600, "Longest life of a client's token, in seconds.")
     clock_leeway: int = _setting(5, "Seconds by which a client's clock may differ.")
     services: str = _setting("advisor,crd", "Which services are offered: advisor, crd, or both.")
-    default_payer: str = _setting("", "Payer to assume for advisor calls without Coverage.")
+    default_payer: str = _setting("", "Payer to assume for advisor calls that have no Coverage to read.")
     payers: str = _setting("", "Payers whose coverage this deployment may assert (CRD), comma separated.")
     unreviewed_policies: Literal["hide", "show"] = _setting("hide", "`show`: policies not yet approved fire, marked.")
     allow_fhir: str = _setting("", "Demo mode: FHIR base URLs that may be called, comma separated.")

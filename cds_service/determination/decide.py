@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
+from cds_service.determination.authorization import holding
 from cds_service.determination.routing import PayerDirectory, Role, Route, routes
-from cds_service.policy.case import Authorization, Case, Order
+from cds_service.policy.case import Authorization, Case, Coverage, Order
 from cds_service.policy.compile import CompiledFinding, CompiledVersion
 from cds_service.policy.evaluate import Evaluator, Verdict
 from cds_service.policy.logic import UNKNOWN
@@ -54,13 +55,13 @@ class OrderResult:
 
     `primary` are the determinations of the payer that decides. `covered_by_policy` is true where a coverage policy
     speaks: one that does not address the order leaves it to the guideline. `governing` gave the outcome: the
-    guideline's where no coverage policy speaks. `authorization` is what the order already carries.
+    guideline's where no coverage policy speaks. `authorization` is one that the order carries and that holds.
     """
 
     order: Order
     determinations: tuple[Determination, ...]
     findings: tuple[Finding, ...] = ()
-    authorization: Authorization | None = field(init=False)
+    authorization: Authorization | None = None
     primary: tuple[Determination, ...] = field(init=False)
     outcome: str = field(init=False)
     covered_by_policy: bool = field(init=False)
@@ -68,7 +69,6 @@ class OrderResult:
     flag: str | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.authorization = self.order.authorization
         self.primary = tuple([d for d in self.determinations if d.role == "primary"])
         self.outcome = _outcome(self.primary)
         spoken = [d for d in self.primary if d.verdict is not None and d.outcome != "not-addressed"]
@@ -153,6 +153,17 @@ class Decider:
         case = self.case.with_orders(orders)
         return Decider(case, self.rulebook, self.directory, self.terms, self.evaluator.facts)
 
+    def authorization(self, order: Order) -> Authorization | None:
+        """The authorisation of an order that holds for the payer that decides; None where it carries none."""
+        if not order.authorizations:
+            return None
+        payers = {route.payer for route in self.routes(order) if route.role == "primary"}
+        return holding(order, self.case, payers, self._payer)
+
+    def _payer(self, coverage: Coverage) -> str | None:
+        look_up = self.directory.by_identifier if self.terms.by_identifier_only else self.directory.find
+        return look_up(coverage)
+
     def routes(self, order: Order) -> tuple[Route, ...]:
         """Payers that decide or are shown for an order; the same for orders of one day and insurance."""
         key = (self.case.day(order), order.insurance)
@@ -169,13 +180,17 @@ class Decider:
     def result(self, order: Order) -> OrderResult:
         """All determinations and findings for one order."""
         coverage = self._with_primary(order, list(self._coverage(order)))
-        return OrderResult(order, (*coverage, *self._guidelines(order)), tuple(self._findings(order)))
+        determinations = (*coverage, *self._guidelines(order))
+        return OrderResult(order, determinations, tuple(self._findings(order)), self.authorization(order))
 
     def bare_result(self, order: Order) -> OrderResult:
         """As `result`, with nothing but what outcome and flag rest on: a guideline speaks only where no payer does."""
         coverage = self._with_primary(order, list(self._coverage(order, "primary")))
-        bare = OrderResult(order, tuple(coverage))
-        return bare if bare.covered_by_policy else OrderResult(order, (*coverage, *self._guidelines(order)))
+        authorization = self.authorization(order)
+        bare = OrderResult(order, tuple(coverage), (), authorization)
+        if bare.covered_by_policy:
+            return bare
+        return OrderResult(order, (*coverage, *self._guidelines(order)), (), authorization)
 
     def _with_primary(self, order: Order, found: list[Determination]) -> list[Determination]:
         if not any(d.role == "primary" for d in found):

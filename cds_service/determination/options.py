@@ -110,7 +110,7 @@ def _neighbours(decider: Decider, order: Order) -> list[Order]:
 
 
 def _is_covered(decider: Decider, order: Order, by_ref: dict[str, OrderResult]) -> bool:
-    if order.authorization is not None:
+    if decider.authorization(order) is not None:
         return True
     result = by_ref.get(order.ref) or decider.bare_result(order)
     governing = result.governing
@@ -201,7 +201,7 @@ def _no_new_warning(decider: Decider, others: list[OrderResult], twins: tuple[Or
 
 def _can_worsen(before: OrderResult) -> bool:
     """False where `_worse` could not be true, whatever the order's new result."""
-    can_be_flagged = before.flag != "warning" and before.order.authorization is None
+    can_be_flagged = before.flag != "warning" and before.authorization is None
     return can_be_flagged or before.outcome == "supported"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from cds_service.policy.case import Case, Coverage, Order
+from cds_service.policy.case import UNAVAILABLE, Case, Coverage, Order, Source
 from cds_service.policy.model import Payer
 
 Role = Literal["primary", "secondary", "guideline"]
@@ -73,6 +73,19 @@ def in_force(coverage: Coverage, day: date) -> bool:
     )
 
 
+def _has_none(source: Source) -> bool:
+    """Was no Coverage sent, or none found? False where there may be one that could not be read."""
+    return source.complete or source == UNAVAILABLE
+
+
+def deciding(case: Case, order: Order) -> list[Coverage]:
+    """Coverages in force that decide on an order: those that it names itself, else all; of these, the first in rank."""
+    active = [c for c in case.coverages if in_force(c, case.day(order))]
+    named = [c for c in active if c.ref in order.insurance] or active
+    first = min((c.order for c in named if c.order is not None), default=None)
+    return [c for c in named if c.order == first]
+
+
 def routes(
     case: Case,
     order: Order,
@@ -85,16 +98,14 @@ def routes(
 
     Coverages that tie for first place are all primary: their outcomes must agree to stand.
     """
-    active = [c for c in case.coverages if in_force(c, case.day(order))]
-    named = [c for c in active if c.ref in order.insurance] or active
-    if not case.coverages and default:
+    if default and not case.coverages and _has_none(case.source("coverage")):
         return (Route(default, "primary", None),)
-    first = min((c.order for c in named if c.order is not None), default=None)
+    first = deciding(case, order)
     found: dict[tuple[str, Role], Route] = {}
-    for coverage in sorted(active, key=lambda c: c.ref):
+    for coverage in sorted(case.coverages, key=lambda c: c.ref):
         payer = directory.by_identifier(coverage) if by_identifier_only else directory.find(coverage)
-        if payer is not None:
-            role: Role = "primary" if coverage in named and coverage.order == first else "secondary"
+        if payer is not None and in_force(coverage, case.day(order)):
+            role: Role = "primary" if coverage in first else "secondary"
             found.setdefault((payer, role), Route(payer, role, coverage.ref))
     primaries = {p for p, role in found if role == "primary"}
     return tuple(r for (p, role), r in found.items() if role == "primary" or p not in primaries)

@@ -63,7 +63,7 @@ def _order(number: int, item: str | CaseOrder) -> Order:
         encounter=spec.encounter,
         requisition=spec.requisition,
         occurrence=spec.occurrence,
-        authorization=Authorization(spec.authorization, f"ServiceRequest/o{number}") if spec.authorization else None,
+        authorizations=(Authorization(spec.authorization, f"ServiceRequest/o{number}"),) if spec.authorization else (),
     )
 
 

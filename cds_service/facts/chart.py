@@ -123,6 +123,8 @@ def answers(resource: Json, ref: str, index: Index) -> Iterator[Answer]:
         index.key(e.get("valueReference")) for e in elements.listed(resource.get("extension")) if isinstance(e, dict)
     ]
     orders = tuple(dict.fromkeys(k for k in about if k))
+    if not orders:
+        return  # what names no order may be about another level, or years old
     for link_id, value in _items(resource.get("item")):
         yield Answer(ref, canonical, link_id, value, authored, orders)
 
@@ -159,24 +161,30 @@ def patient(resource: Json, ref: str) -> Patient:
 
 def coverage(resource: Json, ref: str, faulty: frozenset[str], index: Index) -> Coverage:
     """One coverage; the payor's identifiers and names come from Coverage.payor and the Organization it points at."""
-    identifiers: dict[tuple[str, str], None] = {}
-    names: dict[str, None] = {}
-    for payor in elements.listed(resource.get("payor")):
-        if not isinstance(payor, dict):
-            continue
-        organization = index.resolve(payor, within=resource) or {}
-        for identifier in (payor.get("identifier"), *elements.listed(organization.get("identifier"))):
-            if isinstance(identifier, dict) and (value := elements.text(identifier.get("value"))):
-                identifiers[(str(identifier.get("system") or ""), value)] = None
-        for name in (payor.get("display"), organization.get("name"), *elements.listed(organization.get("alias"))):
-            if text := elements.text(name):
-                names[text] = None
     order = resource.get("order")
+    identifiers, names = payers(elements.listed(resource.get("payor")), resource, index)
     return Coverage(
         ref=ref,
-        payor_identifiers=tuple(identifiers),
-        payor_names=tuple(names),
+        payor_identifiers=identifiers,
+        payor_names=names,
         status=None if "status" in faulty else elements.text(resource.get("status")) or "active",
         period=elements.period(resource.get("period")),
         order=order if isinstance(order, int) and not isinstance(order, bool) else None,
     )
+
+
+def payers(references: list[Any], resource: Json, index: Index) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Identifiers (system, value) and names of what References to payers tell, with the Organizations they point at."""
+    identifiers: dict[tuple[str, str], None] = {}
+    names: dict[str, None] = {}
+    for payer in references:
+        if not isinstance(payer, dict):
+            continue
+        organization = index.resolve(payer, within=resource) or {}
+        for identifier in (payer.get("identifier"), *elements.listed(organization.get("identifier"))):
+            if isinstance(identifier, dict) and (value := elements.text(identifier.get("value"))):
+                identifiers[(str(identifier.get("system") or ""), value)] = None
+        for name in (payer.get("display"), organization.get("name"), *elements.listed(organization.get("alias"))):
+            if text := elements.text(name):
+                names[text] = None
+    return tuple(identifiers), tuple(names)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
 from cds_service.facts import codes, elements
+from cds_service.facts.authorizations import authorizations
 from cds_service.facts.references import Index, Json
-from cds_service.policy.case import Authorization, Code, Order
+from cds_service.policy.case import Code, Order
 
 ORDER_TYPES = frozenset(
     {
@@ -22,7 +22,6 @@ ORDER_TYPES = frozenset(
 SETTLED = frozenset(
     {"revoked", "cancelled", "completed", "entered-in-error", "stopped", "ended", "fulfilled", "noshow", "finished"}
 )
-COVERAGE_INFORMATION = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
 BILLING_OPTIONS = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-billing-options"
 
 _CODE_ELEMENT = {
@@ -33,8 +32,6 @@ _CODE_ELEMENT = {
     "Encounter": "serviceType",
 }
 _CODE_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
-_GRANT = frozenset({"pa-needed", "expiry-date", "satisfied-pa-id"})
-_NOTHING = [None]
 
 
 def is_settled(resource: Json) -> bool:
@@ -71,7 +68,7 @@ def order(
         _keys(get("insurance"), index),
         occurrence,
         authored,
-        authorization(resource, ref, occurrence or authored, index),
+        authorizations(resource, ref, index),
         faulty,
     )
 
@@ -132,38 +129,3 @@ def _identifier(value: object) -> str | None:
     if not isinstance(value, dict) or not elements.text(value.get("value")):
         return None
     return f"{value.get('system', '')}|{value['value']}"
-
-
-def authorization(resource: Json, ref: str, on: date | None, index: Index) -> Authorization | None:
-    """An existing authorisation: coverage-information with pa-needed `satisfied`, or insurance -> ClaimResponse."""
-    for extension in elements.extensions(resource, COVERAGE_INFORMATION):
-        found = _satisfied(elements.extension_values(extension, _GRANT), ref, on)
-        if found:
-            return found
-    for reference in elements.listed(resource.get("insurance")):
-        response = index.resolve(reference, within=resource)
-        if response is not None and response.get("resourceType") == "ClaimResponse":
-            found = _granted(response, index.key(reference) or ref, on)
-            if found:
-                return found
-    return None
-
-
-def _satisfied(said: Mapping[str, list[Any]], ref: str, on: date | None) -> Authorization | None:
-    if "satisfied" not in said.get("pa-needed", ()):
-        return None
-    expires = elements.day(said.get("expiry-date", _NOTHING)[0])
-    if expires is not None and on is not None and on > expires:
-        return None
-    return Authorization(elements.text(said.get("satisfied-pa-id", _NOTHING)[0]), ref, expires)
-
-
-def _granted(response: Json, ref: str, on: date | None) -> Authorization | None:
-    number = elements.text(response.get("preAuthRef"))
-    status, outcome = response.get("status", "active"), response.get("outcome", "complete")
-    if number is None or status != "active" or outcome not in ("complete", "partial"):
-        return None
-    bounds = elements.period(response.get("preAuthPeriod"))
-    if bounds and on and ((bounds.start and on < bounds.start) or (bounds.end and on > bounds.end)):
-        return None
-    return Authorization(number, ref, bounds.end if bounds else None)

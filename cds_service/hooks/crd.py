@@ -25,7 +25,7 @@ from cds_service.hooks.crd_settings import Preferences, preferences
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime, review_note
 from cds_service.hooks.services import Service
-from cds_service.policy.case import Case, Order
+from cds_service.policy.case import Case, Order, Source, SourceState
 from cds_service.render import crd
 from cds_service.render.cards import render
 from cds_service.render.crd_cards import CrdCards
@@ -104,18 +104,11 @@ class _Call:
 
     def decide(self) -> None:
         """Determinations under the one coverage."""
-        case = replace(self.builder.build(), coverages=(self.coverage,))
-        self.case: Case = case.with_orders(tuple(self._own_authorization(o) for o in case.orders))
+        case = self.builder.build()
+        # Nothing counts but the one coverage, which is known whole: no authorisation under another one does either.
+        sources = {**case.sources, "coverage": Source(SourceState.READ)}
+        self.case: Case = replace(case, coverages=(self.coverage,), sources=sources)
         self.decider, self.results = decide(self.case, self.book.rulebook, self.directory, self.terms, self._selected())
-
-    def _own_authorization(self, order: Order) -> Order:
-        """An authorisation that the order carries under another coverage is not one of this payer."""
-        known = order.authorization
-        if known is None or known.ref != order.ref:
-            return order
-        carried = crd.own(self.scope.orders.get(order.ref, {}), self.coverage.ref)
-        mine = any(crd.part(e, "satisfied-pa-id") == known.number for e in carried)
-        return order if mine else replace(order, authorization=None)
 
     # --- what is said -------------------------------------------------------------------------------
 
@@ -141,7 +134,7 @@ class _Call:
             made = speaker.assertions(order, self.scope.orders[order.ref], result)
             said = [crd.extension(a, self.wishes.version) for a in made]
             before = crd.own(self.scope.orders[order.ref], self.coverage.ref)
-            same = crd.says_the_same(before, said) or _already_authorised(order, before)
+            same = crd.says_the_same(before, said) or _already_authorised(result, before)
             done.assertions[order.ref] = [_told(e, sent=self.wishes.coverage_info and not same) for e in said]
             if self.wishes.coverage_info and not same:
                 resource = crd.annotated(written[order.ref], self.coverage.ref, said)
@@ -211,11 +204,11 @@ class _Call:
 _DESCRIPTION = "Add the payer's coverage information to the order"
 
 
-def _already_authorised(order: Order, before: list[Json]) -> bool:
-    """True when the authorisation was read from the order itself: there is nothing to add."""
-    known = order.authorization
+def _already_authorised(result: OrderResult | None, before: list[Json]) -> bool:
+    """True when the authorisation, with its number, was read from the order itself: there is nothing to add."""
+    known = result.authorization.number if result and result.authorization else None
     return known is not None and any(
-        crd.part(e, "pa-needed") == "satisfied" and crd.part(e, "satisfied-pa-id") == known.number for e in before
+        crd.part(e, "pa-needed") == "satisfied" and crd.part(e, "satisfied-pa-id") == known for e in before
     )
 
 

@@ -24,7 +24,7 @@ from cds_service.determination.decide import Decider, OrderResult
 from cds_service.facts import codes, elements
 from cds_service.facts.orders import BILLING_OPTIONS
 from cds_service.facts.references import Json
-from cds_service.policy.case import Code, Coverage, Order
+from cds_service.policy.case import Authorization, Code, Coverage, Order
 from cds_service.policy.evaluate import Verdict
 from cds_service.render import crd, questionnaire
 from cds_service.render.crd import NO_DOCUMENTS, Assertion, Documents, PolicyLink, Reason
@@ -120,7 +120,7 @@ class Speaker:
         row = prior_authorization(row, _strictest(verdicts))
         forms = self._forms(verdicts) if row.documentation else ()
         spoken = in_version(row, self.version)
-        authorization = order.authorization if row.id == "authorised" else None
+        authorization = result.authorization if result and row.id == "authorised" else None
         said_by_policy = row.id in ("supported", "not-supported", "needs-information", "technical", "not-approved")
         verdict = _verdict(result) if said_by_policy else None
         return Assertion(
@@ -134,7 +134,7 @@ class Speaker:
             link=_link(verdict) if verdict else None,
             dependencies=verdict.given if verdict else (),
             satisfied_pa_id=authorization.number if authorization else None,
-            expires=self._expires(row, order, verdicts),
+            expires=self._expires(row, authorization, verdicts),
             documents=self._documents(row, forms),
         )
 
@@ -178,14 +178,13 @@ class Speaker:
         names = sorted({m.source for d in result.primary for m in d.missing}) if result else ["the order"]
         return f"Coverage: data that the policy needs could not be read: {', '.join(names)}."
 
-    def _expires(self, row: Row, order: Order, verdicts: tuple[Verdict, ...]) -> date | None:
+    def _expires(self, row: Row, granted: Authorization | None, verdicts: tuple[Verdict, ...]) -> date | None:
         """The day after which the assertion no longer holds, as far as it is known."""
         if row.id in ("no-active-coverage", "member-not-found", "coverage-not-found"):
             return None
         ends = [self.coverage.period.end if self.coverage.period else None]
         ends += [v.version.version.effective.to for v in verdicts]
-        if row.id == "authorised" and order.authorization:
-            ends.append(order.authorization.expires)
+        ends += [granted.expires] if granted else []
         return min((e for e in ends if e is not None and e >= self.today), default=None)
 
     def _id(self, order: Order, resource: Json) -> str:

@@ -76,17 +76,39 @@ class Period:
 
 
 @fact(frozen=True, slots=True)
+class Coverage:
+    """One insurance coverage, with every identifier and name its payor is known by."""
+
+    ref: str
+    payor_identifiers: tuple[tuple[str, str], ...] = ()
+    payor_names: tuple[str, ...] = ()
+    status: str | None = "active"
+    period: Period | None = None
+    order: int | None = None
+
+
+@fact(frozen=True, slots=True)
 class Authorization:
-    """A payer's existing authorisation of an order: number (if any) and where it was read."""
+    """A payer's existing authorisation of an order: number (if any), where it was read, its first and last day.
+
+    Whose it is: `coverage` is the reference of the coverage it was given under, `insurer` who gave it, known as a
+    coverage knows its payor.
+    """
 
     number: str | None
     ref: str
     expires: date | None = None
+    begins: date | None = None
+    coverage: str | None = None
+    insurer: Coverage | None = None
 
 
 @fact(frozen=True, slots=True)
 class Order:
-    """One request resource. `draft` orders are judged; others are context."""
+    """One request resource. `draft` orders are judged; others are context.
+
+    `authorizations` are all that it carries, whoever gave them, in force or not.
+    """
 
     ref: str
     codes: tuple[Code, ...] = ()
@@ -105,7 +127,7 @@ class Order:
     insurance: tuple[str, ...] = ()
     occurrence: date | None = None
     authored_on: date | None = None
-    authorization: Authorization | None = None
+    authorizations: tuple[Authorization, ...] = ()
     faulty: frozenset[str] = frozenset()
 
     @property
@@ -172,18 +194,6 @@ class Patient:
     ref: str
     birth: Period | None = None
     sex: str | None = None
-
-
-@fact(frozen=True, slots=True)
-class Coverage:
-    """One insurance coverage, with every identifier and name its payor is known by."""
-
-    ref: str
-    payor_identifiers: tuple[tuple[str, str], ...] = ()
-    payor_names: tuple[str, ...] = ()
-    status: str | None = "active"
-    period: Period | None = None
-    order: int | None = None
 
 
 @fact(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from datetime import date
 from typing import Any
 
 from cds_service.facts import elements
-from cds_service.facts.orders import COVERAGE_INFORMATION, SETTLED
+from cds_service.facts.authorizations import COVERAGE_INFORMATION
+from cds_service.facts.orders import SETTLED
 
 Json = dict[str, Any]
 

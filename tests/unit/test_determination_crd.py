@@ -31,8 +31,8 @@ def bone(own: str, *rules: Json, otherwise: str = "supported", payer: str = "acm
     return policy(own, payers=(payer,), criteria=CRITERIA, orders={"bone": item("bone", *rules, otherwise=otherwise)})
 
 
-def row(*policies: Json, authority: Authority = EVERYBODY, authorization: Any = None, **facts: Any) -> str:
-    facts_ = case(order("20930", authorization=authorization), **facts)
+def row(*policies: Json, authority: Authority = EVERYBODY, authorizations: Any = (), **facts: Any) -> str:
+    facts_ = case(order("20930", authorizations=authorizations), **facts)
     return situation(decided(book(*policies), facts_)["20930"], facts_, authority)
 
 
@@ -76,7 +76,7 @@ def test_a_payer_that_is_not_declared(outcome: str) -> None:
 def test_an_authorisation_counts_with_its_number(number: str | None, declared: bool, expected: str) -> None:
     given = Authorization(number, "ServiceRequest/20930")
     authority = Authority(declared, lambda _: True)
-    assert row(bone("a/one", otherwise="not-supported"), authority=authority, authorization=given) == expected
+    assert row(bone("a/one", otherwise="not-supported"), authority=authority, authorizations=(given,)) == expected
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,8 @@ def test_an_option_that_is_ordered_and_not_covered_is_not_shown(outcome: str) ->
 
 @pytest.mark.parametrize(("number", "active"), [("PA-1", False), ("PA-1", True), (None, True)])
 def test_an_option_that_is_authorised_or_an_active_order_is_shown(number: str | None, active: bool) -> None:
-    given = Authorization(number, "ServiceRequest/20936") if number else None
-    local = order("20936", draft=not active, authorization=given)
+    given = (Authorization(number, "ServiceRequest/20936"),) if number else ()
+    local = order("20936", draft=not active, authorizations=given)
     outcome = "not-addressed" if number else "supported"
     both = graft_policy(marrow=NO, local=item("local", otherwise=outcome))
     assert offers(both, orders=("22551", "20939", local)) == ([], ["20936"], True)
@@ -265,7 +265,7 @@ def test_an_order_stays_whose_removal_makes_another_worse(bone: Json, removable:
 
 @pytest.mark.parametrize(
     ("parts", "removable"),
-    [({}, False), ({"authorization": Authorization("PA-1", "ServiceRequest/20930")}, True)],
+    [({}, False), ({"authorizations": (Authorization("PA-1", "ServiceRequest/20930"),)}, True)],
 )
 def test_an_authorised_order_cannot_become_worse_than_open(parts: Any, removable: bool) -> None:
     bone = item("bone", rule("r", "marrow", "needs-information"), otherwise="not-supported")
@@ -276,7 +276,7 @@ def test_an_authorised_order_cannot_become_worse_than_open(parts: Any, removable
 def test_an_authorised_order_may_still_lose_its_support() -> None:
     bone = item("bone", rule("r", "marrow", "supported"), otherwise="not-supported")
     both = graft_policy(marrow=item("marrow", otherwise="not-supported"), bone=bone)
-    authorised = order("20930", authorization=Authorization("PA-1", "ServiceRequest/20930"))
+    authorised = order("20930", authorizations=(Authorization("PA-1", "ServiceRequest/20930"),))
     assert offers(both, orders=("22551", "20939", authorised))[2] is False
 
 
@@ -370,7 +370,7 @@ def test_a_replacement_keeps_place_and_reasons_and_nothing_of_the_product() -> N
         body_site_texts=("C4-C5",),
         encounter="e1",
         occurrence=date(2026, 6, 1),
-        authorization=Authorization("PA-1", "ServiceRequest/20939"),
+        authorizations=(Authorization("PA-1", "ServiceRequest/20939"),),
         faulty=frozenset({"note"}),
     )
     option = Option(Alternative(order="local", code="20936", label="local bone"))
@@ -387,7 +387,7 @@ def test_a_replacement_keeps_place_and_reasons_and_nothing_of_the_product() -> N
 
 def test_a_replacement_knows_every_part_of_an_order() -> None:
     parts = {f.name for f in fields(Order)}
-    product = {"ref", "codes", "units", "modifiers", "texts", "authorization", "faulty"}
+    product = {"ref", "codes", "units", "modifiers", "texts", "authorizations", "faulty"}
     original = Order(**{name: f"some {name}" for name in parts})  # type: ignore[arg-type]
     made = replacement(original, Option(Alternative(order="local", code="20936", label="local bone")))
     assert {name for name in parts if getattr(made, name) == getattr(original, name)} == parts - product

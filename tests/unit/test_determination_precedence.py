@@ -121,7 +121,7 @@ def test_the_payer_that_decides_is_named_and_not_the_secondary_one() -> None:
 def test_flag_and_settled(outcome: str, recommendation: str | None, authorised: bool) -> None:
     found = bone(says("a/one", outcome), advises("g/1", recommendation))
     if authorised:
-        found = replace(found, order=replace(found.order, authorization=Authorization("PA-1", "ServiceRequest/x")))
+        found = replace(found, authorization=Authorization("PA-1", "ServiceRequest/x"))
     expected = None
     if not authorised and (outcome == "not-supported" or (outcome, recommendation) == ("not-addressed", "against")):
         expected = "warning"

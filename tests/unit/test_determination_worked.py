@@ -87,7 +87,7 @@ def test_the_facts_of_a_full_case() -> None:
             encounter="e",
             requisition="r",
             occurrence=date(2026, 3, 6),
-            authorization=Authorization("PA-1", "ServiceRequest/o3"),
+            authorizations=(Authorization("PA-1", "ServiceRequest/o3"),),
         ),
     )
     onset = Period(date(2026, 1, 2), date(2026, 1, 2))

@@ -233,13 +233,13 @@ def test_a_reference_does_not_lead_to_what_was_refused() -> None:
         "preAuthRef": "A-1",
     }
     case, _ = case_of([insured], authorizations=bundle(granted))
-    assert case.orders[0].authorization is not None
+    assert len(case.orders[0].authorizations) == 1
     for spoilt in (
         granted | {"patient": {"reference": "Patient/q"}},
         granted | {"modifierExtension": [{"url": "urn:x", "valueBoolean": True}]},
     ):
         case, _ = case_of([insured], authorizations=bundle(spoilt))
-        assert case.orders[0].authorization is None
+        assert case.orders[0].authorizations == ()
         assert case.source("authorizations").unusable == ("ClaimResponse/cr",)
 
 
@@ -312,6 +312,4 @@ def test_an_authorisation_names_its_order_even_where_the_id_is_not_valid() -> No
     crd = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
     said = {"url": crd, "extension": [{"url": "pa-needed", "valueCode": "satisfied"}]}
     case, _ = case_of([draft("s_1", extension=[said])])
-    found = case.orders[0].authorization
-    assert found is not None
-    assert found.ref == case.orders[0].ref == "ServiceRequest/s_1"
+    assert [a.ref for a in case.orders[0].authorizations] == [case.orders[0].ref] == ["ServiceRequest/s_1"]

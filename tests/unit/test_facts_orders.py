@@ -9,7 +9,7 @@ import pytest
 
 from cds_service.facts.orders import order
 from cds_service.facts.references import Index
-from cds_service.policy.case import Authorization, Code, Order
+from cds_service.policy.case import Authorization, Code, Coverage, Order
 
 Json = dict[str, Any]
 CPT = "http://www.ama-assn.org/go/cpt"
@@ -44,7 +44,7 @@ def test_a_plain_order() -> None:
     assert (got.units, got.modifiers, got.texts) == (1, (), ())
     assert got.encounter == "Encounter/e"
     assert got.authored_on == date(2026, 11, 20)
-    assert got.authorization is None
+    assert got.authorizations == ()
 
 
 # --- units ----------------------------------------------------------------------------------------------
@@ -169,21 +169,34 @@ def asserted(pa_needed: str = "satisfied", url: str = f"{CRD}/ext-coverage-infor
 
 def test_coverage_information_with_a_satisfied_authorisation() -> None:
     number = {"satisfied-pa-id": {"valueString": "PA-1"}}
-    assert made(asserted(**number)).authorization == Authorization("PA-1", "ServiceRequest/s1", None)
+    assert made(asserted(**number)).authorizations == (Authorization("PA-1", "ServiceRequest/s1", None),)
     versioned = asserted(url=f"{CRD}/ext-coverage-information|2.1.0", **number)
-    assert made(versioned).authorization == Authorization("PA-1", "ServiceRequest/s1", None)
-    assert made(asserted()).authorization == Authorization(None, "ServiceRequest/s1", None)
+    assert made(versioned).authorizations == (Authorization("PA-1", "ServiceRequest/s1", None),)
+    assert made(asserted()).authorizations == (Authorization(None, "ServiceRequest/s1", None),)
 
 
 @pytest.mark.parametrize("pa_needed", ["no-auth", "auth-needed", "performpa", "conditional", "SATISFIED", ""])
 def test_other_assertions_are_no_authorisation(pa_needed: str) -> None:
-    assert made(asserted(pa_needed)).authorization is None
+    assert made(asserted(pa_needed)).authorizations == ()
 
 
-@pytest.mark.parametrize(("expiry", "holds"), [("2026-11-20", True), ("2026-11-19", False), ("2027-01-01", True)])
-def test_an_authorisation_holds_up_to_its_expiry_date(expiry: str, holds: bool) -> None:
-    found = made(asserted(**{"expiry-date": {"valueDate": expiry}})).authorization
-    assert (found is not None) is holds
+@pytest.mark.parametrize(
+    ("expiry", "last"),
+    [("2026-11-20", date(2026, 11, 20)), ("2026-02", date(2026, 2, 28)), ("2020", date(2020, 12, 31)), ("soon", None)],
+)
+def test_an_authorisation_ends_with_its_expiry_date(expiry: str, last: date | None) -> None:
+    found = made(asserted(**{"expiry-date": {"valueDate": expiry}})).authorizations
+    assert [a.expires for a in found] == [last]
+
+
+def test_every_coverage_s_authorisation_is_read() -> None:
+    both = [
+        asserted(**{"satisfied-pa-id": {"valueString": n}, "coverage": {"valueReference": {"reference": c}}})
+        for n, c in (("PA-2", "https://ehr.example/fhir/Coverage/other"), ("PA-1", "Coverage/mine"))
+    ]
+    extensions = [extension for one in both for extension in one["extension"]]
+    found = made(service(extension=extensions)).authorizations
+    assert [(a.number, a.coverage) for a in found] == [("PA-2", "Coverage/other"), ("PA-1", "Coverage/mine")]
 
 
 def claim(**elements: Any) -> Json:
@@ -191,8 +204,10 @@ def claim(**elements: Any) -> Json:
         "resourceType": "ClaimResponse",
         "id": "cr",
         "status": "active",
+        "use": "preauthorization",
         "outcome": "complete",
         "preAuthRef": "AUTH-9",
+        "insurer": {"display": "Acme"},
         **elements,
     }
 
@@ -200,12 +215,31 @@ def claim(**elements: Any) -> Json:
 CLAIMED = service(insurance=[{"reference": "Coverage/v"}, {"reference": "ClaimResponse/cr"}])
 
 
+def reviewed(*codes: str | None) -> Json:
+    """A claim response whose items were reviewed with these outcomes (Da Vinci PAS)."""
+    pas = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition"
+    return claim(item=[
+        {"itemSequence": 1, "adjudication": [{"category": {"coding": [{"code": "submitted"}]}, "extension": [
+            {"url": f"{pas}/extension-reviewAction", "extension": [
+                {"url": f"{pas}/extension-reviewActionCode",
+                 "valueCodeableConcept": {"coding": [{"system": "https://codesystem.x12.org/005010/306", "code": c}]}},
+            ] if c else []},
+        ]}]}
+        for c in codes
+    ])  # fmt: skip
+
+
+ACME = Coverage("ClaimResponse/cr", (), ("Acme",))
+
+
 def test_insurance_that_leads_to_a_claim_response_with_a_number() -> None:
-    assert made(CLAIMED, claim()).authorization == Authorization("AUTH-9", "ClaimResponse/cr", None)
-    within = claim(preAuthPeriod={"start": "2026-11-01", "end": "2026-12-31"})
-    assert made(CLAIMED, within).authorization == Authorization("AUTH-9", "ClaimResponse/cr", date(2026, 12, 31))
-    contained = service(insurance=[{"reference": "#cr"}], contained=[claim()])
-    assert made(contained).authorization == Authorization("AUTH-9", "#cr", None)
+    assert made(CLAIMED, claim()).authorizations == (Authorization("AUTH-9", "ClaimResponse/cr", insurer=ACME),)
+    within = made(CLAIMED, claim(preAuthPeriod={"start": "2026-11-01", "end": "2026-12-31"})).authorizations
+    assert [(a.begins, a.expires) for a in within] == [(date(2026, 11, 1), date(2026, 12, 31))]
+    contained = made(service(insurance=[{"reference": "#cr"}], contained=[claim()])).authorizations
+    assert [(a.number, a.ref) for a in contained] == [("AUTH-9", "#cr")]
+    assert len(made(CLAIMED, reviewed("A1", "A1")).authorizations) == 1
+    assert len(made(CLAIMED, claim(disposition="Certified in total")).authorizations) == 1
 
 
 @pytest.mark.parametrize(
@@ -216,18 +250,22 @@ def test_insurance_that_leads_to_a_claim_response_with_a_number() -> None:
         claim(status="draft"),
         claim(outcome="error"),
         claim(outcome="queued"),
+        claim(outcome="partial"),
+        claim(use="claim"),
+        claim(use="predetermination"),
+        claim(use=None),
+        claim(disposition="Denied: not medically necessary"),
+        claim(disposition="Request was NOT certified."),
+        claim(error=[{"code": {"text": "x"}}]),
+        reviewed("A3"),
+        reviewed("A1", "A4"),
+        reviewed("A2"),
+        reviewed(None),
         claim(preAuthRef=None),
         claim(preAuthRef=""),
-        claim(preAuthPeriod={"end": "2026-11-19"}),
-        claim(preAuthPeriod={"start": "2026-11-21"}),
         claim(resourceType="Claim"),
         claim(id="another"),
     ],
 )
 def test_a_claim_response_that_grants_nothing(response: Json) -> None:
-    assert made(CLAIMED, response).authorization is None
-
-
-def test_the_day_of_the_operation_counts_not_the_day_of_the_order() -> None:
-    later = CLAIMED | {"occurrenceDateTime": "2027-02-01"}
-    assert made(later, claim(preAuthPeriod={"end": "2026-12-31"})).authorization is None
+    assert made(CLAIMED, response).authorizations == ()

@@ -6,8 +6,8 @@ from datetime import date
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from cds_service.facts.authorizations import COVERAGE_INFORMATION
 from cds_service.facts.codes import URI
-from cds_service.facts.orders import COVERAGE_INFORMATION
 from cds_service.facts.sources import BY_NAME
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.model import CaseCondition, CaseObservation, CaseOrder, CaseProcedure, Payer, WorkedCase
