@@ -63,7 +63,9 @@ class CaseBuilder:
         """Orders of the chart that are judged as drafts are: unsigned, or signed and not yet performed."""
         bundle = {"entry": [{"resource": r, "fullUrl": url} for r, url in supplied.resources]}
         self.draft_orders(bundle, "plannedOrders")
-        self._sources["active-orders"] = Source(supplied.source.state, supplied.source.detail, supplied.source.unusable)
+        chart, own = supplied.source, self._sources["orders"]
+        self._sources["active-orders"] = Source(chart.state, chart.detail, chart.unusable)
+        self._sources["orders"] = Source(own.state, own.detail, (*own.unusable, *chart.unusable))
 
     def _draft(self, resource: Any, seen: set[str], accepted: Collection[str]) -> tuple[str, str]:
         """Take up one draft order; tells which element of it is in the way, and how."""
@@ -135,6 +137,32 @@ class CaseBuilder:
         known = self._sources.get(name)
         unusable = (known.unusable if known else ()) + tuple(self._unusable.get(name, ()))
         return Source(state, known.detail if known else "", tuple(dict.fromkeys(unusable)))
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Names of the sources that something is known of."""
+        return frozenset(self._sources)
+
+    def products_unread(self) -> dict[str, str]:
+        """Draft orders (by reference) whose device or medication is known by a reference that leads nowhere."""
+        found = {}
+        for ref, reading in self.drafts:
+            product = orders.product(reading.resource, self.index)
+            if product is not None:
+                found[ref] = product
+        return found
+
+    def take_products(self, resources: Iterable[Json]) -> None:
+        """Devices and medications, which orders may refer to; other resources are passed over."""
+        for resource in resources:
+            if resource.get("resourceType") in ("Device", "Medication"):
+                self.index.add(resource)
+
+    def not_checked(self, ref: str, why: str) -> None:
+        """A draft order of which too little is known to check it."""
+        self.faults.append(Fault(ref, ref, why, fatal=True))
+        self._unusable.setdefault("orders", []).append(ref)
+        self._sources["orders"] = self._state("orders", self._sources["orders"].state)
 
     @property
     def orders_unusable(self) -> tuple[str, ...]:

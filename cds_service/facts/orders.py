@@ -98,8 +98,21 @@ def _codes(concepts: list[Any], local: Mapping[Code, Code]) -> tuple[tuple[Code,
     return elements.distinct(found), tuple(sorted(set(modifiers)))
 
 
+def product(resource: Json | None, index: Index) -> str | None:
+    """The reference of the device or medication that an order is for, where it leads nowhere; else None."""
+    if resource is None or resource["resourceType"] not in _CODE_REFERENCE:
+        return None
+    reference = resource.get(_CODE_REFERENCE[resource["resourceType"]])
+    if reference is None or index.resolve(reference, within=resource) is not None:
+        return None
+    return index.key(reference)
+
+
 def _texts(resource: Json, concepts: list[Any]) -> tuple[str, ...]:
     found = [concept["text"] for concept in concepts if "text" in concept]
+    if resource["resourceType"] in _CODE_REFERENCE:
+        reference = resource.get(_CODE_REFERENCE[resource["resourceType"]])
+        found += [reference.get("display")] if isinstance(reference, dict) else []
     if "orderDetail" in resource:
         found += elements.texts(elements.concepts(resource["orderDetail"]))
     if "note" in resource:

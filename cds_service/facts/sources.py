@@ -44,6 +44,7 @@ BY_NAME = {spec.name: spec for spec in SPECS}
 _BY_KEY = {spec.key.lower(): spec for spec in SPECS}
 # Where two sources hold the same type, only the key can tell them apart: the first is taken otherwise.
 _BY_KIND = {spec.kind: spec for spec in reversed(SPECS)}
+FURTHER_PAGES = "further pages"
 _EMPTY = Source(SourceState.EMPTY)
 
 
@@ -83,7 +84,7 @@ def _bundle(bundle: Json) -> Supplied:
     page = _next(bundle)
     if outcomes and not resources and _is_error(outcomes):
         return Supplied(Source(SourceState.UNAVAILABLE, "the client reported an error"))
-    unusable = ("further pages",) if page else ()
+    unusable = (FURTHER_PAGES,) if page else ()
     state = SourceState.READ if resources or page else SourceState.EMPTY
     return Supplied(Source(state, "", unusable), resources, page)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 from cds_service.determination.decide import Decider, Determination, OrderResult, decide
@@ -15,9 +15,11 @@ from cds_service.facts.codes import URI
 from cds_service.hooks import gather
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime, review_note
+from cds_service.hooks.selections import selected
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Fault, Order, SourceState
 from cds_service.policy.evaluate import Verdict
+from cds_service.render import notices
 from cds_service.render.cards import render
 from cds_service.render.explanation import explain
 from cds_service.render.parts import Context, RenderedCard
@@ -89,43 +91,41 @@ def answer(
     book, now = runtime.book, runtime.now()
     builder = CaseBuilder(request.patient_id, now.date(), as_of, caller.local_codes)
     fetched: list[Json] = []
+    deadline = monotonic() + runtime.settings.fetch_deadline
     if service.orders_in_chart:
         with clock.stage("gather"):
-            fetched += gather.planned_orders(request, builder, runtime, caller)
+            fetched += gather.planned_orders(request, builder, runtime, caller, deadline)
     with clock.stage("extract"):
         if not service.orders_in_chart:
             builder.draft_orders(request.context["draftOrders"], "context.draftOrders")
-        judged = _judged(request, builder)
+        chosen = selected(request, builder)
+    with clock.stage("gather"):
+        fetched += gather.products(request, builder, runtime, caller, deadline)
+    with clock.stage("extract"):
+        judged = _judged(builder, chosen)
         outlines = gather.concerning(judged, builder, runtime)
     _refuse_if_unreadable(builder)
     if outlines or builder.orders_unusable:
         needed = gather.sources_needed(outlines, judged)
         with clock.stage("gather"):
-            fetched += gather.gather(request, needed, builder, runtime, caller)
+            fetched += gather.gather(request, needed, builder, runtime, caller, deadline)
     case = builder.build()
     with clock.stage("evaluate"):
-        decider, results = decide(case, book.rulebook, book.directory, runtime.terms(), _selected(request, builder))
+        decider, results = decide(case, book.rulebook, book.directory, runtime.terms(), chosen)
     if outlines:
         _refuse_if_unobtainable(results, case)
     done = Answer(
         {}, request, service, case, results, decider, fetched=fetched, timing=clock, revision=book.rulebook.revision
     )
     with clock.stage("render"):
-        _render(done, builder, runtime)
+        _render(done, builder, runtime, payer_wanted=any(outline.kind == "coverage" for outline in outlines))
     return done
 
 
-def _judged(request: HookRequest, builder: CaseBuilder) -> list[Order]:
+def _judged(builder: CaseBuilder, chosen: tuple[str, ...] | None) -> list[Order]:
     """Draft orders to judge, before the chart is read: enough to see which policies speak."""
-    selected = _selected(request, builder)
     drafts = list(builder.draft())
-    return drafts if selected is None else [o for o in drafts if o.ref in selected]
-
-
-def _selected(request: HookRequest, builder: CaseBuilder) -> tuple[str, ...] | None:
-    if request.selections is None:
-        return None
-    return tuple(builder.index.key(s) or s for s in request.selections)
+    return drafts if chosen is None else [o for o in drafts if o.ref in chosen]
 
 
 def _refuse_if_unreadable(builder: CaseBuilder) -> None:
@@ -167,7 +167,7 @@ def _unobtainable(result: OrderResult, case: Case) -> set[str] | None:
     return sources if sources and sources == unavailable else None
 
 
-def _render(done: Answer, builder: CaseBuilder, runtime: Runtime) -> None:
+def _render(done: Answer, builder: CaseBuilder, runtime: Runtime, *, payer_wanted: bool) -> None:
     assert done.decider is not None
     base = runtime.settings.base_url
     context = Context(
@@ -181,6 +181,8 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime) -> None:
         payer_label=runtime.book.directory.label,
     )
     done.rendered = render(done.decider, done.results, context)
+    if payer_wanted:
+        done.rendered += notices.coverage_unread(done.case, context)
     now = runtime.now()
     for rendered in done.rendered:
         if rendered.verdict is not None:

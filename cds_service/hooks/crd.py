@@ -24,6 +24,7 @@ from cds_service.hooks.crd_services import COVERAGE_INFO, PRIMARY
 from cds_service.hooks.crd_settings import Preferences, preferences
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime, review_note
+from cds_service.hooks.selections import selected
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Order, Source, SourceState
 from cds_service.render import crd
@@ -72,21 +73,16 @@ class _Call:
     def read(self) -> None:
         """Orders, Coverage with its payer, and what the payer's policies read; refuses what must be refused."""
         self.scope: Scope = crd_orders.collect(self.request, self.data)
+        self.selected = selected(self.request, self.builder)
         source = self.data.coverage()
-        check_orders(self.builder, self.scope.orders, self._selected() or self.scope.orders)
+        check_orders(self.builder, self.scope.orders, self.selected or self.scope.orders)
         self.coverage, self.payer = check_coverage(self.data, source, self.directory)
         self.data.sources(self._needed())
         self.member = self._member()
 
-    def _selected(self) -> tuple[str, ...] | None:
-        if self.request.selections is None:
-            return None
-        return tuple(self.builder.index.key(s) or s for s in self.request.selections)
-
     def _needed(self) -> set[str]:
         """Sources that the payer's policies and the guidelines read for the orders in question."""
-        selected = self._selected()
-        orders = [o for o in self.builder.draft() if selected is None or o.ref in selected]
+        orders = [o for o in self.builder.draft() if self.selected is None or o.ref in self.selected]
         return gather.sources_needed(gather.concerning(orders, self.builder, self.runtime), orders)
 
     def _member(self) -> MemberState:
@@ -108,7 +104,7 @@ class _Call:
         # Nothing counts but the one coverage, which is known whole: no authorisation under another one does either.
         sources = {**case.sources, "coverage": Source(SourceState.READ)}
         self.case: Case = replace(case, coverages=(self.coverage,), sources=sources)
-        self.decider, self.results = decide(self.case, self.book.rulebook, self.directory, self.terms, self._selected())
+        self.decider, self.results = decide(self.case, self.book.rulebook, self.directory, self.terms, self.selected)
 
     # --- what is said -------------------------------------------------------------------------------
 
@@ -144,12 +140,11 @@ class _Call:
     def _in_scope(self) -> list[tuple[Order, OrderResult | None]]:
         """Orders to speak about, in the order of the request; no result where a modifier forbids to read one."""
         results = {r.order.ref: r for r in self.results}
-        selected = self._selected()
         found: list[tuple[Order, OrderResult | None]] = []
         for ref in self.scope.orders:
             if ref in results:
                 found.append((results[ref].order, results[ref]))
-            elif ref in self._modified() and (selected is None or ref in selected):
+            elif ref in self._modified() and (self.selected is None or ref in self.selected):
                 found.append((Order(ref), None))
         return found
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from cds_service.errors import MissingData
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.client import Fetched, Query
-from cds_service.facts.sources import BY_NAME, PATIENT, Supplied, merge, read_prefetch
+from cds_service.facts.sources import BY_NAME, FURTHER_PAGES, PATIENT, Supplied, merge, read_prefetch
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Order, Source, SourceState
@@ -48,7 +49,7 @@ def gather(
 ) -> list[dict[str, Any]]:
     """Fill the builder from prefetch and, for what is missing, from the FHIR server; returns what was fetched."""
     supplied = read_prefetch(request.prefetch)
-    missing = sorted(needed - supplied.keys())
+    missing = sorted(needed - supplied.keys() - builder.known)
     pages = {n: s.next_page for n, s in supplied.items() if s.next_page and n in needed}
     log: list[dict[str, Any]] = []
     queries = [Query(n, BY_NAME[n].template.replace(PATIENT, request.patient_id)) for n in missing]
@@ -66,21 +67,47 @@ def gather(
 
 
 def planned_orders(
-    request: HookRequest, builder: CaseBuilder, runtime: Runtime, caller: Caller
+    request: HookRequest, builder: CaseBuilder, runtime: Runtime, caller: Caller, deadline: float
 ) -> list[dict[str, Any]]:
     """The patient's unsigned and not yet performed orders, for hooks that carry none. Raises MissingData (412)."""
     supplied = read_prefetch(request.prefetch)
-    name, log = "planned-orders", []
+    name = "planned-orders"
     found = supplied.get(name) or supplied.get("active-orders")
+    queries = []
     if found is None:
-        query = Query(name, BY_NAME[name].template.replace(PATIENT, request.patient_id))
-        fetched = fetch(request, [query], runtime, caller)
-        found = _supplied(fetched.get(name))
-        log = [log_of(f) for f in fetched.values()]
+        queries = [Query(name, BY_NAME[name].template.replace(PATIENT, request.patient_id))]
+    elif found.next_page:
+        queries = [Query(name, found.next_page)]
+    fetched = fetch(request, queries, runtime, caller, deadline) if queries else {}
+    if queries:
+        found = _continued(found, fetched.get(name)) if found else _supplied(fetched.get(name))
+    assert found is not None
+    log = [log_of(f) for f in fetched.values()]
     if found.source.state is SourceState.UNAVAILABLE:
         raise MissingData(f"is needed and could not be obtained: {found.source.detail}", path="prefetch.plannedOrders")
     builder.chart_orders(found)
     return log
+
+
+def products(
+    request: HookRequest, builder: CaseBuilder, runtime: Runtime, caller: Caller, deadline: float
+) -> list[dict[str, Any]]:
+    """Read the devices and medications that give draft orders their code, where the request holds only a reference.
+
+    An order whose product stays unread counts as not checked: it may be what a policy, or a safety notice, is about.
+    """
+    if not builder.products_unread():
+        return []
+    for supplied in read_prefetch(request.prefetch).values():
+        builder.take_products([resource for resource, _ in supplied.resources])
+    wanted = sorted({ref for ref in builder.products_unread().values() if "/" in ref})
+    queries = [Query(ref, ref) for ref in wanted]
+    fetched = fetch(request, queries, runtime, caller, deadline) if queries else {}
+    for found in fetched.values():
+        builder.take_products(found.resources)
+    for order, ref in builder.products_unread().items():
+        builder.not_checked(order, f"{ref} could not be read")
+    return [log_of(f) for f in fetched.values()]
 
 
 def fetch(
@@ -103,7 +130,9 @@ def _continued(first: Supplied, rest: Fetched | None) -> Supplied:
     """A paged prefetch bundle with its further pages; incomplete where they could not be read."""
     if rest is None or rest.state is SourceState.UNAVAILABLE:
         return first
-    whole = Supplied(Source(SourceState.READ), first.resources)
+    marks = list(first.source.unusable)
+    marks.remove(FURTHER_PAGES)  # one: of two entries with further pages, the other's stay unread
+    whole = Supplied(replace(first.source, unusable=tuple(marks)), first.resources)
     return merge(whole, _supplied(rest))
 
 

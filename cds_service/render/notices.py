@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from cds_service.determination.decide import Decider, Finding, OrderResult, strongest
-from cds_service.policy.case import Case
+from cds_service.policy.case import UNAVAILABLE, Case
 from cds_service.policy.trace import Missing
 from cds_service.render import wording
 from cds_service.render.covered import covered_orders
@@ -161,3 +161,15 @@ def unreadable(case: Case, context: Context) -> list[RenderedCard]:
     source = {"label": "CDS service"}
     card = card_of(context, summary, detail, "info", source)
     return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "unreadable", *unusable), unusable)]
+
+
+def coverage_unread(case: Case, context: Context) -> list[RenderedCard]:
+    """Said where a Coverage could not be read: that no payer's policy was checked. Not where none was sent."""
+    source = case.source("coverage")
+    if case.coverages or source.complete or source == UNAVAILABLE:
+        return []
+    why = ", ".join(source.unusable) or source.detail
+    detail = "\n".join(["**Not checked**", f"- The policies of the payer: {escape(why)}", "", DISCLAIMER])
+    summary = "The coverage could not be read: no policy of the payer was checked"
+    card = card_of(context, summary, detail, "info", {"label": "CDS service"})
+    return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "coverage-unread"), ())]
