@@ -56,7 +56,7 @@ def order(
         draft,
         _units(resource, faulty),
         modifiers,
-        _texts(resource, concepts),
+        _texts(resource, concepts, found),
         codes.of_all(get("reasonCode")),
         _keys(get("reasonReference"), index),
         bool(faulty) and ("reasonCode" in faulty or "reasonReference" in faulty),
@@ -108,8 +108,10 @@ def product(resource: Json | None, index: Index) -> str | None:
     return index.key(reference)
 
 
-def _texts(resource: Json, concepts: list[Any]) -> tuple[str, ...]:
+def _texts(resource: Json, concepts: list[Any], coded: tuple[Code, ...]) -> tuple[str, ...]:
     found = [concept["text"] for concept in concepts if "text" in concept]
+    if not any(code.system in (codes.CPT, codes.HCPCS) for code in coded):
+        found += elements.texts(concepts)  # without a billing code, the displays of its codings say what it is
     if resource["resourceType"] in _CODE_REFERENCE:
         reference = resource.get(_CODE_REFERENCE[resource["resourceType"]])
         found += [reference.get("display")] if isinstance(reference, dict) else []

@@ -116,6 +116,13 @@ def test_a_device_by_concept_or_by_reference() -> None:
     assert made(by_code).codes == made(by_reference, device).codes == (Code("hcpcs", "E0748"),)
 
 
+def test_displays_are_read_where_no_billing_code_says_what_it_is() -> None:
+    local = {"coding": [{"system": "urn:hospital", "code": "77", "display": "INFUSE BONE GRAFT SMALL KIT"}]}
+    assert made(service(code=local)).texts == ("INFUSE BONE GRAFT SMALL KIT",)
+    both = {"coding": [*local["coding"], {"system": CPT, "code": "20930"}]}
+    assert made(service(code=both)).texts == ()
+
+
 def test_text_comes_from_code_detail_and_notes_and_not_from_displays() -> None:
     got = made(
         service(
