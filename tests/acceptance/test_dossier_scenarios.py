@@ -162,6 +162,15 @@ ROWS: list[Row] = [
     # Nobody pays, or nobody is known to
     ("H", "", "22551, 20939", "", "20939 NA"),
     ("C.4", "", "22551, 20930 (rhBMP-2)", "dated 2008-06-30", "20930 NA"),
+    # FDA's notice is not a payer's text: it is a safety finding, and the policies say what they were read to say
+    ("C.4", "medicare", "22551, 20930 (rhBMP-2)", "", "20930 NA, ! 20930"),
+    ("C.4", "humana", "22551, 20930 (rhBMP-2)", "", "20930 NI, ! 20930"),
+    ("C.4", "anthem", "22551, 20930 (rhBMP-2)", "", "20930 NI, ! 20930"),
+    ("C.4", "unitedhealthcare", "22551, 20930 (rhBMP-2)", "", "20930 NI, ! 20930"),
+    ("C.4", "bcbs-alabama", "22551, 20930 (rhBMP-2)", "", "20930 NA, ! 20930"),
+    ("C.4", "bcbs-north-dakota", "22551, 20930 (rhBMP-2)", "", "20930 NA, ! 20930"),
+    ("C.4", "premera", "22551, 20930 (rhBMP-2)", "", "20930 NA, ! 20930"),
+    ("C.4", "bcbs-north-carolina", "22551, 20930 (rhBMP-2)", "", "20930 NS, ! 20930"),
     ("C.4", "", "22551, 22558, 20930 (rhBMP-2)", "", "20930 NA, ? 20930"),
     ("C.4", "", "22551, 22558, 20930 at L5-S1 (rhBMP-2)", "", "20930 NA"),
     # Coding
