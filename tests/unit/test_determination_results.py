@@ -93,7 +93,8 @@ def test_the_guideline_governs_where_coverage_does_not_address_the_order() -> No
     ("orders", "removable"), [(["22612"], True), (["22612", "22614"], True), (["22612", "20936"], False)]
 )
 def test_an_order_that_others_are_added_to_is_not_removed(orders: list[str], removable: bool) -> None:
-    done = report("aetna", orders, conditions=["M51.360"])
+    high = [{"code": "4548-4", "value": 9.1, "unit": "%"}]  # diabetes out of control: the fusion is flagged
+    done = report("aetna", orders, conditions=["M48.061", "E11.65"], observations=high)
     assert result(done, "22612").outcome == "not-supported"
     groups = {g.twins[0].codes[0].code: g for g in flagged_groups(done.decider, done.results)}
     assert groups["22612"].removable is removable

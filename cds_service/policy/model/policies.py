@@ -103,7 +103,9 @@ class Version(Model):
 
     version: Annotated[str, Field(min_length=1)]
     effective: Effective
-    last_confirmed_on: IsoDate
+    last_confirmed_on: IsoDate = Field(
+        description="day on which the encoding was last compared with what is known of its sources"
+    )
     review: Review
     changes: str | None = None
     sources: dict[Id, ContentSource]
