@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cds_service.determination.decide import Decider, Finding
+from cds_service.determination.decide import Decider, Finding, OrderResult
 from cds_service.determination.options import Flagged
 from cds_service.policy.case import Code, Order
 from cds_service.policy.compile import CompiledVersion
@@ -42,6 +42,8 @@ class Context:
     link: Callable[[str], str]
     shown: Callable[[CompiledVersion], str] = lambda _version: ""
     payer_label: Callable[[str], str] = str
+    # CRD: whether coverage is asserted for an order from what its policy says. Advisors assert nothing.
+    asserts: Callable[[OrderResult], bool] = lambda _result: True
     changeable: bool = True  # False: the orders are not drafts of this event, so nothing may be suggested
 
 
@@ -51,6 +53,7 @@ class Covered(NamedTuple):
     text: str
     number: str = ""
     note: str = ""
+    heading: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,8 @@ def override_reasons() -> list[Json]:
     return list(_REASONS)
 
 
-def policy_line(verdict: Verdict, context: Context) -> str:
+def policy_line(version: CompiledVersion, context: Context) -> str:
     """Policy, version and review status, in one line."""
-    version = verdict.version
     note = context.shown(version)
     return (
         f"Policy: {version.policy.short_title}, version {version.version.version} "
