@@ -146,7 +146,7 @@ def _suggestions(group: Flagged, code: str, label: str, context: Context) -> lis
         {"label": f"Remove {name}", "uuid": context.new_id(), "isRecommended": True, "actions": deletes},
     ]
     original = context.drafts.get(group.twins[0].ref, {})
-    for option in group.offered:
+    for option in group.offered if actions.replaceable(original) else ():
         text = named(option.alternative.label, option.code.code)
         resource = actions.draft_in_place_of(
             original,

@@ -13,6 +13,7 @@ from typing import Any
 from cds_service.determination.crd_outcome import Version
 from cds_service.determination.options import Flagged
 from cds_service.policy.evaluate import Verdict
+from cds_service.render.actions import replaceable
 from cds_service.render.cards import option_text
 from cds_service.render.covered import OPTIONS, supporter
 from cds_service.render.crd import TEMP
@@ -120,7 +121,8 @@ class CrdCards:
             lines += ["", "**Ordered already**", *(f"- {option_text(o)}" for o in group.ordered)]
         if group.offered:
             lines += ["", f"**{OPTIONS[by]}**", *(f"- {option_text(o)}" for o in group.offered)]
-            lines += ["", f"By hand: remove {lower_first(r.extra['name'])} and order one of these."]
+            if all(replaceable(self.context.drafts.get(o.ref, {})) for o in group.twins):
+                lines += ["", f"By hand: remove {lower_first(r.extra['name'])} and order one of these."]
         if by != "coverage":
             lines += ["", "For guidance only: this card asserts no coverage."]
         return "\n".join([*lines, "", policy_line(verdict.version, self.context), "", DISCLAIMER])

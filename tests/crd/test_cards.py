@@ -8,9 +8,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from crd_support import INVARIANTS, bundle, coverage, holds, order, sign, updated
+from crd_support import CPT, INVARIANTS, ON, REQUESTER, SUBJECT, bundle, coverage, holds, order, sign, updated
 from support.service import Service
 
+from cds_service.facts import validity
 from cds_service.hooks.answer import Answer
 from cds_service.hooks.runtime import Runtime
 
@@ -187,6 +188,41 @@ def test_what_comes_from_an_unreviewed_policy_is_marked(ask: Ask, orders: tuple[
     for card in ask(sign(*orders)).response["cards"]:
         if "Policy: " in card["detail"]:
             assert "(unofficial encoding; pending review)." in card["detail"]
+
+
+# --- what may stand in the place of an order -----------------------------------------------------------
+
+MARROW = {"coding": [{"system": CPT, "code": "20939"}]}
+PERFORMER = {"reference": "Organization/bank"}
+REQUEST = {
+    "id": "m",
+    "status": "draft",
+    "intent": "order",
+    "subject": SUBJECT,
+    "authoredOn": ON,
+    "requester": REQUESTER,
+}
+IN_OTHER_TYPES: dict[str, Json] = {
+    "DeviceRequest": {**REQUEST, "codeCodeableConcept": MARROW, "performer": PERFORMER},
+    "MedicationRequest": {**REQUEST, "medicationCodeableConcept": MARROW, "performer": PERFORMER},
+    "Appointment": {
+        "id": "m", "status": "proposed", "serviceType": [MARROW], "priority": 5,
+        "participant": [{"actor": SUBJECT, "status": "accepted"}],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", IN_OTHER_TYPES)
+def test_what_a_suggestion_creates_is_a_valid_service_request(ask: Ask, kind: str) -> None:
+    given = {"resourceType": kind, **IN_OTHER_TYPES[kind]}
+    found = cards(ask, order("22551"), given)
+    card = found["therapy-alternatives-opt"]
+    created = [s["actions"][1]["resource"] for s in card.get("suggestions", ())]
+    assert bool(created) == (kind != "Appointment")
+    assert ("By hand: " in card["detail"]) == (kind != "Appointment")
+    for resource in created:
+        assert validity.problems(resource) == []
+        assert resource["performer"] == [PERFORMER]
 
 
 # --- configuration ----------------------------------------------------------------------------------
