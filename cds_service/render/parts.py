@@ -13,6 +13,7 @@ from cds_service.policy.case import Code, Order
 from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.evaluate import Verdict
 from cds_service.render.markdown import escape
+from cds_service.render.public import is_public
 
 Json = dict[str, Any]
 DISCLAIMER = "Decision support, not a coverage decision."
@@ -80,10 +81,11 @@ def named(label: str, code: str) -> str:
 
 
 def code_of(order: Order, decider: Decider, value_set: str) -> str:
-    """The order's code that the policy governs; empty when its own text, not a code, was matched."""
-    hit = decider.rulebook.vocabulary.sets[value_set].first(order.codes)
-    code = hit[0] if hit else next(iter(order.codes), None)
-    return escape(code.code) if code else ""
+    """The order's code that the policy governs; where its own text was matched, the first code that may be shown."""
+    vocabulary = decider.rulebook.vocabulary
+    hit = vocabulary.sets[value_set].first(order.codes)
+    codes = (hit[0],) if hit else order.codes
+    return next((escape(c.code) for c in codes if is_public(c, vocabulary)), "")
 
 
 def finding_key(*parts: str) -> str:
