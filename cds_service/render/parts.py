@@ -12,6 +12,7 @@ from cds_service.determination.options import Flagged
 from cds_service.policy.case import Code, Order
 from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.evaluate import Verdict
+from cds_service.render.crd import TEMP
 from cds_service.render.markdown import escape
 from cds_service.render.public import is_public
 
@@ -29,7 +30,6 @@ OVERRIDE_REASONS = (
     ),
     ("prefers-alternative", "Patient prefers an alternative approach or treatment"),
 )  # fmt: skip - codes and displays of HL7's non-adherence reason codes
-TOPIC_SYSTEM = "http://hl7.org/fhir/us/davinci-crd/CodeSystem/temp"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def source_of(version: CompiledVersion, topic: str) -> Json:
     urls = (s.url for s in version.version.sources.values() if s.url)
     url = policy.url or next(urls, None)
     label = f"{policy.short_title} ({policy.notice})"
-    source: Json = {"label": label, "topic": {"system": TOPIC_SYSTEM, "code": topic, "display": policy.topic}}
+    source: Json = {"label": label, "topic": {"system": TEMP, "code": topic, "display": policy.topic}}
     if url:
         source["url"] = url
     return source
