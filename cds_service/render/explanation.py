@@ -128,7 +128,7 @@ def _criteria_part(rendered: RenderedCard, verdict: Verdict, trace: Trace) -> Js
     reason = [verdict.because, *_criteria(trace)]
     ordered = rendered.flagged.ordered if rendered.flagged else ()
     if ordered:
-        reason.append("Graft is already provided for: " + ", ".join(option_text(o) for o in ordered) + ".")
+        reason.append(f"Ordered already and serves instead: {joined([option_text(o) for o in ordered])}.")
     return {"clinician": reason, "patient": [verdict.because_patient or verdict.because]}
 
 
