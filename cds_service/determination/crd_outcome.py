@@ -47,15 +47,17 @@ _ROWS = (
         reason="Coverage: the order is for a day after the end of the current coverage."),
     Row("member-unavailable", "The directory of members could not be asked.", "indeterminate", "indeterminate",
         reason_code="technical", reason="Coverage: the payer's directory of members could not be reached."),
-    Row("authorised", "The order carries an authorization with its number.", "covered", "satisfied"),
     Row("unreadable", "The order has a modifier that this service does not understand.",
         "indeterminate", "indeterminate",
         reason="Coverage: the order carries a modifier extension that this service does not understand."),
-    Row("technical", "Data that the policy needs could not be read for a technical reason.",
-        "indeterminate", "indeterminate", reason_code="technical"),
-    Row("not-declared", "The payer is not one whose coverage this deployment may assert (`CDS_PAYERS`).",
-        "indeterminate", "indeterminate",
+    Row("not-declared", "The order carries an authorization, or a policy speaks to it, and the payer is not one whose "
+        "coverage this deployment may assert (`CDS_PAYERS`).", "indeterminate", "indeterminate",
         reason="Coverage: this service does not assert coverage for this payer; its policy is read for guidance only."),
+    Row("authorised", "The order carries an authorization with its number.", "covered", "satisfied"),
+    Row("technical", "Data that the policy needs, or the medication or device that is the order's code, could not be "
+        "read for a technical reason.", "indeterminate", "indeterminate", reason_code="technical"),
+    Row("no-code", "There is no such medication or device as the order names, so it has no code.",
+        "indeterminate", "indeterminate"),
     Row("not-approved", "The policy behind the outcome is not approved yet.", "indeterminate", "indeterminate",
         reason="Coverage: the encoding of the policy is still under review; nothing is asserted from it."),
     Row("supported", "The policy supports the order; prior authorization is as the rule says.", "covered", BY_RULE),
@@ -100,16 +102,10 @@ def _older(code: str) -> str:
 
 @dataclass(frozen=True)
 class Authority:
-    """Whether this deployment may assert a payer's coverage, and from which policies (design: Trust)."""
+    """Whether this deployment may assert a payer's coverage, and from which policies (docs/crd.md)."""
 
     payer_declared: bool
     binding: Callable[[Verdict], bool]
-
-    def withheld(self, *verdicts: Verdict) -> str | None:
-        """The row that stands in for `covered` or `not-covered` when it may not be asserted."""
-        if not self.payer_declared:
-            return "not-declared"
-        return None if all(map(self.binding, verdicts)) else "not-approved"
 
 
 def standing(coverage: Coverage, order: Order, case: Case, member: str) -> str | None:
@@ -134,17 +130,18 @@ def _ends_before(coverage: Coverage, day: date, today: date) -> bool:
 
 
 def situation(result: OrderResult, case: Case, authority: Authority) -> str:
-    """Row id for an order under a coverage in force."""
-    verdicts = [d.verdict for d in result.primary if d.verdict and d.outcome == result.outcome]
-    if result.authorization is not None and result.authorization.number:
-        return authority.withheld() or "authorised"
-    if not result.covered_by_policy:
+    """Row id for an order under a coverage in force: the first of the table that holds."""
+    authorised = result.authorization is not None and bool(result.authorization.number)
+    if not authorised and not result.covered_by_policy:
         return "not-addressed"
-    if result.outcome in ("supported", "not-supported"):
-        return authority.withheld(*verdicts) or result.outcome
+    if not authority.payer_declared:
+        return "not-declared"
+    if authorised:
+        return "authorised"
     if result.outcome == "needs-information" and _technical(result, case):
         return "technical"
-    return result.outcome
+    verdicts = [d.verdict for d in result.primary if d.verdict and d.outcome == result.outcome]
+    return result.outcome if all(map(authority.binding, verdicts)) else "not-approved"
 
 
 def _technical(result: OrderResult, case: Case) -> bool:

@@ -174,7 +174,10 @@ def _read_by(decider: Decider, orders: tuple[Order, ...], results: Iterable[Orde
 
 
 def _dependents(decider: Decider, twins: tuple[Order, ...], gone: set[str]) -> bool:
-    """True when another draft or active order is added to, or judged given, one of the twins alone."""
+    """True when another draft or active order is an add-on that, by the catalogue, one of the twins alone takes.
+
+    Whether an order that is judged given one of the twins suffers, `_no_new_warning` sees.
+    """
     procedures = decider.rulebook.vocabulary.procedures
     rest = [o for o in decider.case.orders if o.ref not in gone]
     codes = {c.code for o in twins for c in o.codes}

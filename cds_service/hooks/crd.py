@@ -166,13 +166,14 @@ class _Call:
             self.now.date(),
             self.request.hook in PRIMARY,
             self._modified(),
+            self.scope.uncoded,
         )
 
     def _cards(self, done: Answer) -> None:
         context = self._context()
         off = self.wishes.switched_off | (frozenset() if self.wishes.coverage_info else {COVERAGE_INFO})
         insurer = self.directory.label(self.payer)
-        maker = CrdCards(insurer, self.wishes.version, off, self.wishes.max_cards, self.runtime.new_id)
+        maker = CrdCards(insurer, self.wishes.version, off, self.wishes.max_cards, context)
         unread = maker.unread(tuple(self.scope.unreadable))
         made = maker.of(render(self.decider, self.results, context))
         done.rendered = [*made, *unread][: self.wishes.max_cards]
@@ -193,6 +194,7 @@ class _Call:
             link=lambda uuid: f"{base}/explanations/{uuid}",
             shown=review_note,
             payer_label=self.directory.label,
+            asserts=self._speaker("").asserts,
         )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -32,6 +32,7 @@ from cds_service.render.crd import NO_DOCUMENTS, Assertion, Documents, PolicyLin
 BILLING = (codes.CPT, codes.HCPCS)
 _MAX_POLICY_CODES = 20
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\d{1,4}"
+_CODED_BY = {"MedicationRequest": "medication", "DeviceRequest": "device"}
 _ASSERTION_ID = re.compile(rf"({_ID})(?:~({_ID}))?")
 _BILLED_ELEMENTS = ("code", "codeCodeableConcept", "medicationCodeableConcept", "serviceType")
 
@@ -62,6 +63,7 @@ class Speaker:
     today: date
     asks_for_documents: bool
     modifiers: frozenset[str] = frozenset()
+    uncoded: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -80,6 +82,10 @@ class Speaker:
             else:
                 made[same] = (tuple(dict.fromkeys((*made[same][0], *codes_))), said)
         return [replace(said, billing_codes=tuple(map(_uri, codes_))) for codes_, said in made]
+
+    def asserts(self, result: OrderResult) -> bool:
+        """Whether what an authorisation or a policy says of the order is asserted, as covered or not covered."""
+        return self._situation(result.order, result) in ("authorised", "supported", "not-supported")
 
     # --- billing codes ------------------------------------------------------------------------------
 
@@ -144,7 +150,8 @@ class Speaker:
             return found
         if result is None:
             return "unreadable" if order.ref in self.modifiers else "technical"
-        return situation(result, self.decider.case, self.authority)
+        found = situation(result, self.decider.case, self.authority)
+        return self.uncoded.get(order.ref, found) if found == "not-addressed" else found
 
     def _forms(self, verdicts: tuple[Verdict, ...]) -> tuple[str, ...]:
         canonicals = (f.canonical(self.base_url) for v in verdicts for f in questionnaire.open_forms(v))
@@ -168,13 +175,14 @@ class Speaker:
         if row.id == "needs-information" and result:
             wanted = dict.fromkeys(m.text for d in result.primary for m in d.missing)
             yield Reason(" ".join(["Coverage: more information is needed.", *_open(wanted)]))
-        if row.id == "technical":
-            yield Reason(self._unread(result), "technical")
+        if row.id in ("technical", "no-code"):
+            yield Reason(self._unread(result), row.reason_code)
         if row.id == "supported" and row.pa_needed == "indeterminate":
             yield Reason(UNKNOWN_AUTHORIZATION)
 
-    @staticmethod
-    def _unread(result: OrderResult | None) -> str:
+    def _unread(self, result: OrderResult | None) -> str:
+        if result and result.order.ref in self.uncoded and not result.covered_by_policy:
+            return f"Coverage: the {_CODED_BY[result.order.resource_type]} of the order could not be read."
         names = sorted({m.source for d in result.primary for m in d.missing}) if result else ["the order"]
         return f"Coverage: data that the policy needs could not be read: {', '.join(names)}."
 

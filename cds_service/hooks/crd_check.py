@@ -16,6 +16,8 @@ from cds_service.hooks.crd_gather import CrdData
 from cds_service.policy.case import Coverage, Fault, Source, SourceState
 
 _CONTAINED = re.compile(r"[A-Za-z]+\.contained\[\d+\]\.resourceType")
+_CONSEQUENCE = re.compile(r"(?:;[^;]*| and) (?:was|were) left out$| and is not used$")
+_TOLD = ("is not a resource", "repeats the id of another draft order")
 _MODIFIERS = (".modifierExtension", ".implicitRules", "._implicitRules")
 # Elements that the guide's profiles demand of every order; R4 itself demands the rest.
 REQUIRED: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -41,9 +43,14 @@ def is_modifier(fault: Fault) -> bool:
     return fault.path.endswith(_MODIFIERS) or ".modifierExtension" in fault.path
 
 
+def is_told(fault: Fault) -> bool:
+    """True for entries of the context that hold no order of their own: a card says so, and the rest is answered."""
+    return fault.ref.startswith("context.") and fault.text in _TOLD
+
+
 def _ignored(fault: Fault) -> bool:
-    """True for what is no fault of the client: unknown elements, modifiers, contained types that we do not read."""
-    return "is not an element of FHIR R4" in fault.text or is_modifier(fault)
+    """True for what no call is refused for: unknown elements, modifiers, entries that a card tells of."""
+    return "is not an element of FHIR R4" in fault.text or is_modifier(fault) or is_told(fault)
 
 
 def _unread_types(faults: Iterable[Fault]) -> frozenset[tuple[str, str]]:
@@ -61,7 +68,7 @@ def check_orders(builder: CaseBuilder, orders: dict[str, Json], judged: Iterable
     unread = _unread_types(builder.faults)
     invalid = [f for f in builder.faults if _of(f, named) and not _ignored(f) and not _within(f, unread)]
     if invalid:
-        raise RequestError(*(Issue(f"{f.ref}: {f.text}", f.path, "structure") for f in invalid))
+        raise _invalid(invalid)
     missing = [i for ref in judged if ref in orders for i in _incomplete(ref, orders[ref])]
     if missing:
         raise NotCrd(*missing)
@@ -91,7 +98,7 @@ def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> 
     about = [f for f in data.builder.faults if f.ref.startswith("Coverage") and not _within(f, unread)]
     faults = [f for f in about if not _ignored(f)]
     if faults:
-        raise RequestError(*(Issue(f"{f.ref}: {f.text}", f.path, "structure") for f in faults))
+        raise _invalid(faults)
     coverage = _the_one(data.builder)
     payer = directory.by_identifier(coverage)
     if payer is None:
@@ -123,6 +130,11 @@ def _refuse_payer(data: CrdData, coverage: Coverage) -> None:
         text = f"the payor of the Coverage is needed and could not be read: {detail}"
         raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
     raise _refused("Coverage.payor has no identifier, itself or in the Organization that it refers to.")
+
+
+def _invalid(faults: Iterable[Fault]) -> RequestError:
+    """Faults as the reason of a refusal: nothing was left out, as where a call is answered in spite of them."""
+    return RequestError(*(Issue(f"{f.ref}: {_CONSEQUENCE.sub('', f.text)}", f.path, "structure") for f in faults))
 
 
 def _refused(text: str) -> RequestError:

@@ -13,6 +13,7 @@ from cds_service.errors import Issue, MissingData
 from cds_service.facts import elements
 from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json, key_of
+from cds_service.hooks.crd_check import is_told
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.hooks.exact import holds_decimal, loads_exact
 from cds_service.hooks.request import HookRequest
@@ -20,28 +21,38 @@ from cds_service.hooks.request import HookRequest
 ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-reference"
 _BUNDLES = ("draftOrders", "appointments")
 _BY_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
+_GONE = (404, 410)
 
 
 @dataclass
 class Scope:
-    """Orders in scope by `Type/id` as they came, in the order of the request, and what could not be read."""
+    """Orders in scope by `Type/id` as they came, in the order of the request, and what could not be read.
+
+    `entries` are what the case is given of a Bundle that may hold more than orders; else it is given the orders.
+    `uncoded` are orders whose medication or device could not be read, each with the situation that makes.
+    """
 
     orders: dict[str, Json] = field(default_factory=dict)
+    entries: list[Any] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    uncoded: dict[str, str] = field(default_factory=dict)
 
 
 def collect(request: HookRequest, data: CrdData) -> Scope:
     """Find the orders of a call, and give them to the case. MissingData when dispatched orders cannot be read."""
     scope, path = _SCOPES[request.hook](request, data)
-    data.builder.draft_orders({"entry": [{"resource": r} for r in scope.orders.values()]}, path)
+    entries = scope.entries or [{"resource": r} for r in scope.orders.values()]
+    data.builder.draft_orders({"entry": entries}, path)
+    scope.unreadable += [f"{f.path} {f.text}" for f in data.builder.faults if is_told(f)]
     _read_codes(scope, data)
     return scope
 
 
 def _context(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
     """order-sign, order-select: draft orders stand in the context; broken ones are kept to be named."""
-    scope = Scope()
-    for number, (resource, full_url) in enumerate(_entries(request.context["draftOrders"])):
+    bundle = request.context["draftOrders"]
+    scope = Scope(entries=elements.listed(bundle.get("entry")))
+    for number, (resource, full_url) in enumerate(_entries(bundle)):
         data.builder.index.add(resource, full_url)
         scope.orders.setdefault(_key(resource) or f"entry[{number}]", resource)
     return scope, "context.draftOrders"
@@ -49,15 +60,21 @@ def _context(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
 
 def _appointments(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
     """appointment-book: the order an appointment is based on, else the appointment."""
-    scope = Scope()
-    booked = list(_entries(request.context["appointments"]))
-    based_on = {id(r): list(_based_on(r)) for r, _ in booked}
+    scope, bundle = Scope(), request.context["appointments"]
+    based_on = {id(r): list(_based_on(r)) for r, _ in _entries(bundle)}
     data.read(ref for refs in based_on.values() for ref in refs)
-    for number, (resource, full_url) in enumerate(booked):
-        data.builder.index.add(resource, full_url)
-        orders = {ref: o for ref in based_on[id(resource)] if (o := data.builder.index.resolve(ref)) is not None}
-        scope.unreadable += [ref for ref in based_on[id(resource)] if ref not in orders]
-        scope.orders |= orders or {_key(resource) or f"entry[{number}]": resource}
+    for number, entry in enumerate(elements.listed(bundle.get("entry"))):
+        resource = entry.get("resource") if isinstance(entry, dict) else None
+        refs = based_on.get(id(resource), [])
+        orders = {ref: o for ref in refs if (o := data.builder.index.resolve(ref)) is not None}
+        scope.unreadable += [ref for ref in refs if ref not in orders]
+        scope.entries += (
+            [{"resource": o} for ref, o in orders.items() if ref not in scope.orders] if orders else [entry]
+        )
+        if isinstance(resource, dict):
+            data.builder.index.add(resource, entry.get("fullUrl"))
+            orders = orders or {_key(resource) or f"entry[{number}]": resource}
+        scope.orders |= {ref: o for ref, o in orders.items() if ref not in scope.orders}
     return scope, "context.appointments"
 
 
@@ -109,14 +126,14 @@ _SCOPES = {
 
 
 def _read_codes(scope: Scope, data: CrdData) -> None:
-    """Devices and medications that give an order its code."""
-    wanted = []
-    for resource in scope.orders.values():
-        reference = resource.get(_BY_REFERENCE.get(str(resource.get("resourceType")), ""))
-        text = reference.get("reference") if isinstance(reference, dict) else None
-        if isinstance(text, str) and not text.startswith("#"):
-            wanted.append(data.builder.index.key(text) or text)
-    data.read(wanted)
+    """Devices and medications that give an order its code; an order whose own cannot be read has none."""
+    index = data.builder.index
+    named = {ref: r.get(_BY_REFERENCE.get(str(r.get("resourceType")), "")) for ref, r in scope.orders.items()}
+    keys = {ref: index.key(reference) for ref, reference in named.items() if isinstance(reference, dict)}
+    data.read(key for key in keys.values() if key and not key.startswith("#"))
+    for ref, key in keys.items():
+        if index.resolve(named[ref], within=scope.orders[ref]) is None:
+            scope.uncoded[ref] = "no-code" if data.status.get(key or "", 404) in _GONE else "technical"
 
 
 def _entries(bundle: object) -> Iterator[tuple[Json, object]]:

@@ -10,11 +10,24 @@ from cds_service.policy.case import Code
 Json = dict[str, Any]
 
 # What a replacement keeps of the order it replaces: who, where, when, why. Not what was ordered or said of it.
-KEPT = (
-    "basedOn", "requisition", "intent", "category", "priority", "subject", "encounter", "occurrenceDateTime",
-    "occurrencePeriod", "occurrenceTiming", "authoredOn", "requester", "performerType", "performer", "locationCode",
-    "locationReference", "reasonCode", "reasonReference", "insurance", "bodySite",
+_SHARED = (
+    "basedOn", "intent", "priority", "subject", "encounter", "authoredOn", "requester", "performerType", "reasonCode",
+    "reasonReference", "insurance",
 )  # fmt: skip
+_OCCURRENCE = ("occurrenceDateTime", "occurrencePeriod", "occurrenceTiming")
+KEPT: Mapping[str, tuple[str, ...]] = {
+    "ServiceRequest": (
+        *_SHARED, *_OCCURRENCE, "requisition", "category", "performer", "locationCode", "locationReference", "bodySite",
+    ),
+    "DeviceRequest": (*_SHARED, *_OCCURRENCE, "groupIdentifier", "performer"),
+    "MedicationRequest": (*_SHARED, "groupIdentifier", "performer"),
+}  # fmt: skip
+_BASES = ("CarePlan/", "ServiceRequest/", "MedicationRequest/")  # what a ServiceRequest may be based on
+
+
+def replaceable(original: Mapping[str, Any]) -> bool:
+    """True for orders in whose place a ServiceRequest may stand: not a booking, an encounter, or another kind."""
+    return original.get("resourceType") in KEPT
 
 
 def delete(ref: str, text: str) -> Json:
@@ -32,16 +45,36 @@ def draft_in_place_of(
 ) -> Json:
     """A complete draft ServiceRequest with another code, keeping what belongs to the operation.
 
-    Insurance keeps only Coverage references: an authorisation of the replaced order is not one of the new order.
+    `original` must be `replaceable`. Insurance keeps only Coverage references: an authorisation of the replaced
+    order is not one of the new order.
     """
-    kept = {k: original[k] for k in KEPT if k in original}
-    if "insurance" in kept:
-        kept["insurance"] = [
-            r for r in kept["insurance"] if isinstance(r, dict) and "Coverage/" in str(r.get("reference", ""))
-        ]
-        if not kept["insurance"]:
-            del kept["insurance"]
+    kind = original["resourceType"]
+    kept = {k: original[k] for k in KEPT[kind] if k in original}
+    _only(kept, "insurance", ("Coverage/",))
+    if kind != "ServiceRequest":
+        _as_service_request(kept)
     resource = {"resourceType": "ServiceRequest", "id": new_id, "status": "draft", "intent": "order"} | kept
     resource.setdefault("subject", {"reference": patient_ref})
     resource["code"] = {"coding": [{"system": uri, "code": code.code, "display": label}], "text": label}
     return resource
+
+
+def _as_service_request(kept: Json) -> None:
+    """What other requests call or shape otherwise (FHIR R4: one performer, groupIdentifier, wider basedOn)."""
+    _only(kept, "basedOn", _BASES)
+    if "performer" in kept:
+        kept["performer"] = [kept["performer"]]
+    if "groupIdentifier" in kept:
+        kept["requisition"] = kept.pop("groupIdentifier")
+
+
+def _only(kept: Json, name: str, targets: tuple[str, ...]) -> None:
+    """References of an element to these types; without any, the element goes."""
+    if name in kept:
+        kept[name] = [r for r in kept[name] if isinstance(r, dict) and _leads_to(r, targets)]
+        if not kept[name]:
+            del kept[name]
+
+
+def _leads_to(reference: Json, targets: tuple[str, ...]) -> bool:
+    return any(target in str(reference.get("reference", "")) for target in targets)

@@ -9,7 +9,7 @@ from cds_service.policy.evaluate import Verdict
 from cds_service.policy.operation import Operation
 from cds_service.policy.trace import Evidence, Trace
 from cds_service.render import actions, notices, wording
-from cds_service.render.covered import covered_orders
+from cds_service.render.covered import OPTIONS, covered_lines, covered_orders, supporter
 from cds_service.render.markdown import escape, lower_first
 from cds_service.render.parts import (
     DISCLAIMER,
@@ -47,7 +47,7 @@ def render(decider: Decider, results: tuple[OrderResult, ...], context: Context)
     """All cards of an answer, most urgent first."""
     cards = [notices.safety(f, context) for f in notices.distinct(results, "safety")]
     groups = list(flagged_groups(decider, results))
-    covered = covered_orders(results, decider) if groups else ()
+    covered = covered_orders(results, decider, context) if groups else ()
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "warning"]
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "info"]
     cards += notices.missing_information(results, decider, context)
@@ -109,16 +109,14 @@ def _detail(group: Flagged, verdict: Verdict, decider: Decider, covered: tuple[C
     lines = [f"**Why:** {verdict.because}"]
     if len(group.twins) > 1:
         lines.append(f"Ordered {len(group.twins)} times; this is one finding.")
-    if covered:
-        lines += ["", "**Already covered**", *[f"- {text}{number}{note}" for text, number, note in covered]]
+    lines += covered_lines(covered)
     if group.offered:
-        # Without a coverage policy nothing may be called covered.
-        lines += ["", "**Covered options**" if group.result.covered_by_policy else "**Options the guideline supports**"]
+        lines += ["", f"**{OPTIONS[supporter(group.result, context)]}**"]
         lines += [f"- {option_text(o)}" for o in group.offered]
     evidence = evidence_lines(verdict.trace, decider)
     if evidence:
         lines += ["", "**Evidence**", *evidence]
-    lines += ["", policy_line(verdict, context), "", DISCLAIMER]
+    lines += ["", policy_line(verdict.version, context), "", DISCLAIMER]
     return "\n".join(lines)
 
 
@@ -148,7 +146,7 @@ def _suggestions(group: Flagged, code: str, label: str, context: Context) -> lis
         {"label": f"Remove {name}", "uuid": context.new_id(), "isRecommended": True, "actions": deletes},
     ]
     original = context.drafts.get(group.twins[0].ref, {})
-    for option in group.offered:
+    for option in group.offered if actions.replaceable(original) else ():
         text = named(option.alternative.label, option.code.code)
         resource = actions.draft_in_place_of(
             original,

@@ -1,20 +1,44 @@
-"""Orders that are already covered, and by what: an authorisation, or the policy on this case."""
+"""What may be called covered: orders that are already, by an authorisation or the policy on this case, and options."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cds_service.determination.decide import Decider, OrderResult
 from cds_service.policy.case import Order
 from cds_service.policy.vocabulary import Vocabulary
 from cds_service.render.markdown import escape
-from cds_service.render.parts import Covered, named
+from cds_service.render.parts import Context, Covered, named
+
+ALREADY = "Already covered"
+WITH_PRIMARY = "Supported if the primary procedure is"
+OPTIONS = {
+    "coverage": "Covered options",
+    "policy": "Options the policy supports",
+    "guideline": "Options the guideline supports",
+}
 
 
-def covered_orders(results: Iterable[OrderResult], decider: Decider) -> tuple[Covered, ...]:
+def supporter(result: OrderResult, context: Context) -> str:
+    """What the options for an order rest on: `coverage`, a `policy` that asserts nothing here, or a `guideline`."""
+    if not result.covered_by_policy:
+        return "guideline"
+    return "coverage" if context.asserts(result) else "policy"
+
+
+def covered_orders(results: tuple[OrderResult, ...], decider: Decider, context: Context) -> tuple[Covered, ...]:
     """What is already covered, in the order of the request; orders that the catalogue does not name are left out."""
-    told = [(_name(r.order, decider.rulebook.vocabulary), r) for r in results if _is_covered(r)]
-    return tuple([_covered(name, result) for name, result in told if name])
+    covered = {r.order.ref: _is_covered(r) and context.asserts(r) for r in results}
+    told = [(_name(r.order, decider.rulebook.vocabulary), r) for r in results if covered[r.order.ref]]
+    return tuple([_covered(name, result, covered) for name, result in told if name])
+
+
+def covered_lines(covered: Iterable[Covered]) -> list[str]:
+    """The lines of a card about them, under a heading for each kind."""
+    kinds: dict[str, list[str]] = {}
+    for c in covered:
+        kinds.setdefault(c.heading, []).append(f"- {c.text}{c.number}{c.note}")
+    return [line for heading, lines in kinds.items() for line in ("", f"**{heading}**", *lines)]
 
 
 def _is_covered(result: OrderResult) -> bool:
@@ -29,14 +53,16 @@ def _name(order: Order, vocabulary: Vocabulary) -> str:
     return ""
 
 
-def _covered(name: str, result: OrderResult) -> Covered:
+def _covered(name: str, result: OrderResult, covered: Mapping[str, bool]) -> Covered:
     verdict = result.governing.verdict if result.governing else None
     if result.authorization is None:
-        given = verdict is not None and verdict.given
-        return Covered(f"{name}: supported{', given the primary procedure' if given else ''}")
+        given = verdict.given if verdict else ()
+        if given and not any(covered.get(ref, True) for ref in given):  # of one not judged here, nothing is known
+            return Covered(name, heading=WITH_PRIMARY)
+        return Covered(f"{name}: supported{', given the primary procedure' if given else ''}", heading=ALREADY)
     number = result.authorization.number
     note = ""
     if verdict is not None and result.covered_by_policy and result.outcome == "not-supported":
         policy = verdict.version.policy.short_title
         note = f", though {policy} as encoded here does not support it; the authorisation stands"
-    return Covered(f"{name}: authorised", f" ({escape(number)})" if number else "", note)
+    return Covered(f"{name}: authorised", f" ({escape(number)})" if number else "", note, heading=ALREADY)

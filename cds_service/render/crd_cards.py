@@ -6,17 +6,20 @@ safety and coding remarks (text alone). Source: Da Vinci CRD 2.2.1, cards, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cds_service.determination.crd_outcome import Version
 from cds_service.determination.options import Flagged
 from cds_service.policy.evaluate import Verdict
+from cds_service.render.actions import replaceable
 from cds_service.render.cards import option_text
+from cds_service.render.covered import OPTIONS, supporter
 from cds_service.render.crd import TEMP
 from cds_service.render.markdown import escape, joined, lower_first
-from cds_service.render.parts import DISCLAIMER, RenderedCard, finding_key
+from cds_service.render.notices import not_checked
+from cds_service.render.parts import DISCLAIMER, Context, RenderedCard, finding_key, policy_line
 from cds_service.render.wording import SUMMARY_LIMIT
 
 Json = dict[str, Any]
@@ -35,13 +38,13 @@ _ORDER = tuple(TOPICS)
 
 @dataclass(frozen=True)
 class CrdCards:
-    """How cards are made for one call: insurer, version, what is switched off, and how many at most."""
+    """How cards are made for one call: insurer, version, what is switched off, how many at most, and in which words."""
 
     insurer: str
     version: Version
     switched_off: frozenset[str]
     max_cards: int
-    new_id: Callable[[], str]
+    context: Context
 
     def of(self, rendered: Iterable[RenderedCard]) -> list[RenderedCard]:
         """CRD cards made of an advisor's, the most important first and no more than asked for."""
@@ -61,18 +64,22 @@ class CrdCards:
             yield self._alternatives(r, r.flagged, r.verdict)
 
     def unread(self, refs: tuple[str, ...]) -> list[RenderedCard]:
-        """A card for orders that the client named and nobody could read: silence would look like an answer."""
+        """A card for orders that the client sent or named and nobody could read: silence would look like an answer.
+
+        `refs` are references, or places in the context with what is wrong there.
+        """
         if not refs or "coverage-info" in self.switched_off:
             return []
         card = {
-            "uuid": self.new_id(),
-            "summary": "Orders could not be read and were not checked",
+            "uuid": self.context.new_id(),
+            "summary": not_checked(len(refs)),
             "detail": "\n".join(["**Not checked**", *(f"- {escape(r)}" for r in refs)]),
             "indicator": "info",
             "source": {"label": self.insurer},
         }
         key = finding_key("unreadable", *refs)
-        return [self._labelled(RenderedCard(card, "unreadable", key, refs), card, "coverage-info")]
+        named = tuple([r for r in refs if not r.startswith("context.")])
+        return [self._labelled(RenderedCard(card, "unreadable", key, named), card, "coverage-info")]
 
     def _labelled(self, r: RenderedCard, card: Json, topic: str) -> RenderedCard:
         """The insurer's name, the topic, and the orders the card is about."""
@@ -99,13 +106,26 @@ class CrdCards:
         """What could be ordered instead, or is ordered already; that it is not covered, the order itself says."""
         card = _without(r.card, "links", "suggestions", "selectionBehavior")
         # An id of its own: the same finding may make a guideline card as well.
-        card |= {"uuid": self.new_id(), "indicator": "info"}
-        card |= {"summary": _summary(r, group), "detail": _detail(r, group, verdict)}
+        card |= {"uuid": self.context.new_id(), "indicator": "info"}
+        by = supporter(group.result, self.context)
+        card |= {"summary": _summary(r, group, by), "detail": self._detail(r, group, verdict, by)}
         replacing = [_pair(s) for s in r.card.get("suggestions", ()) if len(s["actions"]) == 2]
         if replacing and len(group.twins) == 1:
             card |= {"suggestions": replacing, "selectionBehavior": "at-most-one"}
         made = self._labelled(r, card, "therapy-alternatives-opt")
         return replace(made, kind="alternatives", finding=finding_key(r.finding, "alternatives"))
+
+    def _detail(self, r: RenderedCard, group: Flagged, verdict: Verdict, by: str) -> str:
+        lines = [f"**About {r.extra['name']}:** {verdict.because}"]
+        if group.ordered:
+            lines += ["", "**Ordered already**", *(f"- {option_text(o)}" for o in group.ordered)]
+        if group.offered:
+            lines += ["", f"**{OPTIONS[by]}**", *(f"- {option_text(o)}" for o in group.offered)]
+            if all(replaceable(self.context.drafts.get(o.ref, {})) for o in group.twins):
+                lines += ["", f"By hand: remove {lower_first(r.extra['name'])} and order one of these."]
+        if by != "coverage":
+            lines += ["", "For guidance only: this card asserts no coverage."]
+        return "\n".join([*lines, "", policy_line(verdict.version, self.context), "", DISCLAIMER])
 
 
 def _topic(r: RenderedCard) -> str:
@@ -121,23 +141,23 @@ def _pair(suggestion: Mapping[str, Any]) -> Json:
     return _without(suggestion, "isRecommended")
 
 
-def _summary(r: RenderedCard, group: Flagged) -> str:
+_LEADS = {
+    "coverage": "Covered instead of {name}: ",
+    "policy": "By the policy, instead of {name}: ",
+    "guideline": "By the guideline, instead of {name}: ",
+}
+_WITHOUT_NAMES = {
+    "coverage": "There are covered alternatives to an order",
+    "policy": "There are alternatives to an order that the policy supports",
+    "guideline": "There are alternatives to an order that the guideline supports",
+}
+
+
+def _summary(r: RenderedCard, group: Flagged, by: str) -> str:
     name = r.extra["name"]
     if group.ordered:
         text = f"{name}: {r.extra['ordered']} is ordered already and serves instead"
     else:
         options = joined([option_text(o) for o in group.offered], "or")
-        text = f"Covered instead of {lower_first(name)}: {options}"
-    return text if len(text) < SUMMARY_LIMIT else "There are covered alternatives to an order"
-
-
-def _detail(r: RenderedCard, group: Flagged, verdict: Verdict) -> str:
-    lines = [f"**About {r.extra['name']}:** {verdict.because}"]
-    if group.ordered:
-        lines += ["", "**Ordered already**", *(f"- {option_text(o)}" for o in group.ordered)]
-    if group.offered:
-        lines += ["", "**Covered options**", *(f"- {option_text(o)}" for o in group.offered)]
-        lines += ["", f"By hand: remove {lower_first(r.extra['name'])} and order one of these."]
-    version = verdict.version
-    policy = f"Policy: {version.policy.short_title}, version {version.version.version} ({version.policy.notice})."
-    return "\n".join([*lines, "", policy, "", DISCLAIMER])
+        text = _LEADS[by].format(name=lower_first(name)) + options
+    return text if len(text) < SUMMARY_LIMIT else _WITHOUT_NAMES[by]

@@ -41,12 +41,12 @@ def safety(finding: Finding, context: Context) -> RenderedCard:
     """A critical card for one safety finding."""
     text = finding.text
     summary = text if len(text) < wording.SUMMARY_LIMIT else "Safety notice for an order: see detail"
-    verdict_line = f"Policy: {finding.version.policy.short_title}, version {finding.version.version.version}."
     evidence = [
         f"- {escape(e.text)}: {escape(e.code)} ({escape(e.ref)})" for t in finding.trace.walk() for e in t.evidence
     ]
+    policy = policy_line(finding.version, context)
     detail = "\n".join(
-        [f"**Safety:** {text}", "", "**Evidence**", *dict.fromkeys(evidence), "", verdict_line, "", DISCLAIMER]
+        [f"**Safety:** {text}", "", "**Evidence**", *dict.fromkeys(evidence), "", policy, "", DISCLAIMER]
     )
     card = card_of(context, summary, detail, "critical", source_of(finding.version, "contraindication"))
     card["overrideReasons"] = override_reasons()
@@ -99,7 +99,7 @@ def missing_information(results: tuple[OrderResult, ...], decider: Decider, cont
             continue
         label, code = verdict.item.item.label, code_of(result.order, decider, verdict.item.item.value_set)
         names.append(named(label, code))
-        asked = (*_undecided(result, context), *map(_open_line, verdict.missing), policy_line(verdict, context))
+        asked = (*_undecided(result, context), *map(_open_line, verdict.missing), policy_line(verdict.version, context))
         alike.setdefault((label, asked), []).append(code)
     lines: list[str] = []
     for (label, asked), codes in alike.items():
@@ -122,7 +122,7 @@ def missing_information(results: tuple[OrderResult, ...], decider: Decider, cont
             first.verdict,
             policy=first.verdict.version.policy.id,
             version=first.verdict.version.version.version,
-            covered=covered_orders(results, decider),
+            covered=covered_orders(results, decider, context),
             extra={"waiting": waiting},
         )
     ]
@@ -131,7 +131,7 @@ def missing_information(results: tuple[OrderResult, ...], decider: Decider, cont
 def _open_line(missing: Missing) -> str:
     """What is missing: a question with what was found, or a statement and why it is open."""
     if missing.text.endswith("?"):
-        return f"- {missing.text} {escape(missing.state).capitalize()}."
+        return f"- {missing.text} {escape(missing.state[:1].upper() + missing.state[1:])}."
     return f"- {missing.text.rstrip('.')}: {escape(missing.state)}."
 
 
@@ -146,20 +146,21 @@ def _undecided(result: OrderResult, context: Context) -> Iterator[str]:
         yield f"- Which coverage pays first? {told}."
 
 
+def not_checked(count: int) -> str:
+    """How a card says that orders were not checked."""
+    return f"{count} order{'s' if count > 1 else ''} could not be read and {'were' if count > 1 else 'was'} not checked"
+
+
 def unreadable(case: Case, context: Context) -> list[RenderedCard]:
     """Orders that could not be checked at all: said, because silence would read as approval."""
     unusable = case.source("orders").unusable
     if not unusable:
         return []
     texts = {f.ref: f.text for f in case.faults if f.fatal}
-    count = len(unusable)
-    summary = (
-        f"{count} order{'s' if count > 1 else ''} could not be read and {'were' if count > 1 else 'was'} not checked"
-    )
     lines = [f"- {escape(ref)}: {escape(texts.get(ref, 'could not be read'))}" for ref in unusable]
     detail = "\n".join(["**Not checked**", *lines, "", DISCLAIMER])
     source = {"label": "CDS service"}
-    card = card_of(context, summary, detail, "info", source)
+    card = card_of(context, not_checked(len(unusable)), detail, "info", source)
     return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "unreadable", *unusable), unusable)]
 
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cds_service.determination.decide import Decider, Finding
+from cds_service.determination.decide import Decider, Finding, OrderResult
 from cds_service.determination.options import Flagged
 from cds_service.policy.case import Code, Order
 from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.evaluate import Verdict
+from cds_service.render.crd import TEMP
 from cds_service.render.markdown import escape
+from cds_service.render.public import is_public
 
 Json = dict[str, Any]
 DISCLAIMER = "Decision support, not a coverage decision."
@@ -28,7 +30,6 @@ OVERRIDE_REASONS = (
     ),
     ("prefers-alternative", "Patient prefers an alternative approach or treatment"),
 )  # fmt: skip - codes and displays of HL7's non-adherence reason codes
-TOPIC_SYSTEM = "http://hl7.org/fhir/us/davinci-crd/CodeSystem/temp"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Context:
     link: Callable[[str], str]
     shown: Callable[[CompiledVersion], str] = lambda _version: ""
     payer_label: Callable[[str], str] = str
+    # CRD: whether coverage is asserted for an order from what its policy says. Advisors assert nothing.
+    asserts: Callable[[OrderResult], bool] = lambda _result: True
     changeable: bool = True  # False: the orders are not drafts of this event, so nothing may be suggested
 
 
@@ -51,6 +54,7 @@ class Covered(NamedTuple):
     text: str
     number: str = ""
     note: str = ""
+    heading: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,11 @@ def named(label: str, code: str) -> str:
 
 
 def code_of(order: Order, decider: Decider, value_set: str) -> str:
-    """The order's code that the policy governs; empty when its own text, not a code, was matched."""
-    hit = decider.rulebook.vocabulary.sets[value_set].first(order.codes)
-    code = hit[0] if hit else next(iter(order.codes), None)
-    return escape(code.code) if code else ""
+    """The order's code that the policy governs; where its own text was matched, the first code that may be shown."""
+    vocabulary = decider.rulebook.vocabulary
+    hit = vocabulary.sets[value_set].first(order.codes)
+    codes = (hit[0],) if hit else order.codes
+    return next((escape(c.code) for c in codes if is_public(c, vocabulary)), "")
 
 
 def finding_key(*parts: str) -> str:
@@ -105,7 +110,7 @@ def source_of(version: CompiledVersion, topic: str) -> Json:
     urls = (s.url for s in version.version.sources.values() if s.url)
     url = policy.url or next(urls, None)
     label = f"{policy.short_title} ({policy.notice})"
-    source: Json = {"label": label, "topic": {"system": TOPIC_SYSTEM, "code": topic, "display": policy.topic}}
+    source: Json = {"label": label, "topic": {"system": TEMP, "code": topic, "display": policy.topic}}
     if url:
         source["url"] = url
     return source
@@ -119,9 +124,8 @@ def override_reasons() -> list[Json]:
     return list(_REASONS)
 
 
-def policy_line(verdict: Verdict, context: Context) -> str:
+def policy_line(version: CompiledVersion, context: Context) -> str:
     """Policy, version and review status, in one line."""
-    version = verdict.version
     note = context.shown(version)
     return (
         f"Policy: {version.policy.short_title}, version {version.version.version} "

@@ -194,3 +194,65 @@ def test_a_card_has_a_uuid_of_its_own_each_time(service: Service) -> None:
     request = story(SEED).request
     first, second = ([c["uuid"] for c in service.cards(request | {"hookInstance": str(uuid4())})] for _ in range(2))
     assert not set(first) & set(second)
+
+
+# --- why a card was shown ---------------------------------------------------------------------------
+
+
+def _explained(service: Service, name: str, summary: str, audience: str) -> dict[int, str]:
+    """Parts of the explanation of the card whose summary begins so."""
+    told = story(name)
+    [card] = [c for c in service.cards(told.request, told.service) if c["summary"].startswith(summary)]
+    path = f"/explanations/{card['uuid']}?audience={audience}"
+    document = service.get(path, headers={"Accept": "application/json"}).json()
+    return {p["number"]: " ".join(p["text"]) for p in document["parts"]}
+
+
+def test_patients_are_told_who_says_what(service: Service) -> None:
+    imaging = _explained(service, "low-back-imaging", "Imaging", "patient")
+    assert imaging[1] == "The guideline advises against a picture of the low back in this case."
+    marrow = _explained(service, "cervical-fusion", "Bone marrow", "patient")
+    assert marrow[1].startswith("The health plan's policy does not support ")
+
+
+@pytest.mark.parametrize("audience", ["clinician", "patient"])
+def test_what_is_open_is_not_told_as_a_fact(service: Service, audience: str) -> None:
+    parts = _explained(service, "cervical-fusion", "More information is needed", audience)
+    assert "meet the policy" not in " ".join(parts.values())
+    assert "Has the patient been free of nicotine for at least 6 weeks?" in parts[3]
+    assert "Not known whether this holds: A cotinine of 10 ng/mL or less within six weeks." in parts[3]
+    assert "options named above" not in parts[9]
+    if audience == "patient":
+        assert "the fusion and the plates and screws" in parts[1]
+
+
+@pytest.mark.parametrize("audience", ["clinician", "patient"])
+def test_options_are_spoken_of_only_where_some_are_named(service: Service, audience: str) -> None:
+    parts = _explained(service, "laminotomy-no-fusion", "Autograft", audience)
+    assert parts[4] == "No alternative is named for this case."
+    assert "option" not in parts[9]
+    parts = _explained(service, "cervical-fusion", "Interbody cage", audience)
+    assert "Covered option: Structural donor bone (20931)." in parts[4]
+    assert "named above" in parts[9]
+
+
+def test_what_the_chart_does_not_hold_is_not_called_absent(service: Service) -> None:
+    context = _explained(service, "low-back-imaging", "Imaging", "clinician")[7]
+    assert "Cancer, active or in the history: none recorded." in context
+    assert "absent." not in context.replace("not taken as absent.", "")
+    assert "None recorded: the chart was read and holds no such entry." in context
+    marrow = _explained(service, "cervical-fusion", "Bone marrow", "clinician")[7]
+    assert "Age of 65 or older (weaker fusion with marrow in one lumbar study): absent." in marrow
+    assert "none recorded" not in marrow
+
+
+def test_what_waits_for_its_primary_is_not_called_covered(service: Service) -> None:
+    cards = service.cards(story("cervical-fusion").request)
+    flagged = [c["detail"] for c in cards if "not supported" in c["summary"]]
+    donor = "- Donor bone in small pieces, or a bone-growth product, for spinal fusion (20930)"
+    assert len(flagged) == 2
+    for detail in flagged:
+        assert f"**Supported if the primary procedure is**\n{donor}\n" in detail
+        assert "**Already covered**" not in detail
+    [seed] = service.cards(story("cervical-fusion-authorised").request)
+    assert f"{donor}: " in seed["detail"].split("**Already covered**")[1]

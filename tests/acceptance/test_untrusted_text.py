@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 from support.charts import (
+    CPT,
     PATIENT,
     SIX,
+    SNOMED,
     authorised,
     bundle,
     condition,
@@ -150,6 +152,15 @@ def test_text_that_is_shown_reads_as_it_was_written(service: Service) -> None:
     assert "<b>" not in card["detail"]
 
 
+def test_references_are_written_as_they_came(service: Service) -> None:
+    """An id is not a sentence: its capital letters stay."""
+    sick = condition("M50.321", "AbC-1", modifierExtension=[{"url": "urn:x", "valueBoolean": True}])
+    cards = service.cards(request(order("22551"), prefetch={"conditions": bundle(sick)}))
+    details = [c["detail"] for c in cards if "Condition&#47;" in c["detail"] or "condition&#47;" in c["detail"]]
+    assert any("Condition&#47;AbC-1" in d for d in details)
+    assert not any("abc-1" in d or "condition&#47;" in d for d in details)
+
+
 @pytest.mark.parametrize("own", ["a-1.B", "a" * 64, "x_y", "<b>x</b>", "o 1", "ö", "a/b"])
 def test_ids_legal_or_not_are_text_too(service: Service, own: str) -> None:
     cards = service.cards(request(order("22551", "p"), order("20939", own)))
@@ -202,6 +213,35 @@ def _spoil(body: Json, path: str, value: Any) -> Json:
         node = node[int(name)] if name.isdigit() else node[name]
     node[last] = value
     return body
+
+
+INVENTED = ["JANE DOE 1969", "DOE-JANE", "1969-03-04"]
+
+
+@pytest.mark.parametrize("code", INVENTED)
+@pytest.mark.parametrize("system", ["urn:hospital", CPT, SNOMED, "Jane Doe 1969"])
+def test_codes_that_nobody_knows_are_not_on_pages_or_in_headlines(service: Service, system: str, code: str) -> None:
+    """Where FHIR has a code a chart may have a name: pages are open to whoever has the link."""
+    own = {"system": system, "code": code}
+    bmp = order("20930", "bmp", note=[{"text": f"Use rhBMP-2 {code}"}])
+    bmp["code"] = {"coding": [own]}
+    marrow = order("20939")
+    marrow["code"]["coding"].insert(0, own)
+    sick = condition("M50.321")
+    sick["code"]["coding"].append(own)
+    film = {"resourceType": "Observation", "id": code.replace(" ", ""), "status": "final", "code": {"coding": [own]}}
+    film |= {"subject": {"reference": f"Patient/{PATIENT}"}, "valueBoolean": True}
+    body = request(order("22551"), marrow, bmp, prefetch={"conditions": bundle(sick), "observations": bundle(film)})
+    cards = service.cards(body)
+    assert any("(20939)" in c["summary"] for c in cards)
+    for card in cards:
+        assert code not in card["summary"]
+        for link in card.get("links", ()):
+            path = link["url"].removeprefix(service.base)
+            for accepted in ("text/html", "application/json"):
+                told = service.get(path, headers={"Accept": accepted}).text
+                assert code not in told
+                assert "Jane Doe" not in told
 
 
 SPOILT = [

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
-from crd_support import INVARIANTS, bundle, coverage, holds, order, sign, updated
+from crd_support import CPT, INVARIANTS, ON, REQUESTER, SUBJECT, bundle, coverage, holds, order, sign, updated
 from support.service import Service
 
+from cds_service.facts import validity
 from cds_service.hooks.answer import Answer
 from cds_service.hooks.runtime import Runtime
 
@@ -122,6 +124,105 @@ def test_every_card_carries_insurer_topic_and_orders(ask: Ask, orders: tuple[Jso
         assert references
         assert card["detail"].startswith("**")
     assert [c["indicator"] for c in found].count("info") >= len(found) - 1
+
+
+# --- what may be called covered -----------------------------------------------------------------------
+
+GUIDELINE = "By the guideline, instead of bone marrow aspirate (20939): "
+POLICY = "By the policy, instead of bone marrow aspirate (20939): "
+NO_ASSERTION = "For guidance only: this card asserts no coverage."
+
+
+@pytest.mark.parametrize(
+    ("cover", "lead", "heading"),
+    [
+        (coverage(), "Covered instead of bone marrow aspirate (20939): ", "**Covered options**"),
+        (coverage(status="cancelled"), GUIDELINE, "**Options the guideline supports**"),
+        (coverage(period={"end": "2020-01-01"}), GUIDELINE, "**Options the guideline supports**"),
+        (coverage("medicare"), GUIDELINE, "**Options the guideline supports**"),
+        (coverage(subscriberId="DEMO-NOT-FOUND"), POLICY, "**Options the policy supports**"),
+        (coverage(subscriberId="DEMO-NOT-ACTIVE"), POLICY, "**Options the policy supports**"),
+    ],
+    ids=["in-force", "cancelled", "ended", "guideline", "no-member", "inactive-member"],
+)
+def test_options_are_covered_only_by_a_policy_under_a_coverage_in_force(
+    ask: Ask, cover: Json, lead: str, heading: str
+) -> None:
+    found = cards(ask, *NO_GRAFT, cover=cover)
+    card = found["therapy-alternatives-opt"]
+    assert card["summary"].startswith(lead)
+    assert heading in card["detail"]
+    assert (NO_ASSERTION in card["detail"]) == (lead != "Covered instead of bone marrow aspirate (20939): ")
+    if not lead.startswith("Covered"):
+        assert "covered" not in json.dumps(found).lower()
+
+
+@pytest.mark.parametrize("payers", ["cigna", "aetna"])
+def test_options_are_covered_only_where_coverage_may_be_asserted(
+    ask: Ask, deployment: Callable[..., Runtime], payers: str
+) -> None:
+    """Undeclared payer; then a declared one whose policies are under review."""
+    here = deployment(payers=payers, unreviewed_policies="show")
+    for orders in (NO_GRAFT, NECK):
+        answer = ask(sign(*orders), here).response
+        (card,) = [c for c in answer["cards"] if c["source"]["topic"]["code"] == "therapy-alternatives-opt"]
+        assert "covered" not in (card["summary"] + card["detail"]).lower()
+        assert NO_ASSERTION in card["detail"]
+        assert "pending review" in card["detail"]
+
+
+def test_long_lists_of_options_are_not_called_covered_either(ask: Ask, deployment: Callable[..., Runtime]) -> None:
+    undeclared = deployment(payers="", unreviewed_policies="show")
+    summaries = [
+        c["summary"]
+        for orders in REQUESTS
+        for payer in ("aetna", "cigna", "humana", "medicare")
+        for c in ask(sign(*orders, cover=coverage(payer)), undeclared).response["cards"]
+    ]
+    assert summaries
+    assert not any("covered" in s.lower() for s in summaries)
+
+
+@pytest.mark.parametrize("orders", [NECK, NO_GRAFT, (order("22551"), BMP_TEXT)], ids=["neck", "no-graft", "bmp"])
+def test_what_comes_from_an_unreviewed_policy_is_marked(ask: Ask, orders: tuple[Json, ...]) -> None:
+    for card in ask(sign(*orders)).response["cards"]:
+        if "Policy: " in card["detail"]:
+            assert "(unofficial encoding; pending review)." in card["detail"]
+
+
+# --- what may stand in the place of an order -----------------------------------------------------------
+
+MARROW = {"coding": [{"system": CPT, "code": "20939"}]}
+PERFORMER = {"reference": "Organization/bank"}
+REQUEST = {
+    "id": "m",
+    "status": "draft",
+    "intent": "order",
+    "subject": SUBJECT,
+    "authoredOn": ON,
+    "requester": REQUESTER,
+}
+IN_OTHER_TYPES: dict[str, Json] = {
+    "DeviceRequest": {**REQUEST, "codeCodeableConcept": MARROW, "performer": PERFORMER},
+    "MedicationRequest": {**REQUEST, "medicationCodeableConcept": MARROW, "performer": PERFORMER},
+    "Appointment": {
+        "id": "m", "status": "proposed", "serviceType": [MARROW], "priority": 5,
+        "participant": [{"actor": SUBJECT, "status": "accepted"}],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", IN_OTHER_TYPES)
+def test_what_a_suggestion_creates_is_a_valid_service_request(ask: Ask, kind: str) -> None:
+    given = {"resourceType": kind, **IN_OTHER_TYPES[kind]}
+    found = cards(ask, order("22551"), given)
+    card = found["therapy-alternatives-opt"]
+    created = [s["actions"][1]["resource"] for s in card.get("suggestions", ())]
+    assert bool(created) == (kind != "Appointment")
+    assert ("By hand: " in card["detail"]) == (kind != "Appointment")
+    for resource in created:
+        assert validity.problems(resource) == []
+        assert resource["performer"] == [PERFORMER]
 
 
 # --- configuration ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -249,7 +250,7 @@ def test_dispatched_orders_that_cannot_be_read(service: Service) -> None:
     answer = call(service, hooked("order-dispatch", context, serviceRequests=bundle(order("71046", "one"))))
     assert list(updated(answer)) == ["ServiceRequest/one"]
     (card,) = answer["cards"]
-    assert card["summary"] == "Orders could not be read and were not checked"
+    assert card["summary"] == "1 order could not be read and was not checked"
     assert card["extension"] == {"davinci-crd.associated-resource": [{"reference": "ServiceRequest/gone"}]}
 
 
@@ -269,6 +270,70 @@ def test_an_appointment_is_annotated_itself_or_its_order(service: Service) -> No
     assert list(updated(call(service, body))) == ["DeviceRequest/one"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "element", "name"),
+    [("MedicationRequest", "medication", "medication"), ("DeviceRequest", "code", "device")],
+)
+@pytest.mark.parametrize(("status", "codes"), [(500, ["technical"]), (404, []), (None, ["technical"])])
+def test_a_medication_or_device_that_cannot_be_read(
+    service: Service, ehr: Listener, monkeypatch: pytest.MonkeyPatch,
+    kind: str, element: str, name: str, status: int | None, codes: list[str],
+) -> None:  # fmt: skip
+    given = {k: v for k, v in OTHERS[kind].items() if k != f"{element}CodeableConcept"}
+    given[f"{element}Reference"] = {"reference": f"{name.capitalize()}/b"}
+    body = sign(given)
+    if status:
+        monkeypatch.setattr(ehr, "answer", lambda _path: (status, {"resourceType": "OperationOutcome", "issue": []}))
+        body["fhirServer"] = ehr.base
+    info = said(call(service, body), f"{kind}/one")
+    assert one(info, "covered") == "indeterminate"
+    assert texts(info) == f"Coverage: the {name} of the order could not be read."
+    assert [c["code"] for r in values(info, "reason") for c in r.get("coding", ())] == codes
+    supplied = sign(given, prefetch={"medications": bundle({"resourceType": name.capitalize(), "id": "b"})})
+    assert texts(said(call(service, supplied), f"{kind}/one")).endswith(
+        "no policy known to this service speaks to this order."
+    )
+
+
+@pytest.mark.parametrize("hook", ["order-sign", "order-select"])
+def test_entries_that_hold_no_order_of_their_own_are_told_of(service: Service, hook: str) -> None:
+    body = sign(order("22551"), order("20939", "o-22551"), order("20930"), hook=hook)
+    if hook == "order-select":
+        body["context"]["selections"] = ["ServiceRequest/o-20930"]
+    body["context"]["draftOrders"]["entry"].insert(0, {"fullUrl": "urn:uuid:3f0c2c4e-9d0a-4d7c-9a6e-0b7b2d0f5a11"})
+    answer = call(service, body)
+    expected = (
+        ["ServiceRequest/o-20930"] if hook == "order-select" else ["ServiceRequest/o-22551", "ServiceRequest/o-20930"]
+    )
+    assert list(updated(answer)) == expected
+    card = answer["cards"][-1]
+    assert card["summary"] == "2 orders could not be read and were not checked"
+    assert html.unescape(card["detail"]).splitlines() == [
+        "**Not checked**",
+        "- context.draftOrders.entry[0].resource is not a resource",
+        "- context.draftOrders.entry[2].resource.id repeats the id of another draft order",
+    ]
+    assert card["extension"] == {"davinci-crd.associated-resource": []}
+
+
+def test_an_order_that_repeats_may_be_the_fusion_that_others_lack(service: Service) -> None:
+    """What was not checked may be what a policy looks for: nothing is refused for its absence."""
+    body = sign(order("20936"), order("22551", "o-20936"))
+    assert one(said(call(service, body), "ServiceRequest/o-20936"), "covered") != "not-covered"
+    assert one(said(call(service, sign(order("20936"))), "ServiceRequest/o-20936"), "covered") == "not-covered"
+
+
+def test_appointments_that_repeat_are_told_of(service: Service) -> None:
+    context = {"appointments": bundle(APPOINTMENT, APPOINTMENT, kind="collection")}
+    answer = call(service, hooked("appointment-book", context))
+    assert list(updated(answer)) == ["Appointment/one"]
+    assert [c["summary"] for c in answer["cards"]] == ["1 order could not be read and was not checked"]
+    based = {**APPOINTMENT, "basedOn": [{"reference": "ServiceRequest/sr"}]}
+    context = {"appointments": bundle(based, {**based, "id": "two"}, kind="collection")}
+    answer = call(service, hooked("appointment-book", context, serviceRequests=bundle(order("71046", "sr"))))
+    assert (list(updated(answer)), answer["cards"]) == (["ServiceRequest/sr"], [])
+
+
 @pytest.mark.crd("resp-27", "hook-19", "ops-1", "resp-28")
 @pytest.mark.parametrize("hook", ["encounter-start", "encounter-discharge"])
 def test_encounter_hooks_annotate_the_encounter(service: Service, hook: str) -> None:
@@ -279,7 +344,7 @@ def test_encounter_hooks_annotate_the_encounter(service: Service, hook: str) -> 
     body["prefetch"]["coverage"] = bundle(coverage(status="cancelled"))
     assert one(said(call(service, body), "Encounter/enc-1"), "covered") == "not-covered"
     del body["prefetch"]["encounter"]
-    assert call(service, body)["cards"][0]["summary"] == "Orders could not be read and were not checked"
+    assert call(service, body)["cards"][0]["summary"] == "1 order could not be read and was not checked"
 
 
 @pytest.mark.crd("hook-34", "hook-39")
@@ -419,6 +484,24 @@ def test_an_incomplete_order_of_another_type(service: Service, kind: str, missin
 def test_orders_that_are_not_r4_are_400(service: Service, change: Json) -> None:
     wrong = {k: v for k, v in {**order("20939"), **change}.items() if v is not None}
     assert refused(service, sign(order("22551"), wrong))[0] == 400
+
+
+def test_a_refusal_says_what_is_wrong_and_not_that_it_was_left_out(service: Service) -> None:
+    wrong = [
+        {"authoredOn": "yesterday"},
+        {"reasonCode": []},
+        {"occurrenceDateTime": "2026-11-02", "occurrencePeriod": {"start": "2026-11-02"}},
+        {"reasonCode": [{"coding": [{"code": 5}]}]},
+        {"subject": {"reference": "Patient/another"}},
+    ]
+    for change in wrong:
+        status, told = refused(service, sign(order("20939", **change)))
+        assert status == 400
+        assert "ServiceRequest/o-20939: " in told
+        assert "left out" not in told
+        assert "not used" not in told
+    status, told = refused(service, sign(order("20939"), cover=coverage(beneficiary={"reference": "Patient/another"})))
+    assert (status, told.endswith("Coverage/cov-1: belongs to another patient")) == (400, True)
 
 
 def test_an_order_with_a_modifier_is_answered_not_refused(service: Service) -> None:

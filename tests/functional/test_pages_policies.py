@@ -17,7 +17,8 @@ from cds_service.policy.model import OPERATORS, Criterion, Policy
 from cds_service.policy.rulebook import Rulebook
 from cds_service.web.pages import history
 from cds_service.web.pages.cases import all_results
-from cds_service.web.pages.sentences import absence, clause, how, value_sets_of
+from cds_service.web.pages.policies import _value_sets as value_sets
+from cds_service.web.pages.sentences import absence, clause, how
 
 
 def page(service: Service, path: str) -> str:
@@ -29,6 +30,10 @@ def page(service: Service, path: str) -> str:
 @pytest.fixture(scope="module")
 def rulebook() -> Rulebook:
     return load_rulebook()
+
+
+def value_sets_of(criterion: Criterion) -> set[str]:
+    return {p.value_set for p in how(criterion) if p.value_set}
 
 
 def said(**test: object) -> str:
@@ -54,12 +59,17 @@ def said(**test: object) -> str:
          "at the region of the operation."),
         ({"procedure": {"value_set": "spinal-fusion", "before": {"months": 1}}},
          "Procedures done: one in [spinal-fusion], at least this long ago: 1 month."),
+        ({"procedure": {"value_set": "spinal-fusion", "after": {"months": 1, "days": 1}, "before": {"weeks": 2}}},
+         "Procedures done: one in [spinal-fusion], less than this long ago: 1 month and 1 day, "
+         "at least this long ago: 2 weeks."),
         ({"age": {"at_least": 18, "under": 65}}, "Age on the day of the order: at least 18 and under 65 years."),
         ({"observation": {"value_set": "bmi", "below": 40, "unit": "kg/m2"}},
          "The latest final result in [bmi] is below 40 kg/m2."),
         ({"observation": {"value_set": "smoking-status", "equals": "tobacco-current", "within": {"days": 90}}},
          "The latest final result in [smoking-status] is one of [tobacco-current], within the last 90 days."),
         ({"units": {"at_least": 2}}, "Units ordered of this code in the operation: at least 2."),
+        ({"units": {"compared_with": "interspaces"}},
+         "Units ordered of this code in the operation: not as many as its interspaces."),
         ({"repeated": {}}, "The same code is ordered twice in the operation."),
         ({"asked": {}}, "No code carries this: it is asked."),
     ],
@@ -77,7 +87,7 @@ def test_every_bundled_criterion_and_rule_can_be_read(rulebook: Rulebook) -> Non
                 assert text.endswith(".")
                 assert ": ." not in text
                 assert "None" not in text
-                assert set(value_sets_of(criterion)) <= set(rulebook.content.value_sets)
+                assert value_sets_of(criterion) <= set(rulebook.content.value_sets)
                 assert absence(criterion) in ("", *_ABSENCES)
                 seen.add(criterion.operator[0])
             for item in version.orders.values():
@@ -116,6 +126,17 @@ def test_every_policy_page_opens_and_shows_its_parts(service: Service, rulebook:
             assert f"?case={name}/{case.id}" in text
         targets = set(re.findall(r'href="#([^"]+)"', text)) - {"main"}
         assert targets <= set(re.findall(r'id="([^"]+)"', text)), name
+
+
+def test_a_policy_page_shows_the_sets_that_words_need_beside_them(rulebook: Rulebook) -> None:
+    known = rulebook.content.value_sets
+    beside = {name: s.with_code.value_set for name, s in known.items() if s.with_code}
+    assert beside
+    for folder in rulebook.folders.values():
+        for version in folder.policy.versions:
+            shown = {s.id for s in value_sets(version, known)}
+            assert {beside[name] for name in shown & set(beside)} <= shown
+            assert {n for c in version.criteria.values() for n in value_sets_of(c)} <= shown
 
 
 def test_an_unknown_policy_or_version_is_not_found(service: Service) -> None:

@@ -64,9 +64,36 @@ def test_all_policies_behind_the_outcome_must_be_approved() -> None:
     assert row(*two, authority=approved("a/one", "a/two")) == "supported"
 
 
-@pytest.mark.parametrize("outcome", ["supported", "not-supported"])
+@pytest.mark.parametrize("outcome", ["supported", "not-supported", "needs-information"])
 def test_a_payer_that_is_not_declared(outcome: str) -> None:
-    assert row(bone("a/one", otherwise=outcome), authority=Authority(False, lambda _: True)) == "not-declared"
+    undeclared = Authority(False, lambda _: True)
+    assert row(bone("a/one", otherwise=outcome), authority=undeclared) == "not-declared"
+    assert row(bone("b/one", payer="beta"), authority=undeclared) == "not-addressed"
+
+
+@pytest.mark.parametrize("outcome", ["supported", "not-supported", "needs-information"])
+def test_a_policy_under_review_asserts_nothing(outcome: str) -> None:
+    assert row(bone("a/one", otherwise=outcome), authority=approved()) == "not-approved"
+
+
+def test_the_first_situation_of_the_table_decides() -> None:
+    """Every pair of situations that can hold at once, in the order of the table."""
+    places = list(TABLE)
+    ill = bone("a/one", rule("r", "ill", "not-supported"))
+    number = Authorization("PA-1", "ServiceRequest/20930")
+    nobody, unapproved = Authority(False, lambda _: False), approved()
+    both = [
+        ("not-declared", "authorised", row(ill, authority=nobody, authorization=number)),
+        ("not-declared", "technical", row(ill, authority=nobody, unread=["conditions"])),
+        ("not-declared", "not-approved", row(ill, authority=nobody)),
+        ("authorised", "technical", row(ill, authorization=number, unread=["conditions"])),
+        ("authorised", "not-approved", row(ill, authority=unapproved, authorization=number)),
+        ("technical", "not-approved", row(ill, authority=unapproved, unread=["conditions"])),
+        ("technical", "needs-information", row(ill, unread=["conditions"])),
+    ]
+    for first, second, decided_by in both:
+        assert places.index(first) < places.index(second)
+        assert decided_by == first
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
 from fhir.resources.R4B.servicerequest import ServiceRequest
 
+from cds_service.facts.orders import ORDER_TYPES
 from cds_service.policy.case import Code
-from cds_service.render.actions import create, delete, draft_in_place_of
+from cds_service.render.actions import create, delete, draft_in_place_of, replaceable
 
 Json = dict[str, Any]
 URI = "http://www.ama-assn.org/go/cpt"
@@ -72,6 +74,40 @@ def test_a_replacement_is_complete_even_of_a_draft_that_is_not() -> None:
     made = replacement({"resourceType": "ServiceRequest", "id": "old"})
     assert (made["status"], made["intent"], made["subject"]) == ("draft", "order", {"reference": "Patient/p"})
     ServiceRequest.model_validate(made)
+
+
+OTHERS: Json = {
+    "groupIdentifier": {"system": "urn:groups", "value": "g-1"},
+    "performer": {"reference": "Organization/o"},
+    "basedOn": [{"reference": "CarePlan/c"}, {"reference": "Claim/x"}],
+    "dispenseRequest": {"numberOfRepeatsAllowed": 1},
+    "category": [{"text": "community"}],
+}
+
+
+@pytest.mark.parametrize("kind", ["DeviceRequest", "MedicationRequest"])
+def test_a_replacement_of_another_request_is_a_valid_service_request(kind: str) -> None:
+    original = {**ORIGINAL, "resourceType": kind, **OTHERS}
+    del original["bodySite"]
+    before = copy.deepcopy(original)
+    made = replacement(original)
+    ServiceRequest.model_validate(made)
+    assert original == before
+    assert made["performer"] == [OTHERS["performer"]]
+    assert made["requisition"] == OTHERS["groupIdentifier"]
+    assert made["basedOn"] == [{"reference": "CarePlan/c"}]
+    for name in ("authoredOn", "requester", "priority", "intent", "subject", "encounter", "reasonCode"):
+        assert made[name] == ORIGINAL[name]
+    for name in ("groupIdentifier", "dispenseRequest", "category"):
+        assert name not in made
+
+
+def test_only_requests_that_a_service_request_can_stand_for_are_replaced() -> None:
+    kinds = {kind for kind in ORDER_TYPES if replaceable({"resourceType": kind})}
+    assert kinds == {"ServiceRequest", "DeviceRequest", "MedicationRequest"}
+    assert not replaceable({})
+    for kind in kinds:
+        ServiceRequest.model_validate(replacement({"resourceType": kind, "id": "old"}))
 
 
 def test_actions() -> None:

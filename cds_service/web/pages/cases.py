@@ -66,7 +66,8 @@ def _reached(report: CaseReport) -> Iterator[tuple[str, str, str]]:
         if verdict is not None:
             met = (t.id for t in verdict.trace.children if t.op == "rule" and t.outcome is MET)
             yield from ((verdict.version.version.version, verdict.item.id, rule) for rule in met)
-        yield from ((f.version.version.version, "findings", f.rule) for f in result.findings)
+        own = (f for f in result.findings if f.version.policy.id == report.policy)
+        yield from ((f.version.version.version, "findings", f.rule) for f in own)
 
 
 def _view(report: CaseReport) -> CaseView:

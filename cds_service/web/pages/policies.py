@@ -9,6 +9,7 @@ from flask import render_template, request
 
 from cds_service.errors import NotFound
 from cds_service.policy.content import PolicyFolder
+from cds_service.policy.lint import named_sets
 from cds_service.policy.model import Policy, ValueSet, Version
 from cds_service.web.hooks_api import runtime
 from cds_service.web.pages import history, sentences
@@ -115,14 +116,14 @@ def _holds(found: ValueSet) -> str:
 
 
 def _value_sets(version: Version, known: Any) -> list[ValueSet]:
-    """Value sets that a version names, with those they include, each once."""
-    names = [i.value_set for i in version.orders.values()] + [i.given for i in version.orders.values() if i.given]
-    names += [f.about for f in version.findings]
-    names += [n for c in version.criteria.values() for n in sentences.value_sets_of(c)]
+    """Value sets that a version names, with those they include or whose codes their words need, each once."""
+    names = list(named_sets(version))
     found: dict[str, ValueSet] = {}
     while names:
         name = names.pop(0)
         if name not in found:
             found[name] = known[name]
             names += known[name].includes
+            if beside := known[name].with_code:
+                names.append(beside.value_set)
     return sorted(found.values(), key=lambda s: s.title.casefold())

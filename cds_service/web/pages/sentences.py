@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from cds_service.policy.model import All, AnyOf, AtLeast, Criterion, Expression, Not, Version, Window
+from cds_service.render.markdown import joined
 
 
 class Part(NamedTuple):
@@ -40,21 +41,11 @@ def absence(criterion: Criterion) -> str:
     return "If nothing is recorded: unknown, never a refusal."
 
 
-def value_sets_of(criterion: Criterion) -> list[str]:
-    """Value sets that a criterion names."""
-    return [p.value_set for p in how(criterion) if p.value_set]
-
-
-def joined(items: list[str], word: str) -> str:
-    """`a`, `a or b`, `a, b or c`."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {word} {items[-1]}" if items else ""
-
-
 def _span(window: Window | None, lead: str) -> str:
     if window is None:
         return ""
-    name, count = next((n, c) for n in ("days", "weeks", "months") if (c := getattr(window, n)))
-    return f", {lead} {count} {name if count != 1 else name[:-1]}"
+    counts = [(name, getattr(window, name)) for name in ("months", "weeks", "days")]
+    return f", {lead} {joined([f'{n} {name if n != 1 else name[:-1]}' for name, n in counts if n])}"
 
 
 def _between(low: float | None, high: float | None, least: str = "at least", most: str = "at most") -> str:
@@ -104,7 +95,8 @@ def _procedure(a: Any) -> Iterator[Part]:
     yield Part("Procedures done: " + ("one in " if a.at_least == 1 else f"{a.at_least} or more in "))
     yield Part("", a.value_set)
     at = ", at the region of the operation" if a.region else ""
-    yield Part(f"{at}{_span(a.within, 'within the last')}{_span(a.before, 'at least this long ago:')}.")
+    late = f"{_span(a.within, 'within the last')}{_span(a.after, 'less than this long ago:')}"
+    yield Part(f"{at}{late}{_span(a.before, 'at least this long ago:')}.")
 
 
 def _age(a: Any) -> Iterator[Part]:
@@ -127,9 +119,8 @@ def _observation(a: Any) -> Iterator[Part]:
 
 
 def _units(a: Any) -> Iterator[Part]:
-    bounds = _between(a.at_least, a.at_most)
-    if a.compared_with:
-        bounds = "more than the interspaces of the operation" if not bounds else f"{bounds}, beside its interspaces"
+    # With a comparison the operator looks at no bounds.
+    bounds = "not as many as its interspaces" if a.compared_with else _between(a.at_least, a.at_most)
     yield Part(f"Units ordered of this code in the operation: {bounds}.")
 
 

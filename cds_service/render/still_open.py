@@ -1,0 +1,43 @@
+"""What an explanation says of orders that wait for information: what is missing, never a rule's sentence as a fact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cds_service.policy.evaluate import Verdict
+from cds_service.policy.trace import Missing
+from cds_service.render.parts import RenderedCard
+from cds_service.render.public import public_state
+
+NOT_SETTLED = {
+    "clinician": ["The policy's rules do not settle this case yet. What is open is listed below."],
+    "patient": ["The health plan's policy cannot be applied yet: some information is not there."],
+}
+_DISAGREE = "It is not known which of the patient's coverages pays first."
+
+
+def waiting(rendered: RenderedCard) -> list[Verdict]:
+    """The verdicts of the orders that a card says wait for information; none for any other card."""
+    governing = [r.governing for r in rendered.extra.get("waiting", ())]
+    return [g.verdict for g in governing if g and g.verdict]
+
+
+def still_open(rendered: RenderedCard, criteria: Iterable[str]) -> dict[str, list[str]]:
+    """Lines for each reader: what is missing; then, for clinicians, how the criteria stand."""
+    missing = list(dict.fromkeys(m for verdict in waiting(rendered) for m in verdict.missing))
+    asked, told = [_asked(m) for m in missing], [_told(m) for m in missing]
+    return {
+        "clinician": [*(asked or [_DISAGREE]), *criteria],
+        "patient": list(dict.fromkeys(told)) or [_DISAGREE],
+    }
+
+
+def _asked(missing: Missing) -> str:
+    state = public_state(missing.state)
+    return f"{_told(missing)} {state[:1].upper()}{state[1:]}."
+
+
+def _told(missing: Missing) -> str:
+    if missing.text.endswith("?"):
+        return missing.text
+    return f"Not known whether this holds: {missing.text.rstrip('.')}."
