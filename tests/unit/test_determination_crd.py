@@ -83,11 +83,11 @@ def test_the_first_situation_of_the_table_decides() -> None:
     number = Authorization("PA-1", "ServiceRequest/20930")
     nobody, unapproved = Authority(False, lambda _: False), approved()
     both = [
-        ("not-declared", "authorised", row(ill, authority=nobody, authorization=number)),
+        ("not-declared", "authorised", row(ill, authority=nobody, authorizations=(number,))),
         ("not-declared", "technical", row(ill, authority=nobody, unread=["conditions"])),
         ("not-declared", "not-approved", row(ill, authority=nobody)),
-        ("authorised", "technical", row(ill, authorization=number, unread=["conditions"])),
-        ("authorised", "not-approved", row(ill, authority=unapproved, authorization=number)),
+        ("authorised", "technical", row(ill, authorizations=(number,), unread=["conditions"])),
+        ("authorised", "not-approved", row(ill, authority=unapproved, authorizations=(number,))),
         ("technical", "not-approved", row(ill, authority=unapproved, unread=["conditions"])),
         ("technical", "needs-information", row(ill, unread=["conditions"])),
     ]
