@@ -78,10 +78,27 @@ def _value_set(value_set: ValueSet, stem: str, content: Content, document: Docum
 
 def _patterns(document: Document, path: Path, patterns: list[str]) -> Iterator[ContentError]:
     for index, pattern in enumerate(patterns):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            yield document.error((*path, index), f"not a regular expression: {error}.", "Correct it.")
+        if fault := _pattern_fault(pattern):
+            yield document.error((*path, index), *fault)
+
+
+# Patterns of value sets become one expression: names and numbers of groups would mean the groups of another.
+_GROUP_AGAIN = re.compile(r"(?<!\\)(?:\\\\)*(?:\\[1-9]|\(\?\()")
+
+
+def _pattern_fault(pattern: str) -> tuple[str, str] | None:
+    """Text and cure for a pattern that cannot be a part of an expression."""
+    try:
+        groups = re.compile(pattern).groupindex
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"not a regular expression: {error}.", "Correct it."
+    if groups or _GROUP_AGAIN.search(pattern):
+        return "patterns are joined, so none may name its groups or refer to them.", "Use (?:...), and no \\1."
+    try:
+        re.compile(f"(?:{pattern})")
+    except re.error:
+        return "patterns are joined, so flags must not hold for all.", "Write them on a group: (?-i:...)."
+    return None
 
 
 def _included(value_set: ValueSet, content: Content) -> set[str]:

@@ -28,6 +28,7 @@ from cds_service.policy.rulebook import (
     observed_sets,
     outlines_of,
     sources_read,
+    starts,
 )
 from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_set, compile_vocabulary
 
@@ -112,6 +113,7 @@ class IndexedVocabulary(Vocabulary):
 
     _names: list[str]
     _members: list[dict[str, list[int]]]
+    _longest: int
 
     def __init__(
         self, sets: Mapping[str, CodeSet], procedures: Mapping[Code, ProcedureCode], members: list[dict[str, list[int]]]
@@ -119,11 +121,11 @@ class IndexedVocabulary(Vocabulary):
         super().__init__(sets, procedures)
         object.__setattr__(self, "_names", list(sets))
         object.__setattr__(self, "_members", members)
+        object.__setattr__(self, "_longest", max(map(len, members[1]), default=0))
 
     def _sets_of(self, code: Code) -> frozenset[str]:
         names, (codes, prefixes) = self._names, self._members
-        starts = (f"{code.system} {code.code[:end]}" for end in range(1, len(code.code) + 1))
-        numbers = {*codes.get(str(code), ()), *(n for start in starts for n in prefixes.get(start, ()))}
+        numbers = {*codes.get(str(code), ()), *(n for s in starts(code, self._longest) for n in prefixes.get(s, ()))}
         return frozenset(names[n] for n in numbers)
 
 

@@ -10,11 +10,17 @@ from cds_service.policy.model import Window
 
 
 def back(day: date, window: Window) -> date:
-    """The day that lies a window before `day`; months keep the day of the month where it exists."""
+    """The day that lies a window before `day`; months keep the day of the month where it exists.
+
+    Before the first day that a date can name lies that first day: chart dates may be anything, and this never raises.
+    """
     month_index = day.year * 12 + day.month - 1 - (window.months or 0)
     year, month = divmod(month_index, 12)
+    if year < date.min.year:
+        return date.min
     moved = date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
-    return moved - timedelta(days=(window.days or 0) + 7 * (window.weeks or 0))
+    days = (window.days or 0) + 7 * (window.weeks or 0)
+    return moved - timedelta(days=days) if days <= moved.toordinal() - 1 else date.min
 
 
 def since(period: Period | None, start: date, day: date) -> bool | None:

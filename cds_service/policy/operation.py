@@ -12,12 +12,14 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cds_service.policy.case import Case, Order, Procedure
+from cds_service.policy.case import Case, Order, Period, Procedure
 from cds_service.policy.lazy import lazy
 from cds_service.policy.model import ProcedureCode
 from cds_service.policy.trace import Evidence
-from cds_service.policy.vocabulary import Vocabulary
+from cds_service.policy.vocabulary import Vocabulary, legible
 
+# They book what an order asks for: beside it, they are no second order.
+BOOKINGS = frozenset({"Appointment", "Encounter"})
 PRIMARY_ROLES = frozenset({"fusion", "decompression", "arthroplasty", "fracture-fixation"})
 _REGION_LETTERS = {"c": "cervical", "t": "thoracic", "l": "lumbar", "s": "sacral"}
 _REGION_SIZE = {"c": 7, "t": 12, "l": 5, "s": 1}
@@ -68,22 +70,34 @@ def _position(letter: str, number: int) -> int | None:
     return offset + number if 1 <= number <= _REGION_SIZE[letter] else None
 
 
+SCATTERED = Levels(0, 0)  # spans that do not touch: they tell no number of disc spaces that codes could agree with
+
+
 def named_levels(texts: Iterable[str]) -> Levels | None:
     """The span of levels that texts name (the widest, when several overlap or touch); None when none is named."""
     spans = []
-    for text in texts:
+    for text in legible(tuple(texts)):
         for first, top, second, bottom in _LEVELS.findall(text):
             start = _position(first.lower(), int(top))
             end = _position((second or first).lower(), int(bottom))
             if start is not None and end is not None and end > start:
                 spans.append(Levels(start, end))
-    return Levels(min(s.top for s in spans), max(s.bottom for s in spans)) if spans else None
+    return _joined(sorted(set(spans))) if spans else None
+
+
+def _joined(spans: list[Levels]) -> Levels:
+    top, bottom = spans[0]
+    for span in spans:
+        if span.top > bottom:
+            return SCATTERED
+        bottom = max(bottom, span.bottom)
+    return Levels(top, bottom)
 
 
 def named_regions(order: Order) -> frozenset[str]:
     """Regions from the body site (code, words or levels) of an order."""
     found = {_BODY_REGIONS[c.code] for c in order.body_sites if c.code in _BODY_REGIONS}
-    for text in order.body_site_texts:
+    for text in legible(order.body_site_texts):
         for word in _REGION_WORDS.findall(text):
             found.update(_REGIONS_OF_WORD[word.lower()])
         found.update(_REGION_LETTERS[m[0].lower()] for m in _LEVELS.findall(text))
@@ -100,9 +114,10 @@ class Placed:
 
     __slots__ = ("entry", "evidence", "named", "order", "primary", "regions")
 
-    def __init__(self, order: Order, entry: ProcedureCode | None, named: frozenset[str]) -> None:
-        self.order, self.entry, self.named = order, entry, named
-        self.evidence = order_evidence(order, str(order.codes[0]) if order.codes else "")
+    def __init__(self, order: Order, vocabulary: Vocabulary, named: frozenset[str]) -> None:
+        self.order, self.named = order, named
+        self.entry = entry = vocabulary.procedure(order.codes)
+        self.evidence = order_evidence(order, vocabulary.told(order.codes))
         self.regions = frozenset(entry.region) if entry is not None and entry.region else self.named
         # A procedure that stands by itself.
         self.primary = entry is not None and not entry.add_on and entry.role in PRIMARY_ROLES
@@ -169,10 +184,19 @@ class Operation:
     def interspaces(self) -> Count | None:
         """Fused interspaces as (fewest, most); None when the operation fuses nothing."""
         texts = dict.fromkeys([t for m in self.members for t in (*m.order.body_site_texts, *m.order.texts)])
-        fusions = [m for m in self.members if m.entry and m.entry.role == "fusion"]
         if any(m.entry and m.entry.role == "fusion" for m in self.maybe):
             return (1, None)
-        return count_interspaces([(m.entry, m.order.units) for m in fusions if m.entry], named_levels(texts))
+        fusions = [(m.entry, m.order.units) for m in self._ordered if m.entry and m.entry.role == "fusion"]
+        return count_interspaces(fusions, named_levels(texts))
+
+    @property
+    def _ordered(self) -> tuple[Placed, ...]:
+        """Members without the bookings of what another member orders."""
+        if not any(m.order.resource_type in BOOKINGS for m in self.members):
+            return self.members
+        ordered = {m.entry and m.entry.code for m in self.members if m.order.resource_type not in BOOKINGS}
+        booked = (m.order.resource_type in BOOKINGS and m.entry and m.entry.code in ordered for m in self.members)
+        return tuple([m for m, again in zip(self.members, booked, strict=True) if not again])
 
 
 def _all_regions(placed: Iterable[Placed]) -> frozenset[str]:
@@ -230,7 +254,7 @@ class Operations:
     def place_like(self, order: Order, other: Order, vocabulary: Vocabulary) -> None:
         """Let an order that is only thought of stand where another stands; members of operations stay as they are."""
         named = self.placed[other.ref].named  # its body site is the other's
-        self.placed[order.ref] = Placed(order, vocabulary.procedure(order.codes), named)
+        self.placed[order.ref] = Placed(order, vocabulary, named)
         self._home[order.ref] = self._home.get(other.ref, ())
 
 
@@ -281,11 +305,11 @@ def _placed(orders: list[Order], vocabulary: Vocabulary) -> list[Placed]:
     """Orders with what their codes mean; a body site that several of them share is read once."""
     sites = {(o.body_sites, o.body_site_texts): o for o in orders}
     named = {site: named_regions(o) for site, o in sites.items()}
-    return [Placed(o, vocabulary.procedure(o.codes), named[o.body_sites, o.body_site_texts]) for o in orders]
+    return [Placed(o, vocabulary, named[o.body_sites, o.body_site_texts]) for o in orders]
 
 
-def _by_ref(order: Order) -> str:
-    return order.ref
+def _by_ref(item: Order | Procedure) -> str:
+    return item.ref
 
 
 def _primaries_together(placed: Iterable[Placed]) -> list[list[Placed]]:
@@ -301,24 +325,38 @@ def _primaries_together(placed: Iterable[Placed]) -> list[list[Placed]]:
 
 @dataclass(frozen=True)
 class PastOperation:
-    """Spine procedures of one day in the history."""
+    """Spine procedures of one day and of compatible regions in the history; not `done` where one may not have been.
+
+    A procedure recorded in words alone may be any operation: it stands by itself, with an open count.
+    """
 
     procedures: tuple[Procedure, ...]
     interspaces: Count | None
     regions: frozenset[str]
+    performed: Period | None
+    done: bool
 
 
 def past_operations(case: Case, vocabulary: Vocabulary) -> tuple[PastOperation, ...]:
-    """The history's spine operations: procedures of the same day and of compatible regions."""
-    by_day: dict[object, list[tuple[Procedure, ProcedureCode]]] = {}
-    for procedure in sorted(case.procedures, key=lambda p: p.ref):
-        entry = vocabulary.procedure(procedure.codes)
-        if entry is not None and procedure.done is not False:
-            by_day.setdefault(procedure.performed, []).append((procedure, entry))
-    result = []
-    for items in by_day.values():
-        fusions = [(e, 1) for _, e in items if e.role == "fusion"]
-        levels = named_levels(t for p, _ in items for t in p.texts)
-        regions = frozenset(r for _, e in items for r in e.region)
-        result.append(PastOperation(tuple(p for p, _ in items), count_interspaces([*fusions], levels), regions))
-    return tuple(result)
+    """The history's spine operations: procedures of the same day, put together as orders are."""
+    by_day: dict[Period | None, list[Procedure]] = {}
+    known = sorted([p for p in case.procedures if p.done is not False], key=_by_ref)
+    for procedure in known:
+        if vocabulary.procedure(procedure.codes) is not None:
+            by_day.setdefault(procedure.performed, []).append(procedure)
+    coded = [past for day, items in by_day.items() for past in _of_one_day(day, items, vocabulary)]
+    wordy = [PastOperation((p,), (0, None), frozenset(), p.performed, done=False) for p in known if not p.codes]
+    return (*coded, *wordy)
+
+
+def _of_one_day(day: Period | None, items: list[Procedure], vocabulary: Vocabulary) -> list[PastOperation]:
+    orders = tuple([Order(p.ref, p.codes, texts=p.texts, body_sites=p.body_sites) for p in items])
+    sorted_ = operations_of(Case(orders=orders), vocabulary)
+    found = dict.fromkeys([operation for order in orders for operation in sorted_.of(order)])
+    by_ref = {p.ref: p for p in items}
+    return [_past(o, [by_ref[m.order.ref] for m in o.members], day) for o in found]
+
+
+def _past(operation: Operation, items: list[Procedure], day: Period | None) -> PastOperation:
+    done = all(p.done for p in items)
+    return PastOperation(tuple(items), operation.interspaces, _all_regions(operation.members), day, done)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cached_property
 
 from cds_service.policy.case import Code, Order
 from cds_service.policy.compile import CompiledVersion, compile_version, item_criteria, sources_of
@@ -19,6 +20,11 @@ ANYONE = "any"  # the policies of all payers and societies: does anything speak 
 def _once(numbers: list[int], number: int) -> None:
     if not numbers or numbers[-1] != number:
         numbers.append(number)
+
+
+def starts(code: Code, longest: int) -> Iterator[str]:
+    """Ways to begin a code as an index of prefixes has them, none longer than its longest."""
+    return (f"{code.system} {code.code[:end]}" for end in range(1, min(len(code.code), longest) + 1))
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,16 @@ class Audience:
             if members.reads_text:
                 self.by_text.setdefault(members.id, []).append(number)
 
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self.by_prefix), default=0)
+
     def numbers(self, order: Order, vocabulary: Vocabulary) -> list[int]:
         """Versions that may speak to an order, each once, in file order of the content."""
         found = {n for code in order.codes for n in self.by_code.get(str(code), ())}
         if self.by_prefix:
-            starts = (f"{c.system} {c.code[:end]}" for c in order.codes for end in range(1, len(c.code) + 1))
-            found.update(n for start in starts for n in self.by_prefix.get(start, ()))
+            for code in order.codes:
+                found.update(n for start in starts(code, self._longest) for n in self.by_prefix.get(start, ()))
         if order.texts:
             named = (s for s in self.by_text if vocabulary.sets[s].named_in(order.texts, order.codes))
             found.update(n for s in named for n in self.by_text[s])

@@ -117,7 +117,10 @@ class Rules:
         return Decision(known if known is not None else remember(self._known, outcomes, self._ruling(outcomes)), looked)
 
     def _ruling(self, outcomes: tuple[Outcome, ...]) -> Ruling:
-        """An outcome stands if no rule that was left open could have given another one."""
+        """An outcome stands if no rule that was left open could have given another one.
+
+        So do, for themselves, the prior authorisation and the recommendation of what was reached.
+        """
         unknown = [c.rule for c, o in zip(self._rules, outcomes, strict=False) if o is UNKNOWN]
         decides = MET in outcomes  # the last rule looked at
         reached = self._rules[len(outcomes) - 1].rule if decides else self.otherwise
@@ -131,8 +134,11 @@ class Rules:
             return Ruling(
                 "needs-information", authorization, first, None, False, (), tuple(first.cite), None, otherwise
             )
+        recommendation = reached.recommendation
+        if any(r.recommendation != recommendation for r in unknown):
+            recommendation = None
         return Ruling(reached.outcome, authorization, reached, reached.id if isinstance(reached, Rule) else None, True,
-                      _asked(reached), tuple(reached.cite), reached.recommendation, otherwise)  # fmt: skip
+                      _asked(reached), tuple(reached.cite), recommendation, otherwise)  # fmt: skip
 
     def _otherwise(self, outcome: Outcome) -> Trace:
         return Trace("otherwise", "otherwise", outcome, self.otherwise.because, cites=tuple(self.otherwise.cite))

@@ -6,10 +6,11 @@ from collections.abc import Callable, Hashable
 from datetime import date
 from typing import Any, NamedTuple
 
-from cds_service.policy.case import Case, Code, Condition, Order
+from cds_service.policy.case import Case, Code, Condition, Observation, Order, Procedure
 from cds_service.policy.lazy import lazy
 from cds_service.policy.logic import NOT_MET, Outcome
 from cds_service.policy.operation import (
+    BOOKINGS,
     Members,
     Operation,
     Operations,
@@ -53,7 +54,7 @@ class Facts:
         self.case = case
         self.vocabulary = vocabulary
         self._named: dict[tuple[str, str], str | None] = {}
-        self._illegible: dict[str, list[str]] = {}
+        self._illegible: dict[tuple[str, bool], list[str]] = {}
         self.absences = Absences(case)
         # What no order can change, by day; a case with other orders keeps it.
         self.patient_shelves: dict[date, Shelf] = same_patient.patient_shelves if same_patient else {}
@@ -63,16 +64,30 @@ class Facts:
         """Orders sorted into operations."""
         return operations_of(self.case, self.vocabulary)
 
-    def illegible(self, value_set: str) -> list[str]:
-        """Conditions that may be members without our seeing it: no code in any system that the value set uses."""
+    def illegible(self, value_set: str, past: bool = False) -> list[str]:
+        """Conditions that may be members without our seeing it: no code in any system that the value set uses.
+
+        With `past`, those that are over as well.
+        """
         if not self._condition_systems:
             return []
-        known = self._illegible.get(value_set)
+        known = self._illegible.get((value_set, past))
         if known is None:
             systems = self.vocabulary.sets[value_set].systems
-            known = [ref for ref, own in self._condition_systems if own.isdisjoint(systems)]
-            self._illegible[value_set] = known
+            unread = [(c, own) for c, own in self._condition_systems if past or c.active is not False]
+            known = [c.ref for c, own in unread if own.isdisjoint(systems)]
+            self._illegible[value_set, past] = known
         return known
+
+    @lazy
+    def wordy_procedures(self) -> tuple[Procedure, ...]:
+        """Procedures without a code: recorded in words, or in a code that could not be read."""
+        return tuple([p for p in self.case.procedures if not p.codes])
+
+    @lazy
+    def wordy_observations(self) -> tuple[Observation, ...]:
+        """Results without a code: recorded in words, or in a code that could not be read."""
+        return tuple([o for o in self.case.observations if not o.codes])
 
     @lazy
     def past(self) -> tuple[PastOperation, ...]:
@@ -93,13 +108,27 @@ class Facts:
         return index
 
     @lazy
-    def _condition_systems(self) -> list[tuple[str, frozenset[str]]]:
-        """Code systems of each condition that may be active; one that a value set knows is read, in any system."""
-        unread = [c for c in self.case.conditions if c.active is not False and not self._known(c)]
-        return [(c.ref, frozenset([k.system for k in c.codes])) for c in unread]
+    def _condition_systems(self) -> list[tuple[Condition, frozenset[str]]]:
+        """Code systems of each condition; one that a value set knows is read, in any system."""
+        unread = [c for c in self.case.conditions if not self._known(c)]
+        return [(c, frozenset([k.system for k in c.codes])) for c in unread]
 
     def _known(self, condition: Condition) -> bool:
         return any(self.vocabulary.sets_of(code) for code in condition.codes)
+
+    def apart(self, me: Order, other: Order) -> bool:
+        """Is `other` an order of its own beside `me`? The booking of an order is not, nor what a booking is of."""
+        if other.ref == me.ref or other.ref in self._bookings:
+            return False
+        return me.ref not in self._bookings or not self.vocabulary.same_service(me.codes, other.codes)
+
+    @lazy
+    def _bookings(self) -> frozenset[str]:
+        """Appointments and encounters for what an order of the case asks for as well."""
+        booked = [o for o in self.case.orders if o.resource_type in BOOKINGS]
+        ordered = [o for o in self.case.orders if o.resource_type not in BOOKINGS] if booked else []
+        same = self.vocabulary.same_service
+        return frozenset([b.ref for b in booked if any(same(b.codes, o.codes) for o in ordered)])
 
     @lazy
     def ordered(self) -> frozenset[str] | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from typing import TypeVar
 
 from cds_service.policy.case import Code, Order
@@ -18,11 +19,16 @@ _DENIED_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
-    r"^\W*(?:(?:is|was|are|were|will be|to be|will|shall|should|must)\W+)?"
+    r"\W*(?:(?:is|was|are|were|will be|to be|will|shall|should|must)\W+)?"
     r"(?:not|never|contraindicated|declined|refused|avoided|omitted)\b",
     re.IGNORECASE,
 )
+# A denial reaches a few words, and an order's text is short: more is not looked at, so that no text takes long.
+_REACH = 120
+_MENTIONS = 100
+READ = 10_000
 REMEMBERED = 4096
+BILLING = frozenset({"cpt", "hcpcs"})
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -31,22 +37,36 @@ _BOUNDARY = re.compile(r"[;:\n]|[.,](?!\d)|\b(?:but|however|and use|so|therefore
 
 
 def remember(known: dict[K, T], key: K, value: T) -> T:
-    """Keep what follows from codes alone: nothing of a patient, and no more than a few thousand."""
+    """Keep what follows from codes alone: nothing of a patient, and no more than a few thousand entries."""
     if len(known) >= REMEMBERED:
         known.clear()
     known[key] = value
     return value
 
 
-def _denied(text: str, start: int, end: int) -> bool:
-    before = _BOUNDARY.split(text[:start])[-1]
-    after = _BOUNDARY.split(text[end:], maxsplit=1)[0]
-    return bool(_DENIED_BEFORE.search(before) or _DENIED_AFTER.search(after))
-
-
-def _named(expression: re.Pattern[str], texts: Iterable[str]) -> str | None:
+def legible(texts: Sequence[str]) -> Sequence[str]:
+    """Texts as far as they are read: their first 10,000 characters in all."""
+    if sum(map(len, texts)) <= READ:
+        return texts
+    left, found = READ, []
     for text in texts:
-        for match in expression.finditer(text):
+        found.append(text[:left])
+        left -= len(found[-1])
+    return found
+
+
+def _denied(text: str, start: int, end: int) -> bool:
+    first, last = max(0, start - _REACH), end + _REACH
+    for boundary in _BOUNDARY.finditer(text, first, start):
+        first = boundary.end()
+    if boundary_after := _BOUNDARY.search(text, end, last):
+        last = boundary_after.start()
+    return bool(_DENIED_BEFORE.search(text, first, start) or _DENIED_AFTER.match(text, end, last))
+
+
+def _named(expression: re.Pattern[str], texts: Sequence[str]) -> str | None:
+    for text in legible(texts):
+        for match in islice(expression.finditer(text), _MENTIONS):
             if not _denied(text, match.start(), match.end()):
                 return match.group(0)
     return None
@@ -91,7 +111,7 @@ class CodeSet:
                 return code, member
         return None
 
-    def named_in(self, texts: Iterable[str], codes: Iterable[Code] = ()) -> str | None:
+    def named_in(self, texts: Sequence[str], codes: Iterable[Code] = ()) -> str | None:
         """The term by which a text names a member (our own spelling is not assumed), negated mentions left out.
 
         `codes` are those of the order the texts belong to: some words count beside certain codes only.
@@ -149,6 +169,32 @@ class Vocabulary:
                 return entry
         return None
 
+    def code_of(self, codes: tuple[Code, ...]) -> Code | None:
+        """The code that says what is ordered: one of the catalogue, else of a billing system, else the first."""
+        if len(codes) < 2:
+            return codes[0] if codes else None
+        catalogued = (c for c in codes if c in self.procedures)
+        return next(catalogued, None) or next((c for c in codes if c.system in BILLING), codes[0])
+
+    def told(self, codes: tuple[Code, ...]) -> str:
+        """What is ordered, in evidence; empty without a code."""
+        code = self.code_of(codes)
+        return "" if code is None else str(code)
+
+    def same_service(self, codes: tuple[Code, ...], others: tuple[Code, ...]) -> bool:
+        """Do two orders ask for the same? Their codes of the catalogue tell, else those they are billed by, else all.
+
+        A coding that both have beside these (of a local or clinical system) does not make them the same.
+        """
+        if frozenset(codes).isdisjoint(others):
+            return False
+        mine, theirs = self._telling(codes), self._telling(others)
+        return not mine.isdisjoint(theirs) if mine or theirs else frozenset(codes) == frozenset(others)
+
+    def _telling(self, codes: tuple[Code, ...]) -> frozenset[Code]:
+        catalogued = frozenset([c for c in codes if c in self.procedures])
+        return catalogued or frozenset([c for c in codes if c.system in BILLING])
+
     def primaries(self, entry: ProcedureCode) -> frozenset[Code]:
         """The codes that an add-on can be added to; put together once."""
         code = Code(entry.system, entry.code)
@@ -201,8 +247,14 @@ def _codes_only(sets: Mapping[str, ValueSet], set_id: str) -> CodeSet:
     return CodeSet(set_id, sets[set_id].title, codes, ordered)
 
 
+def _terms(terms: Sequence[str]) -> str:
+    """Whole words or phrases; most places of a text are passed over by their first character."""
+    starts = "".join(sorted({re.escape(term[0]) for term in terms}))
+    return rf"(?<!\w)(?=[{starts}])(?:{'|'.join(map(re.escape, terms))})(?!\w)"
+
+
 def _expression(parts: Sequence[ValueSet | CodedWords]) -> re.Pattern[str] | None:
-    words = [rf"(?<!\w){re.escape(t)}(?!\w)" for part in parts for t in part.terms]
+    words = [_terms(terms)] if (terms := [t for part in parts for t in part.terms]) else []
     words += [f"(?:{p})" for part in parts for p in part.patterns]
     return re.compile("|".join(words), re.IGNORECASE) if words else None
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from support.charts import SIX, case_of, order, request
+from support.charts import CPT, PATIENT, SIX, bundle, case_of, coverage, identified, order, request
 from support.contract import broken_rules, validator
 from support.service import Service
 
@@ -183,6 +183,27 @@ def test_nesting_past_64_levels(service: Service, opening: str, closing: str) ->
 def test_brackets_inside_text_are_not_nesting(service: Service) -> None:
     noted = order("20939", note=[{"text": "[" * 500 + '{"' * 500}])
     assert any("(20939)" in c["summary"] for c in service.cards(request(order("22551"), noted)))
+
+
+def test_a_note_of_a_megabyte_holds_up_no_one(service: Service) -> None:
+    noted = order("20930", note=[{"text": "no BMP " * 140_000}])
+    started = time.monotonic()
+    service.cards(request(order("22551"), order("20939"), noted))
+    assert time.monotonic() - started < 2.0
+
+
+def test_a_day_in_the_first_year_is_a_day(service: Service) -> None:
+    orders = (order(code, authoredOn="0001-03-01") for code in ("22612", "E0748"))
+    fusion = {
+        "resourceType": "Procedure",
+        "id": "past",
+        "status": "completed",
+        "subject": {"reference": f"Patient/{PATIENT}"},
+        "code": {"coding": [{"system": CPT, "code": "22612"}]},
+        "performedDateTime": "2020-01-01",
+    }
+    chart = {"coverage": bundle(coverage(identified("cigna"))), "procedures": bundle(fusion)}
+    assert service.cards(request(*orders, prefetch=chart))
 
 
 def _send(service: Service, head: bytes, chunks: Iterator[bytes]) -> tuple[int, bytes]:

@@ -63,6 +63,21 @@ def decide(rules: list[tuple[Tree, str]], otherwise: str, facts: dict[str, str])
     return outcome if pending <= {outcome} else "needs-information"
 
 
+def recommendation(
+    rules: list[tuple[Tree, str, str | None]], otherwise: str | None, facts: dict[str, str]
+) -> str | None:
+    """The recommendation of a rule list whose outcome stands: none where a rule that is open says another."""
+    reached, pending = otherwise, []
+    for when, _, recommended in rules:
+        value = kleene(when, facts)
+        if value == "met":
+            reached = recommended
+            break
+        if value == "unknown":
+            pending.append(recommended)
+    return reached if all(p == reached for p in pending) else None
+
+
 def first_met(rules: list[tuple[Tree, str]], otherwise: str, world: dict[str, bool]) -> str:
     """The outcome in a world where nothing is unknown."""
     return next((result for when, result in rules if holds(when, world)), otherwise)

@@ -43,14 +43,18 @@ VOCABULARY = Vocabulary(
 )
 
 
-def compiled(rules: list[tuple[Any, str]], otherwise: str) -> CompiledVersion:
-    """A policy whose criteria are questions, so that facts are answers."""
+def compiled(
+    rules: list[tuple[Any, str]], otherwise: str, recommended: list[str | None] | None = None
+) -> CompiledVersion:
+    """A policy whose criteria are questions, so that facts are answers; `recommended` by the rules and `otherwise`."""
+    said = recommended or [None] * (len(rules) + 1)
     asked = {n: {"text": n, "asked": {}, "ask": {"question": f"{n}?"}} for n in NAMES}
     rows = [
-        {"id": f"r{i}", "when": when, "outcome": result, "because": "b", "cite": ["s"]}
+        {"id": f"r{i}", "when": when, "outcome": result, "because": "b", "cite": ["s"], "recommendation": said[i]}
         for i, (when, result) in enumerate(rules)
     ]
-    item = {"label": "It", "value_set": "it", "rules": rows, "otherwise": {"outcome": otherwise, "because": "b"}}
+    last = {"outcome": otherwise, "because": "b", "recommendation": said[-1]}
+    item = {"label": "It", "value_set": "it", "rules": rows, "otherwise": last}
     version = {
         "version": "1",
         "effective": {"from": None, "to": None},
@@ -123,6 +127,24 @@ def test_a_settled_outcome_is_that_of_every_world(
     outcome = verdict(compiled(rules, otherwise), facts).outcome
     if outcome != "needs-information":
         assert {naive.first_met(rules, otherwise, world) for world in naive.worlds(facts)} == {outcome}
+
+
+SAID = st.lists(st.sampled_from(["against", "none", "option", "for", None]), min_size=6, max_size=6)
+
+
+@EXAMPLES
+@given(RULES, st.sampled_from(OUTCOMES), FACTS, SAID)
+def test_recommendations_agree(
+    rules: list[tuple[Any, str]], otherwise: str, facts: dict[str, str], said: list[str | None]
+) -> None:
+    found = verdict(compiled(rules, otherwise, [*said[: len(rules)], said[-1]]), facts)
+    recommended = [(when, result, said[i]) for i, (when, result) in enumerate(rules)]
+    settled = naive.decide(rules, otherwise, facts) == found.outcome and found.trace.outcome.value == "met"
+    assert found.recommendation == (naive.recommendation(recommended, said[-1], facts) if settled else None)
+    if found.recommendation is not None:
+        spoken = [(when, str(says)) for when, _, says in recommended]
+        worlds = naive.worlds(facts)
+        assert {naive.first_met(spoken, str(said[-1]), world) for world in worlds} == {found.recommendation}
 
 
 @EXAMPLES

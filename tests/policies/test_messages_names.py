@@ -57,6 +57,15 @@ MESSAGES: dict[str, tuple[list[Edit], list[str]]] = {
             "value_sets/imaging-red-flags.yaml:8:61: not a regular expression: unterminated character set at position 0. Correct it.",
         ],
     ),
+    "patterns that cannot be joined": (
+        flags(r"patterns: [a, '(?i)mrt', '(?P<x>b)', '(c)\1', '(?:d)\\1', 'e{99999999999}']"),
+        [
+            "value_sets/imaging-red-flags.yaml:8:15: patterns are joined, so flags must not hold for all. Write them on a group: (?-i:...).",
+            "value_sets/imaging-red-flags.yaml:8:26: patterns are joined, so none may name its groups or refer to them. Use (?:...), and no \\1.",
+            "value_sets/imaging-red-flags.yaml:8:38: patterns are joined, so none may name its groups or refer to them. Use (?:...), and no \\1.",
+            "value_sets/imaging-red-flags.yaml:8:59: not a regular expression: the repetition number is too large. Correct it.",
+        ],
+    ),
     "a circle of two sets": (
         other("includes: [imaging-red-flags]") + flags("includes: [other]"),
         [

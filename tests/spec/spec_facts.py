@@ -133,12 +133,17 @@ def _dated(words: list[str], key: str) -> Period | None:
     return period(words[words.index(key) + 1]) if key in words else None
 
 
+def _codes(system: str, word: str) -> tuple[Code, ...]:
+    """The code of a fact; none where it is recorded in words alone."""
+    return () if word == "in-words" else (Code(system, word),)
+
+
 def _condition(words: list[str], number: int) -> Condition:
     active = {"inactive": False, "status-unclear": None}
     confirmed = {"ruled-out": False, "provisional": None}
     return Condition(
         f"Condition/c{number}",
-        (Code("icd-10-cm", words[0]),),
+        _codes("icd-10-cm", words[0]),
         next((active[w] for w in words if w in active), True),
         next((confirmed[w] for w in words if w in confirmed), True),
         _dated(words, "since"),
@@ -158,7 +163,7 @@ def _observation(words: list[str], number: int) -> Observation:
         seen["comparator"] = value.rstrip("0123456789.") or None
         seen["quantity"] = float(value.lstrip("<>="))
         seen["unit"] = words[2] if len(words) > 2 and words[2] not in ("on", "preliminary") else None
-    return Observation(f"Observation/o{number}", (Code("loinc", code),), final="preliminary" not in words, **seen)
+    return Observation(f"Observation/o{number}", _codes("loinc", code), final="preliminary" not in words, **seen)
 
 
 def parse(text: str, judged: str) -> tuple[Case, Order, dict[str, str]]:
@@ -166,16 +171,19 @@ def parse(text: str, judged: str) -> tuple[Case, Order, dict[str, str]]:
     line = Line()
     for number, part in enumerate(p for p in text.split("; ") if p.strip() not in ("", "nothing else")):
         word, *words = shlex.split(part)
-        if word in ("also", "active"):
-            line.orders.append(_order(words, line, f"ServiceRequest/n{number}", word == "also"))
+        if word in ("also", "active", "booking"):
+            kind = "Appointment" if word == "booking" else "ServiceRequest"
+            line.orders.append(_order(words, line, f"{kind}/n{number}", word != "active"))
         elif word == "judge":
-            line.judged = _order(words, line, "ServiceRequest/judged", True)
+            booking = words[0] == "booking"
+            kind = "Appointment" if booking else "ServiceRequest"
+            line.judged = _order(words[1:] if booking else words, line, f"{kind}/judged", True)
         elif word == "problem":
             line.conditions.append(_condition(words, number))
         elif word == "history":
             done = {"not-done": False, "status-unclear": None}
             known = next((done[w] for w in words if w in done), True)
-            codes = (Code("cpt", words[0]),)
+            codes = _codes("cpt", words[0])
             line.procedures.append(Procedure(f"Procedure/p{number}", codes, _dated(words, "on"), done=known))
         elif word == "result":
             line.observations.append(_observation(words, number))

@@ -133,6 +133,18 @@ OPERATORS = (
     ),
     Table(
         "companion",
+        "The judged order is never its own companion, nor is a booking (Appointment, Encounter) of it.",
+        "companion: {value_set: marrow}",
+        """
+        also 22551; also 22612                     -> not-met
+        also 22551; also 22612; also 20939         -> unknown
+        also 22551; booking 20939                  -> not-met
+        also 22551; judge booking 20939; active 20939 -> not-met
+        also 22551; judge 20930; booking 20939     -> met
+        """,
+    ),
+    Table(
+        "companion",
         "`outcome: supported` asks as well what this policy finds for the companion.",
         "companion: {value_set: fusion, outcome: supported}",
         """
@@ -220,17 +232,37 @@ OPERATORS = (
         nothing else                                   -> not-met
         unread active-orders                           -> unknown
         also 22551; also 22552; faulty orders          -> unknown
+        also 22551 at 'C4-C5 and C5-C6'; also 22552    -> met
+        also 22551 at 'C4-C5 and L4-L5'; also 22552    -> unknown
+        also 22551; booking 22551                      -> not-met
+        also 22551; also 22552; booking 22551          -> met
+        active 22551; unread active-orders             -> unknown
         """,
     ),
     Table(
         "interspaces",
-        "`of: history` counts the latest fusion of the history.",
+        "`of: history` counts the latest fusion of the history. Where dates leave open which is the latest, where it "
+        "may not have been done, or where one that could not be read may be later, the count is open.",
         "interspaces: {at_most: 1, of: history}\nwhen_absent: not-met",
         """
         history 22551 on 2026-01-10                               -> met
         history 22551 on 2026-01-10; history 22552 on 2026-01-10  -> not-met
         history 22551 on 2026-01-10; history 22612 on 2025-01-10  -> met
         history 22551; history 22612 on 2025-01-10                -> unknown
+        history 22551 on 2025; history 22612 on 2025-06-01        -> unknown
+        history 22551 on 2024; history 22612 on 2025-06-01        -> met
+        history 22551 status-unclear on 2026-01-10                -> unknown
+        history 22551 on 2026                                     -> met
+        history 22551 on 2026; history 22612 on 2025-06-01        -> unknown
+        history 22551 on 2026-01-10; history 22612 status-unclear on 2025-01-10 -> met
+        history 22551 on 2026-07-01                               -> not-met
+        history 22551 on 2025-01-10; history 22551 on 2026-07-01; history 22552 on 2026-07-01 -> met
+        history 22551 on 2026-01-10; history 22612 on 2026-01-10  -> unknown
+        history 22551 on 2026-01-10; history 22552 on 2026-01-10; history 63047 on 2026-01-10 -> not-met
+        history in-words                                          -> unknown
+        history 22551 on 2026-01-10; history in-words on 2025     -> met
+        history 22551 on 2025-01-10; history in-words on 2026     -> unknown
+        history 22551 on 2026-01-10; faulty procedures            -> unknown
         nothing else                                              -> not-met
         unread procedures                                         -> unknown
         """,
@@ -280,6 +312,8 @@ OPERATORS = (
         nothing else                              -> not-met
         problem M54.2                             -> not-met
         problem M48.02 inactive                   -> not-met
+        problem in-words                          -> unknown
+        problem in-words inactive                 -> not-met
         problem M48.02 status-unclear             -> unknown
         unread conditions                         -> unknown
         faulty conditions                         -> unknown
@@ -300,6 +334,7 @@ OPERATORS = (
         problem M48.02 since 2026-04              -> met
         problem M48.02 since 2025                 -> unknown
         problem M48.02 since 2024                 -> not-met
+        problem in-words inactive                 -> unknown
         problem M48.02                            -> unknown
         """,
     ),
@@ -362,6 +397,9 @@ OPERATORS = (
         unread procedures                           -> unknown
         faulty procedures                           -> unknown
         history 22551 on 2025-05-31; faulty procedures -> unknown
+        history in-words                               -> unknown
+        history in-words on 2024-01-10                 -> not-met
+        history in-words not-done on 2026-01-10        -> not-met
         """,
     ),
     Table(
@@ -407,7 +445,8 @@ OPERATORS = (
     Table(
         "observation",
         "The latest final result, compared. Another unit, a comparator that leaves it open, or dates that do not tell "
-        "which result is the latest make it unknown.",
+        "which result is the latest make it unknown; so do results that could not be read or are recorded in words "
+        "alone and may be later.",
         "observation: {value_set: hba1c, below: 8, unit: '%'}",
         """
         result 4548-4 7.9 %                                                 -> met
@@ -426,6 +465,11 @@ OPERATORS = (
         result 4548-4 9 % on undated; result 4548-4 7 % on 2026-05-01       -> unknown
         result 4548-4 7 % on undated                                        -> met
         result 4548-4 9 % on 2026-07-01; result 4548-4 7 % on 2026-05-01    -> met
+        result 4548-4 7 %; faulty observations                              -> unknown
+        result 4548-4 7 %; unread observations                              -> unknown
+        result 4548-4 7 % on 2026-05-01; result in-words none on 2026-04-01 -> met
+        result 4548-4 7 % on 2026-05-01; result in-words none on 2026-05-02 -> unknown
+        result 4548-4 7 % on 2026-05-01; result in-words none on 2026-07-01 -> met
         nothing else                                                        -> unknown
         unread observations                                                 -> unknown
         """,
@@ -443,6 +487,8 @@ OPERATORS = (
         result 4548-4 7 % on 2026-02-28                                   -> not-met
         result 4548-4 7 % on 2026                                         -> unknown
         result 4548-4 7 % on undated                                      -> unknown
+        result in-words 7 % on 2026-05-01                                 -> unknown
+        result in-words 7 % on 2026-02-28                                 -> not-met
         nothing else                                                      -> not-met
         unread observations                                               -> unknown
         """,
@@ -481,7 +527,8 @@ OPERATORS = (
     ),
     Table(
         "units",
-        "Units ordered of the judged code within its operation.",
+        "Units ordered of the judged code within its operation. Orders that may belong to it, and orders that could "
+        "not be read, leave the number open; the booking (Appointment, Encounter) of an order adds nothing.",
         "units: {at_least: 2}",
         """
         judge 22552 x2; also 22551             -> met
@@ -489,6 +536,25 @@ OPERATORS = (
         judge 22552; also 22551; also 22552    -> met
         judge 22552 x?; also 22551             -> unknown
         judge 22552; also 22551; also 22552 x? -> unknown
+        also 22551; also 22612; also 20939     -> unknown
+        also 22551; also 22612                 -> not-met
+        judge 20939 x2; unread active-orders   -> met
+        judge 20939; unread active-orders      -> unknown
+        also 22551; unread active-orders       -> not-met
+        also 22551; booking 20939              -> not-met
+        """,
+    ),
+    Table(
+        "units",
+        "",
+        "units: {at_most: 1}",
+        """
+        also 22551                            -> met
+        also 22551; also 20939                -> not-met
+        also 22551; also 22612; also 20939    -> unknown
+        faulty orders                         -> unknown
+        unread active-orders                  -> unknown
+        judge 20939 x2; unread active-orders  -> not-met
         """,
     ),
     Table(
@@ -502,6 +568,8 @@ OPERATORS = (
         judge 22551; also 22552             -> met
         judge 22551; also 22552 x?          -> unknown
         judge 22551 x?                      -> unknown
+        judge 22551; booking 22551           -> not-met
+        judge 22552 x2; also 22551; faulty orders -> unknown
         nothing else                        -> unknown
         """,
     ),
@@ -515,6 +583,8 @@ OPERATORS = (
         also 22551; also 20939 modifier 59            -> not-met
         also 22551; also 20930                        -> not-met
         judge 22552; also 22551; also 22552           -> not-met
+        also 22551; booking 20939                     -> not-met
+        also 22551; judge booking 20939; active 20939 -> not-met
         """,
     ),
     Table(

@@ -11,7 +11,14 @@ from support.small import book, case, item, order, policy
 
 from cds_service.policy.case import Code, Order, Period, Procedure
 from cds_service.policy.model import ProcedureCode
-from cds_service.policy.operation import count_interspaces, named_levels, named_regions, operations_of, past_operations
+from cds_service.policy.operation import (
+    SCATTERED,
+    count_interspaces,
+    named_levels,
+    named_regions,
+    operations_of,
+    past_operations,
+)
 
 VOCABULARY = book(policy("a/one", orders={"bone": item("bone")})).vocabulary
 
@@ -191,7 +198,9 @@ def test_regions_that_an_order_names(parts: Any, regions: set[str]) -> None:
         (["C4-C4"], None),
         (["C4"], None),
         (["at C4-C5", "and C5-C6"], (4, 6)),
-        (["C4-C5 and C6-C7"], (4, 7)),
+        (["C5-C6", "C4-C7"], (4, 7)),
+        (["C4-C5 and C6-C7"], tuple(SCATTERED)),
+        (["C4-C5 and L4-L5"], tuple(SCATTERED)),
         (["C9-C10", "C4-C5"], (4, 5)),
         ([], None),
     ],
@@ -237,6 +246,7 @@ OTHER, OTHER_MORE = entry("posterior", code="3"), entry("posterior", code="4", a
         ([(FIRST, 2)], ["C4-C6"], (2, 2)),
         ([(FIRST, 2)], ["C4-C5"], (1, 1)),
         ([(FIRST, 2)], ["C4-C7"], (1, None)),
+        ([(FIRST, 1), (MORE, 1)], ["C3-C4", "C6-C7"], (1, None)),
         ([(FIRST, 1), (MORE, 1)], ["C4-C5"], (1, None)),
         ([(entry(segments=[2, 6]), 1)], None, (1, 5)),
         ([(entry(segments=[2, 6]), 1), (entry(segments=[7, 12]), 1)], None, (6, 11)),
@@ -274,12 +284,34 @@ def test_fusions_of_the_history_by_day() -> None:
             done("e", "63047", 4, done=None),
             done("f", "99999", 5),
             done("g", NECK, None, texts=("C4-C6",)),
+            done("h", BACK, 1),
+            Procedure("Procedure/i", texts=("an operation on the back",)),
         )
     )
     found = past_operations(facts, VOCABULARY)
-    assert [(" ".join(p.ref[-1] for p in o.procedures), o.interspaces, set(o.regions)) for o in found] == [
-        ("a b", (2, 2), {"cervical"}),
-        ("c", (1, 1), {"lumbar"}),
-        ("e", None, {"lumbar"}),
-        ("g", (1, None), {"cervical"}),
+    told = [(" ".join(p.ref[-1] for p in o.procedures), o.interspaces, set(o.regions), o.done) for o in found]
+    assert told == [
+        ("a b", (2, 2), {"cervical"}, True),
+        ("h", (1, 1), {"lumbar"}, True),
+        ("c", (1, 1), {"lumbar"}, True),
+        ("e", None, {"lumbar"}, False),
+        ("g", (1, None), {"cervical"}, True),
+        ("i", (0, None), set(), False),
     ]
+
+
+LOCAL = Code("urn:oid:1.2.840", "123450")
+
+
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        ((LOCAL, Code("cpt", NECK)), f"cpt {NECK}"),
+        ((LOCAL, Code("hcpcs", "Q9999")), "hcpcs Q9999"),
+        ((LOCAL, Code("snomed", "1")), str(LOCAL)),
+        ((), ""),
+    ],
+)
+def test_evidence_of_an_order_shows_the_code_it_is_about(codes: tuple[Code, ...], told: str) -> None:
+    one = Order("ServiceRequest/o", codes)
+    assert operations_of(case(one), VOCABULARY).placed[one.ref].evidence.code == told

@@ -14,6 +14,7 @@ from support.small import Json, book, case, decided, item, open_questions, order
 from cds_service.policy.case import Answer, Case, Code, Condition, Observation, Order, Patient, Period, Procedure
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.trace import Trace
+from cds_service.policy.vocabulary import READ
 
 
 def period(text: str) -> Period:
@@ -247,6 +248,42 @@ def test_a_problem_in_words_may_be_the_one_looked_for(
     words = "recorded only in words or in codes that the policy does not read"
     assert found[0] == outcome
     assert [m.state for m in open_questions(found[1])] == ([f"{words}: {', '.join(named)}"] if named else [])
+
+
+SHARED = Code("snomed", "305351004")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "again"),
+    [
+        ("20930", "20936", False),
+        ("20930", "20930", True),
+        ("20974", "99999", False),
+        ("99999", "99999", True),
+    ],
+)
+def test_a_coding_that_orders_share_does_not_make_them_one(first: str, second: str, again: bool) -> None:
+    def coded(own: str, code: str) -> Order:
+        return Order(f"ServiceRequest/{own}", (SHARED, Code("cpt", code)))
+
+    orders = {n: item(n, rule("r", "repeated", "supported")) for n in ("bone", "stimulator", "uncharted")}
+    rulebook = book(policy("a/one", criteria=CRITERIA, orders=orders))
+    found = decided(rulebook, case(coded("a", first), coded("b", second), order("22551")))["a"]
+    assert (found.outcome == "supported") is again
+    verdict = found.determinations[0].verdict
+    assert verdict is not None
+    evidence = [e for node in verdict.trace.walk() for e in node.evidence]
+    assert [(e.ref, e.code) for e in evidence] == ([("ServiceRequest/b", f"cpt {second}")] if again else [])
+
+
+def test_a_text_that_is_too_long_to_read_leaves_open_what_it_names() -> None:
+    rulebook = book(policy("a/one", criteria={"drawn": {"text": "t", "order": {"value_set": "marrow"}}},
+                           orders={"bone": item("bone", rule("r", "drawn", "supported"))}))  # fmt: skip
+    notes = {"short": "as usual", "named": "aspirate " + "x" * READ, "long": "x" * READ + " aspirate"}
+    found = decided(rulebook, case(*(order("20930", own, texts=(text,)) for own, text in notes.items())))
+    assert {own: found[own].outcome for own in notes} == {
+        "short": "not-addressed", "named": "supported", "long": "needs-information",
+    }  # fmt: skip
 
 
 def test_content_cannot_be_changed() -> None:

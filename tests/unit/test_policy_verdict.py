@@ -67,6 +67,15 @@ def test_the_rule_that_is_met_speaks() -> None:
     assert [(t.id, t.op, t.outcome.value) for t in found.trace.children] == [("support", "rule", "met")]
 
 
+def test_a_recommendation_is_withheld_where_an_open_rule_says_another() -> None:
+    against = {"id": "against", "when": "asked", "outcome": "not-addressed", "recommendation": "against"}
+    last = {"outcome": "not-addressed", "recommendation": "none"}
+    assert verdict([against], last).outcome == "not-addressed"
+    assert verdict([against], last).recommendation is None
+    assert verdict([against], last, **answered(False)).recommendation == "none"
+    assert verdict([{**against, "recommendation": "none"}], last).recommendation == "none"
+
+
 def test_otherwise_speaks_when_no_rule_is_met() -> None:
     found = verdict([SUPPORT], {**REFUSE, "recommendation": "against"}, **answered(False))
     assert (found.outcome, found.rule, found.because, found.prior_authorization, found.recommendation) == (

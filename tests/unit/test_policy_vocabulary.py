@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from time import process_time
 from typing import Any
 
 import pytest
 
 from cds_service.policy.case import Code, Order
 from cds_service.policy.model import ProcedureCode, ValueSet
-from cds_service.policy.vocabulary import Vocabulary, compile_set, compile_vocabulary
+from cds_service.policy.vocabulary import READ, Vocabulary, compile_set, compile_vocabulary
 
 
 def value_set(own: str, **parts: Any) -> ValueSet:
@@ -177,3 +178,51 @@ def test_what_is_remembered_of_codes_stays_within_bounds() -> None:
         assert vocabulary.sets_of(Code("cpt", f"x{number}")) == frozenset()
     assert vocabulary.sets_of(Code("cpt", "4")) == {"three", "four"}
     assert vocabulary.sets_of(Code("cpt", "4")) == {"three", "four"}
+
+
+CLINICAL, OTHER = Code("snomed", "305351004"), Code("snomed", "7")
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "same"),
+    [
+        ((Code("cpt", "1"), CLINICAL), (Code("cpt", "1"),), True),
+        ((Code("cpt", "1"), CLINICAL), (Code("cpt", "2"), CLINICAL), False),
+        ((Code("cpt", "1"), CLINICAL), (CLINICAL,), False),
+        ((Code("hcpcs", "A1"), CLINICAL), (CLINICAL, Code("hcpcs", "A1")), True),
+        ((Code("hcpcs", "A1"), CLINICAL), (CLINICAL, Code("hcpcs", "A2")), False),
+        ((Code("cpt", "1"), Code("hcpcs", "A1")), (Code("cpt", "2"), Code("hcpcs", "A1")), False),
+        ((CLINICAL, OTHER), (OTHER, CLINICAL), True),
+        ((CLINICAL, OTHER), (CLINICAL,), False),
+        ((), (), False),
+    ],
+)
+def test_orders_of_one_service(mine: tuple[Code, ...], theirs: tuple[Code, ...], same: bool) -> None:
+    assert VOCABULARY.same_service(mine, theirs) is same
+    assert VOCABULARY.same_service(theirs, mine) is same
+
+
+@pytest.mark.parametrize("text", ["no rx12 " * 125_000, "no " * 333_000, "." * 1_000_000, " rx12 not used" * 70_000])
+def test_a_text_of_a_megabyte_takes_no_time(text: str) -> None:
+    started = process_time()
+    for names in ("three", "four"):
+        assert VOCABULARY.sets[names].named_in([text]) is None
+    assert process_time() - started < 0.1
+
+
+def test_texts_are_read_up_to_a_length_in_all() -> None:
+    named = VOCABULARY.sets["four"].named_in
+    assert named(["x" * (READ - 6), " rx12"]) == "rx12"
+    assert named(["x" * READ, " rx12"]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "term"),
+    [
+        ("no " + "-" * 300 + " rx12", "rx12"),
+        ("kim" + "o" * 300 + " no rx12", None),
+        ("rx12 " + "-" * 300 + "not used", "rx12"),
+    ],
+)
+def test_a_denial_reaches_a_few_words(text: str, term: str | None) -> None:
+    assert VOCABULARY.sets["four"].named_in([text]) == term

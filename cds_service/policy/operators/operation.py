@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from cds_service.policy import logic
+from cds_service.policy import dates, logic
+from cds_service.policy.case import Period
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import CountTest, Criterion, OperationTest
 from cds_service.policy.operation import Count, Operation, PastOperation
@@ -71,7 +72,7 @@ def _count(criterion: Criterion, test: CountTest, plus: int) -> Operator:
             why = view.basket_complete
             return open_(text, "orders", why, evidence) if why else (NOT_MET, evidence, ())
         outcome = agree([_compare(c, test, plus) for c in counts])
-        if source == "orders" and outcome is not UNKNOWN and not view.case.source("orders").complete:
+        if outcome is not UNKNOWN and not _complete(source, view):
             outcome = UNKNOWN
         if outcome is UNKNOWN:
             return open_(text, source, "the number of levels is not clear", evidence)
@@ -80,32 +81,48 @@ def _count(criterion: Criterion, test: CountTest, plus: int) -> Operator:
     return find
 
 
+def _complete(source: str, view: View) -> bool:
+    """An add-on, or a later fusion, that could not be read would change the count."""
+    return not view.basket_complete if source == "orders" else view.case.source(source).complete
+
+
 def _counts(test: CountTest, view: View) -> tuple[list[Count | None], tuple[Evidence, ...], str]:
     """Interspaces by operation (or of the history), evidence, and the source that was read."""
     planned = [o.interspaces for o in view.operations]
     if test.of == "operation" or (test.of == "operation-or-history" and any(c is not None for c in planned)):
         refs = {p.order.ref: p for o in view.operations for p in o.members if p.entry and p.entry.role == "fusion"}
         return planned, tuple([p.evidence for p in refs.values()]), "orders"
-    past, clear = _past_fusion(view)
-    if past is None:
-        return [None], (), "procedures"
-    evidence = tuple(Evidence(p.ref, "procedure in the history", str(p.codes[0])) for p in past.procedures if p.codes)
-    return [past.interspaces if clear else (1, None)], evidence, "procedures"
+    count, past = _past_fusion(view)
+    told = view.facts.vocabulary.told
+    found = [p for operation in past for p in operation.procedures]
+    return [count], tuple([Evidence(p.ref, "procedure in the history", told(p.codes)) for p in found]), "procedures"
 
 
-def _past_fusion(view: View) -> tuple[PastOperation | None, bool]:
-    """The latest fusion in the history, and whether it is clear which one is the latest."""
-    fusions = [p for p in view.facts.past if p.interspaces is not None]
-    if len(fusions) <= 1:
-        return (fusions[0] if fusions else None), True
-    dated = [(p.end, f) for f in fusions if (p := f.procedures[0].performed) and p.end]
-    if len(dated) < len(fusions):
-        return fusions[0], False
-    return max(dated, key=_end)[1], True
+def _past_fusion(view: View) -> tuple[Count | None, list[PastOperation]]:
+    """Interspaces of the latest fusion in the history, and the operations that may be it; None where there is none.
+
+    A fusion that may not have been done, or where it is open which is the latest, leaves the count open. What was
+    done after the day of the order does not count.
+    """
+    fusions = [p for p in view.facts.past if p.interspaces is not None and _before(p, view) is not False]
+    sure = [p for p in fusions if p.done and _before(p, view)]
+    newest = max([_span(p).start or date.min for p in sure], default=date.min)
+    latest = [p for p in fusions if (_span(p).end or date.max) >= newest]
+    if not latest:
+        return None, []
+    done = [p for p in latest if p.done]
+    if len(latest) > 1 or not done:
+        return (1 if done else 0, None), latest
+    return latest[0].interspaces, latest
 
 
-def _end(dated: tuple[date, PastOperation]) -> date:
-    return dated[0]
+def _before(past: PastOperation, view: View) -> bool | None:
+    """Was it done by the day of the order, as far as its date tells?"""
+    return dates.by(past.performed, view.day)
+
+
+def _span(past: PastOperation) -> Period:
+    return past.performed or Period()
 
 
 def _compare(count: Count | None, test: CountTest, plus: int) -> Outcome:

@@ -10,7 +10,7 @@ from cds_service.policy import dates, logic
 from cds_service.policy.case import Code, Condition, Observation, Order, Period, Procedure
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import AgeTest, ConditionTest, Criterion, Flag, ObservationTest, ProcedureTest
-from cds_service.policy.operators.shared import Operator, absence, agree, bounds, open_, wanted
+from cds_service.policy.operators.shared import Operator, absence, agree, bounds, in_words, open_, wanted
 from cds_service.policy.trace import Evidence
 from cds_service.policy.view import NOTHING, Result, View
 
@@ -59,9 +59,8 @@ class _Diagnosis:
                     return (MET, (evidence,), ())
             if candidates:
                 return open_(self.criterion.text, "conditions", _UNCLEAR, tuple([e for _, e in candidates]))
-        if self.settled_by_absence and (illegible := view.facts.illegible(self.value_set)):
-            why = f"recorded only in words or in codes that the policy does not read: {', '.join(illegible)}"
-            return open_(wanted(self.criterion), "conditions", why)
+        if self.settled_by_absence and (illegible := view.facts.illegible(self.value_set, past=not self.active)):
+            return open_(wanted(self.criterion), "conditions", in_words(illegible))
         return self.absent(view)
 
     def _from_reasons(self, view: View, coded: Sequence[tuple[Code, Order, str]]) -> list[tuple[Outcome, Evidence]]:
@@ -123,6 +122,8 @@ def procedure(criterion: Criterion, test: ProcedureTest) -> Operator:
         judged = [(p, code, _procedure_outcome(test, p, code, view)) for p, code in hits]
         outcome = logic.at_least(test.at_least, [o for _, _, o in judged])
         if outcome is NOT_MET:
+            if wordy := [p.ref for p in view.facts.wordy_procedures if _may_count(test, p, view)]:
+                return open_(wanted(criterion), "procedures", f"may be {in_words(wordy)}")
             return NOTHING if hits and view.case.source("procedures").complete else absent(view)
         evidence = tuple(
             Evidence(p.ref, "procedure in the history", str(code)) for p, code, o in judged if o is not NOT_MET
@@ -134,7 +135,12 @@ def procedure(criterion: Criterion, test: ProcedureTest) -> Operator:
     return find
 
 
-def _procedure_outcome(test: ProcedureTest, found: Procedure, code: Code, view: View) -> Outcome:
+def _may_count(test: ProcedureTest, wordy: Procedure, view: View) -> bool:
+    """As far as its date and status tell, could a procedure that is recorded in words be one of those asked for?"""
+    return _procedure_outcome(test, wordy, None, view) is not NOT_MET
+
+
+def _procedure_outcome(test: ProcedureTest, found: Procedure, code: Code | None, view: View) -> Outcome:
     parts = [logic.of(found.done)]
     if test.within:
         parts.append(logic.of(dates.since(found.performed, dates.back(view.day, test.within), view.day)))
@@ -144,7 +150,7 @@ def _procedure_outcome(test: ProcedureTest, found: Procedure, code: Code, view: 
     if test.before:
         parts.append(logic.of(dates.by(found.performed, dates.back(view.day, test.before))))
     if test.region:
-        entry = view.facts.vocabulary.procedures.get(code)
+        entry = view.facts.vocabulary.procedures.get(code) if code else None
         parts.append(_same_region(entry.region if entry else None, view))
     return logic.all_of(parts)
 
@@ -171,21 +177,29 @@ def age(criterion: Criterion, test: AgeTest) -> Operator:
 def observation(criterion: Criterion, test: ObservationTest) -> Operator:
     """The latest final result, compared in the unit the criterion names.
 
-    Where dates leave open which result is the latest, all that may be it must agree.
+    Where dates leave open which result is the latest, all that may be it must agree. One that could not be read, or
+    is recorded in words, may be it too.
     """
     text, absent = criterion.text, absence(criterion, "observations")
 
     def find(view: View) -> Result:
         members = view.facts.vocabulary.sets[test.value_set]
         found = [o for o in view.case.observations if members.first(o.codes) and _recent(test, o, view) is not False]
+        wordy = [o for o in view.facts.wordy_observations if _recent(test, o, view) is not False]
+        if wordy and not found:
+            return open_(wanted(criterion), "observations", f"may be {in_words([o.ref for o in wordy])}")
         if not found:
             return absent(view)
-        latest = _latest(found)
-        evidence = tuple(Evidence(o.ref, "result", str(o.codes[0])) for o in latest)
-        outcome = agree([_observed(test, o, view) if _recent(test, o, view) else UNKNOWN for o in latest])
+        possible = _latest([*found, *wordy])
+        latest = [(o, hit[0]) for o in possible if (hit := members.first(o.codes))]
+        evidence = tuple([Evidence(o.ref, "result", str(code)) for o, code in latest])
+        if unread := [o.ref for o in possible if not o.codes]:
+            return open_(text, "observations", f"a later result may be {in_words(unread)}", evidence)
+        outcome = agree([_observed(test, o, view) if _recent(test, o, view) else UNKNOWN for o, _ in latest])
         if outcome is UNKNOWN:
             return open_(text, "observations", "recorded, but value or date is not clear", evidence)
-        return (outcome, evidence, ())
+        why, _ = view.facts.absences["observations"]
+        return open_(text, "observations", why, evidence) if why else (outcome, evidence, ())
 
     return find
 

@@ -13,6 +13,9 @@ Operator = Callable[[View], Result]
 """A criterion's operator, bound to its arguments: what it finds in the case as one order sees it."""
 
 
+_NAMED = 10  # facts that a sentence names
+
+
 def agree(outcomes: Sequence[Outcome]) -> Outcome:
     """The outcome that all operations an order may belong to share; unknown when they differ."""
     if len(outcomes) == 1:
@@ -38,6 +41,12 @@ def bounds(low: float | None, high: float | None, at_least: float | None, at_mos
 def open_(text: str, source: str, why: str, evidence: tuple[Evidence, ...] = ()) -> Result:
     """Unknown, because of one thing that is missing."""
     return (UNKNOWN, evidence, (Missing(text, source, why),))
+
+
+def in_words(refs: Sequence[str]) -> str:
+    """Why facts that are there settle nothing; names the first of them."""
+    more = f" and {len(refs) - _NAMED} more" if len(refs) > _NAMED else ""
+    return f"recorded only in words or in codes that the policy does not read: {', '.join(refs[:_NAMED])}{more}"
 
 
 def wanted(criterion: Criterion) -> str:
