@@ -20,8 +20,8 @@ from cds_service.auth.jwk import ALGORITHMS, MAX_KID, Key
 from cds_service.auth.keys import KeyRing
 from cds_service.auth.refusal import Reason, Refused
 from cds_service.auth.replay import ReplayGuard
-from cds_service.auth.urls import normalise, split_checked
 from cds_service.errors import ConfigurationError
+from cds_service.urls import normalise, split_checked
 
 log = logging.getLogger(__name__)
 

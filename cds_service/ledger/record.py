@@ -76,7 +76,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackResult:
-    """What became of one feedback item; `path` is the FHIRPath of the field that was wrong."""
+    """What became of one feedback item; `path` is the FHIRPath of the field that was wrong, `reason` follows it."""
 
     index: int
     status: Literal["accepted", "duplicate", "rejected"]

@@ -73,7 +73,7 @@ class Desk:
         try:
             body = parse(data)
         except RequestError as error:
-            result.problem(file, line, "faulty", str(error))
+            result.problem(file, line, "faulty", "; ".join(i.text for i in error.issues))
             return
         if body.get("resourceType") == "Bundle":
             self.bundle(body, file, line, result)
@@ -126,8 +126,7 @@ class Desk:
             return answer(request, service, runtime, self.caller, as_of=event.as_of)
         except RequestError as error:
             if result is not None:
-                texts = "; ".join(f"{i.path} {i.text}".strip() for i in error.issues)
-                result.problem(file, line, "refused", f"{error.http_status}: {texts}")
+                result.problem(file, line, "refused", f"{error.http_status}: {error}")
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the run: it is reported, and fails it
             if result is not None:
                 last = extract_tb(error.__traceback__)[-1]
