@@ -107,6 +107,9 @@ class Unauthorized(RequestError):
     http_status = 401
     default_code = "login"
 
+    def __init__(self) -> None:
+        super().__init__("The calling client is not trusted. Send a valid bearer token of a declared client.")
+
 
 class NotFound(RequestError):
     """No such service or page."""

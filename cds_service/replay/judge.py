@@ -16,6 +16,7 @@ from cds_service.errors import RequestError
 from cds_service.hooks.answer import Answer, answer, determinations
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Book, Caller, Runtime
+from cds_service.hooks.services import service_for
 from cds_service.policy.compiled import load
 from cds_service.replay.changes import Changed, changes
 from cds_service.replay.charts import Chart, Event, charts_of, events
@@ -121,7 +122,7 @@ class Desk:
         self, runtime: Runtime, event: Event, file: str, line: int | None, result: Result | None
     ) -> Answer | None:
         try:
-            service = _service(runtime, self.terms.service, event.body)
+            service = service_for(runtime.services, self.terms.service, event.body)
             request = validate(event.body, service)
             return answer(request, service, runtime, self.caller, as_of=event.as_of)
         except RequestError as error:
@@ -132,15 +133,6 @@ class Desk:
                 last = extract_tb(error.__traceback__)[-1]
                 result.problem(file, line, "internal", f"{type(error).__name__} in {last.name}, line {last.lineno}")
         return None
-
-
-def _service(runtime: Runtime, wanted: str | None, body: Json) -> Any:
-    if wanted is not None:
-        return runtime.services[wanted]
-    for service in runtime.services.values():
-        if service.hook == body.get("hook"):
-            return service
-    raise RequestError("names a hook that no service answers", path="hook", code="value")
 
 
 def _drafts(event: Event) -> frozenset[str]:

@@ -124,7 +124,7 @@ def test_what_cannot_be_read_is_named_by_file_and_line_and_stops_nothing(made: P
         f"{place}/empty.json: skipped: a Bundle that holds no orders",
         f"{place}/notes.json: skipped: another kind of JSON, neither a hook request nor a Bundle",
         f"{place}/mixed.ndjson:2: faulty: is not JSON (line 1, column 9)",
-        f"{place}/mixed.ndjson:5: refused: 400: hook names a hook that no service answers",
+        f"{place}/mixed.ndjson:5: refused: 400: hook is one that no service answers",
         f"{place}/mixed.ndjson:6: skipped: a Patient by itself, neither a hook request nor a Bundle",
     ]
     lines = said.splitlines()

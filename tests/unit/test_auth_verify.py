@@ -22,7 +22,7 @@ from jwt.algorithms import get_default_algorithms
 
 from cds_service.auth.clients import Client, Clients
 from cds_service.auth.issue import public_jwk
-from cds_service.auth.refusal import PUBLIC_TEXT, Reason, Refused
+from cds_service.auth.refusal import Reason, Refused
 from cds_service.auth.replay import MemoryReplay
 from cds_service.auth.verify import Verifier
 from cds_service.errors import ConfigurationError, Unauthorized
@@ -30,6 +30,7 @@ from cds_service.errors import ConfigurationError, Unauthorized
 PUBLIC_URL = "https://cds.example.org"
 PATH = "/cds-services/order-sign-advisor"
 NOW = 1_800_000_000.0
+PUBLIC_TEXT = str(Unauthorized())
 ISSUER = "https://ehr.example.org/"
 JKU = "https://ehr.example.org/jwks.json"
 
