@@ -1,7 +1,7 @@
 """5,000 policies: how fast a compiled file loads, and what a decision costs beside one policy's.
 
 Two ways of having many: policies that speak to other orders, and the same policy for 5,000 other payers.
-Prints one line per measurement; `--check` exits 1 when a budget of DESIGN section 7 is missed.
+Prints one line per measurement; `--check` exits 1 when a budget is missed.
 """
 
 from __future__ import annotations

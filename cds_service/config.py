@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cds_service.errors import ConfigurationError
+from cds_service.urls import LOOPBACK, check_origin, is_address, split_checked
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
-def _setting(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _setting(default: Any, text: str, least: float | None = None, most: float | None = None) -> Any:
+    """A field; a number has its bounds with it, which the page tells and `Settings.check` holds to."""
+    return field(default=default, metadata={"help": text, "bounds": (least, most)})
 
 
 @dataclass(frozen=True)
@@ -22,14 +27,21 @@ class Settings:
     """One field per setting; `CDS_<NAME>` in the environment. `docs/configuration.md` is made from this class."""
 
     host: str = _setting("127.0.0.1", "Address to listen on.")
-    port: int = _setting(8000, "Port to listen on.")
+    port: int = _setting(8000, "Port to listen on.", 1, 65535)
     admin_host: str = _setting("127.0.0.1", "Address of operators' pages and metrics.")
-    admin_port: int = _setting(0, "Port of operators' pages and metrics; 0: none. Demo mode has them on the main port.")
-    workers: int = _setting(1, "Worker processes.")
-    threads: int = _setting(
-        2, "Calls worked on at once, per worker; more than one, so that a large one lets others pass."
+    admin_hosts: str = _setting(
+        "", "Names, beside loopback, by which operators may call their listener, comma separated."
     )
-    waiting: int = _setting(64, "Calls that may wait at once, per worker: for a body, a FHIR server, or their turn.")
+    admin_port: int = _setting(
+        0, "Port of operators' pages and metrics; 0: none. Demo mode has them on the main port.", 0, 65535
+    )
+    workers: int = _setting(1, "Worker processes.", 1, 256)
+    threads: int = _setting(
+        2, "Calls worked on at once, per worker; more than one, so that a large one lets others pass.", 1, 1024
+    )
+    waiting: int = _setting(
+        64, "Calls that may wait at once, per worker: for a body, a FHIR server, or their turn.", 1, 4096
+    )
     demo: bool = _setting(False, "Demo mode: loopback only, no authentication, throwaway database, bundled charts.")
     public_url: str = _setting("", "Base URL as callers see it, also behind a proxy; default http://HOST:PORT.")
     cards: str = _setting("", "Folder or compiled file of policies; default: the bundled ones.")
@@ -39,23 +51,26 @@ class Settings:
     ledger_key: str = _setting("", "Key of the ledger's seals (text); default: a key file beside a SQLite database.")
     ledger_mask: str = _setting("", "JSON Pointers, comma separated, removed from requests before they are stored.")
     clients: str = _setting("", "YAML file of trusted clients; watched. Needed outside demo mode.")
-    token_lifetime: int = _setting(600, "Longest life of a client's token, in seconds.")
-    clock_leeway: int = _setting(5, "Seconds by which a client's clock may differ.")
+    token_lifetime: int = _setting(600, "Longest life of a client's token, in seconds.", 1, 3600)
+    # At least 1: clients round iat up to the next second.
+    clock_leeway: int = _setting(5, "Seconds by which a client's clock may differ.", 1, 120)
     services: str = _setting("advisor,crd", "Which services are offered: advisor, crd, or both.")
     default_payer: str = _setting("", "Payer to assume for advisor calls that have no Coverage to read.")
     payers: str = _setting("", "Payers whose coverage this deployment may assert (CRD), comma separated.")
     unreviewed_policies: Literal["hide", "show"] = _setting("hide", "`show`: policies not yet approved fire, marked.")
     allow_fhir: str = _setting("", "Demo mode: FHIR base URLs that may be called, comma separated.")
-    fetch_deadline: float = _setting(3.0, "Seconds for all FHIR queries of a call together.")
-    fetch_workers: int = _setting(16, "FHIR queries under way at once, per worker.")
+    fetch_deadline: float = _setting(3.0, "Seconds for all FHIR queries of a call together.", 0.001, 600)
+    fetch_workers: int = _setting(16, "FHIR queries under way at once, per worker.", 1, 1024)
     fhir_ca_file: str = _setting("", "Certificate authorities (PEM) of FHIR servers; default: the usual public ones.")
-    explanation_days: int = _setting(30, "Days an explanation page can be opened.")
+    explanation_days: int = _setting(30, "Days an explanation page can be opened.", 1, 36500)
     cors_origins: str = _setting("", "Origins of browser clients, comma separated; * for all (demo mode: *).")
     open_discovery: bool = _setting(True, "Discovery without a token.")
-    max_body_bytes: int = _setting(10 * 1024 * 1024, "Largest request body.")
-    read_deadline: float = _setting(15.0, "Seconds for a request body to arrive.")
-    check_responses: int = _setting(16, "One in so many hook responses is checked against the contract; 1: every one.")
-    shutdown_seconds: int = _setting(20, "Seconds that calls under way have to finish at shutdown.")
+    max_body_bytes: int = _setting(10 * 1024 * 1024, "Largest request body.", 1, 2**30)
+    read_deadline: float = _setting(15.0, "Seconds for a request body to arrive.", 0.001, 3600)
+    check_responses: int = _setting(
+        16, "One in so many hook responses is checked against the contract; 1: every one.", 1, 10**9
+    )
+    shutdown_seconds: int = _setting(20, "Seconds that calls under way have to finish at shutdown.", 1, 3600)
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "Least level that is logged.")
 
     @property
@@ -84,29 +99,54 @@ class Settings:
         return frozenset(self.listed("services"))
 
     def check(self) -> Settings:
-        """The settings, if they make sense together; raises ConfigurationError."""
+        """The settings, if they make sense; raises ConfigurationError, which names the variable."""
+        for setting in fields(self):
+            _check_bounds(setting.name, getattr(self, setting.name), *setting.metadata["bounds"])
+        for name in ("host", "admin_host"):
+            host = getattr(self, name)
+            if not is_address(host) and not _HOST.fullmatch(host):
+                raise ConfigurationError(f"CDS_{name.upper()} must be an IP address or a host name.")
+        for name in ("public_url", "allow_fhir", "cors_origins"):
+            for url in self.listed(name):
+                _check_url(name, url, _check_origin if name == "cors_origins" else split_checked)
+        self._check_names()
+        return self
+
+    def _check_names(self) -> None:
         if unknown := self.offered - {"advisor", "crd"}:
             raise ConfigurationError(f"CDS_SERVICES: '{sorted(unknown)[0]}' is not advisor or crd.")
-        for name in (
-            "workers",
-            "threads",
-            "waiting",
-            "fetch_workers",
-            "max_body_bytes",
-            "check_responses",
-            "shutdown_seconds",
-        ):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"CDS_{name.upper()} must be at least 1.")
-        for name in ("fetch_deadline", "read_deadline"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigurationError(f"CDS_{name.upper()} must be a time in seconds above 0.")
-        for name in ("port", "admin_port"):
-            if not 0 <= getattr(self, name) <= 65535:
-                raise ConfigurationError(f"CDS_{name.upper()} must be a port: 1 to 65535.")
-        if self.demo and self.host not in ("127.0.0.1", "::1", "localhost"):
+        if not self.offered:
+            raise ConfigurationError("CDS_SERVICES must name advisor, crd, or both.")
+        for name in ("public_url", "default_payer"):
+            if "," in getattr(self, name):
+                raise ConfigurationError(f"CDS_{name.upper()} holds a comma: name one.")
+
+    def check_listening(self) -> Settings:
+        """The settings, if what listens may listen where they say; raises ConfigurationError."""
+        if self.demo and self.host not in LOOPBACK:
             raise ConfigurationError("--demo listens on loopback only. Leave --host at 127.0.0.1, or drop --demo.")
         return self
+
+
+def _check_bounds(name: str, value: Any, least: float | None, most: float | None) -> None:
+    if least is not None and most is not None and not least <= value <= most:  # NaN is not between anything
+        raise ConfigurationError(f"CDS_{name.upper()} must be {_number(value)} from {least} to {most}.")
+
+
+def _number(value: Any) -> str:
+    return "a number" if isinstance(value, float) else "a whole number"
+
+
+def _check_url(name: str, url: str, rule: Callable[[str], Any]) -> None:
+    try:
+        rule(url)
+    except ValueError as error:
+        raise ConfigurationError(f"CDS_{name.upper()} {error}.") from None
+
+
+def _check_origin(text: str) -> None:
+    if text != "*":
+        check_origin(text)
 
 
 _PAGE = """# Configuration
@@ -129,6 +169,8 @@ def as_markdown() -> str:
         default = "" if setting.default == "" else f"`{str(setting.default).lower()}`"
         hint = Settings.__annotations__[setting.name]
         options = f" One of {', '.join(f'`{o}`' for o in _options(hint))}." if hint.startswith("Literal") else ""
+        least, most = setting.metadata["bounds"]
+        options += "" if least is None else f" {least} to {most}."
         rows.append(f"| `CDS_{setting.name.upper()}` | {default} | {setting.metadata['help']}{options} |\n")
     return _PAGE + "".join(rows)
 
@@ -150,7 +192,7 @@ def _convert(name: str, kind: Any, text: str) -> Any:
     try:
         return kind(text)
     except ValueError:
-        raise ConfigurationError(f"CDS_{name.upper()} must be a number.") from None
+        raise ConfigurationError(f"CDS_{name.upper()} must be {_number(kind())}.") from None
 
 
 def from_environment(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -169,7 +211,7 @@ def from_environment(environment: Mapping[str, str] | None = None, **overrides: 
             continue
         hint = hints[name]
         kind = kinds.get(hint) or Literal[_options(hint)]
-        values[name] = _convert(name, kind, text)
+        values[name] = _convert(name, kind, text.strip())
     values.update({k: v for k, v in overrides.items() if v is not None})
     return Settings(**values).check()
 

@@ -47,9 +47,8 @@ def load_rulebook(path: Path | None = None) -> Rulebook:
     Raises Faults or ContentError where the content is faulty, ConfigurationError where it cannot be read.
     """
     path = path or bundled("cards")
-    if not path.is_file():
-        return compile_content(load_content(path))
     try:
-        return load(path.read_bytes(), path.name)
+        compiled = path.read_bytes() if path.is_file() else None
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}.") from error
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}. Set CDS_CARDS or --cards.") from error
+    return compile_content(load_content(path)) if compiled is None else load(compiled, path.name)

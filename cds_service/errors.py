@@ -24,12 +24,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One OperationOutcome issue: FHIR issue-type code, text, and a FHIRPath to the field."""
+    """One OperationOutcome issue: FHIR issue-type code, text, and a FHIRPath to the field.
+
+    A text with a full stop stands by itself; one without says what is wrong with `path`: "is missing".
+    """
 
     text: str
     path: str = ""
     code: str = "invalid"
     severity: str = "error"
+
+    @property
+    def sentence(self) -> str:
+        """What people read: the text, after the path where it needs one."""
+        return self.text if not self.path or self.text.endswith(".") else f"{self.path} {self.text}"
+
+
+def place_of(error: BaseException) -> str:
+    """Kind and place of an error that was not foreseen; its text may hold data, and is left out."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown"
+    return f"{type(error).__name__} at {place}"
 
 
 class CdsServiceError(Exception):
@@ -79,7 +96,7 @@ class RequestError(CdsServiceError):
 
     def __init__(self, *issues: Issue | str, path: str = "", code: str = "") -> None:
         self.issues = tuple(i if isinstance(i, Issue) else Issue(i, path, code or self.default_code) for i in issues)
-        super().__init__("; ".join(i.text for i in self.issues))
+        super().__init__("; ".join(i.sentence for i in self.issues))
 
     default_code = "invalid"
 
@@ -89,6 +106,9 @@ class Unauthorized(RequestError):
 
     http_status = 401
     default_code = "login"
+
+    def __init__(self) -> None:
+        super().__init__("The calling client is not trusted. Send a valid bearer token of a declared client.")
 
 
 class NotFound(RequestError):

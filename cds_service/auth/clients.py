@@ -13,9 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from cds_service.auth.clients_file import check_model, read_yaml
 from cds_service.auth.jwk import BadKeyError, Key, parse_jwk
-from cds_service.auth.urls import normalise, require_https, split_checked
 from cds_service.errors import ConfigurationError
 from cds_service.policy.case import Code
+from cds_service.urls import check_origin, require_https, split_checked
 
 FORMAT = 1
 _TARGET = re.compile(r"cpt:[0-9]{4}[0-9AFMTU]|hcpcs:[A-V][0-9]{4}", re.ASCII)
@@ -31,15 +31,6 @@ def _absolute(url: str) -> str:
     return url
 
 
-def _origin(text: str) -> str:
-    if text == "*":
-        raise ValueError("is not an origin: list each origin, * is for demo mode only")
-    parts = split_checked(text)
-    if parts.path or text != text.lower():
-        raise ValueError("is not an origin: write scheme://host or scheme://host:port, in lower case")
-    return text
-
-
 def _issuer(text: str) -> str:
     if not _ISSUER.fullmatch(text):
         raise ValueError("is empty, too long or holds a blank: copy the iss claim of the client's tokens")
@@ -47,7 +38,7 @@ def _issuer(text: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_absolute)]
-Origin = Annotated[str, AfterValidator(_origin)]
+Origin = Annotated[str, AfterValidator(check_origin)]
 ClientId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Text = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -155,11 +146,6 @@ class Client(_Strict):
     def is_silent(self, policy_id: str) -> bool:
         """True if this policy is evaluated and recorded for the client, but shown to nobody."""
         return self.silent if isinstance(self.silent, bool) else policy_id in self.silent
-
-    def fhir_server(self, url: str) -> FhirServer | None:
-        """The declared server with this base URL (default port and trailing slash aside), or None."""
-        wanted = normalise(url)
-        return next((server for server in self.fhir_servers if normalise(server.url) == wanted), None)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from cds_service.auth.clients import FORMAT, Clients, parse_clients
-from cds_service.auth.clients_file import read_yaml
+from cds_service.auth.clients_file import read_text, read_yaml
 from cds_service.errors import ConfigurationError
 
 _INDENT = 2
@@ -30,14 +30,17 @@ def add_client(path: Path, entry: Mapping[str, Any]) -> Clients:
     The result is checked before the file is replaced, in one step. Returns all clients;
     ConfigurationError leaves the file as it was.
     """
-    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    old = read_text(path) if path.exists() else ""
     if read_yaml(path, old) is None:
         new = f"{_line_ended(old)}format: {FORMAT}\nclients:\n{_as_text(entry, _INDENT)}"
     else:
         parse_clients(path, old)
         new = _inserted(path, old, entry)
     clients = parse_clients(path, new)
-    _replace(path, new)
+    try:
+        _replace(path, new)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}. Check the folder.") from error
     return clients
 
 

@@ -26,12 +26,21 @@ _CURES = {
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, which YAML forbids and PyYAML lets pass."""
+    """SafeLoader that refuses a key given twice, which YAML forbids and PyYAML lets pass.
+
+    `begun` is where the value stands that was looked at last.
+    """
+
+    begun: yaml.Mark | None = None
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        self.begun = node.start_mark
+        return super().construct_object(node, deep)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            if key_node.value in seen and isinstance(key_node, yaml.ScalarNode):
+            if isinstance(key_node, yaml.ScalarNode) and key_node.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, "this key is given twice; keep one", key_node.start_mark
                 )
@@ -40,23 +49,34 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path, text: str | None = None) -> Any:
-    """The document of a YAML file (or of `text`); None if it is empty. ConfigurationError if unreadable."""
+def read_text(path: Path) -> str:
+    """The text of a file. ConfigurationError if it cannot be read or is not UTF-8."""
     try:
-        if text is None:
-            text = path.read_text(encoding="utf-8")
-        # A subclass of SafeLoader: builds plain values only.
-        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}. Check the path.") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: is not UTF-8. Save it as UTF-8.") from error
+
+
+def read_yaml(path: Path, text: str | None = None) -> Any:
+    """The document of a YAML file (or of `text`); None if it is empty. ConfigurationError if unreadable."""
+    text = read_text(path) if text is None else text
+    loader: Any = None
+    try:
+        loader = _UniqueKeyLoader(text)  # a subclass of SafeLoader: builds plain values only
+        return loader.get_single_data()
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}{_position(error)}: is not valid YAML: {_problem(error)}.") from None
+        mark = getattr(error, "problem_mark", None)
+        raise ConfigurationError(f"{path}{_position(mark)}: is not valid YAML: {_problem(error)}.") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: is nested too deeply. Write it with fewer levels.") from None
+    except Exception:  # noqa: BLE001 - PyYAML fails in many ways at a value that is not what it looks like
+        place, told = _position(loader and loader.begun), "looks like a number, a date or the like and is none"
+        raise ConfigurationError(f"{path}{place}: {told}. Put it in quotes.") from None
 
 
-def _position(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
+def _position(mark: yaml.Mark | None) -> str:
     return f":{mark.line + 1}:{mark.column + 1}" if mark else ""
 
 

@@ -14,7 +14,7 @@ import requests
 import urllib3
 
 from cds_service.auth.jwk import BadKeyError, Key, parse_jwk
-from cds_service.auth.urls import is_loopback, require_https, split_checked
+from cds_service.urls import is_loopback, require_https, split_checked
 
 log = logging.getLogger(__name__)
 

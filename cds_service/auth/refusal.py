@@ -6,8 +6,6 @@ from enum import Enum
 
 from cds_service.errors import Unauthorized
 
-PUBLIC_TEXT = "The calling client is not trusted. Send a valid bearer token of a declared client."
-
 
 class Reason(Enum):
     """Every reason: a name for the log, the failed check, and its cure for an integrator."""
@@ -81,5 +79,5 @@ class Refused(Unauthorized):
     """Unauthorized, always with the same text; `reason` is for the log and for check-token only."""
 
     def __init__(self, reason: Reason) -> None:
-        super().__init__(PUBLIC_TEXT)
+        super().__init__()
         self.reason = reason

@@ -17,7 +17,7 @@ class ReplayGuard(Protocol):
 
 
 class MemoryReplay:
-    """ReplayGuard of one process, for tests and demo mode: it forgets at restart."""
+    """ReplayGuard of one process, for `client check-token` and tests: it forgets at restart."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now

@@ -12,43 +12,23 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.text import Text
 
+from cds_service.commands.policy_requests import read_bytes
 from cds_service.config import from_environment
-from cds_service.errors import InputFileError, NotFound, RequestError
 from cds_service.hooks.answer import Answer, answer, determinations, findings
 from cds_service.hooks.exact import as_written
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Caller, Runtime
-from cds_service.hooks.services import Service
+from cds_service.hooks.services import service_for
 
 _COLOURS = {"critical": "red", "warning": "yellow", "info": "cyan"}
-
-
-def read_file(path: Path) -> bytes:
-    """The bytes of a request file. Raises InputFileError."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputFileError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def service_for(runtime: Runtime, service_id: str | None, body: dict[str, Any]) -> Service:
-    """The named service, or the advisor of the request's hook."""
-    if service_id is not None:
-        if service_id not in runtime.services:
-            raise NotFound(f"There is no service '{service_id}'. Offered: {', '.join(runtime.services)}.")
-        return runtime.services[service_id]
-    for service in runtime.services.values():
-        if service.hook == body.get("hook"):
-            return service
-    raise RequestError("names a hook that no service answers", path="hook", code="value")
 
 
 def answer_file(path: Path, service_id: str | None, as_of: date | None, cards: str | None) -> Answer:
     """Answer a request file. The deployment is a demo: policies not yet approved fire, marked as such."""
     runtime = Runtime.build(from_environment(demo=True, cards=cards))
-    raw = read_file(path)
+    raw = read_bytes(path)
     body = parse(raw)
-    service = service_for(runtime, service_id, body)
+    service = service_for(runtime.services, service_id, body)
     return answer(validate(body, service, raw), service, runtime, Caller("evaluate"), as_of=as_of)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cds_service.policy.compile import used_criteria
 from cds_service.policy.content import Content
-from cds_service.policy.model import Criterion, Policy, Version
+from cds_service.policy.model import ContentSource, Criterion, Policy, Version
 from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_vocabulary
 
 DEVELOPER = "The authors of this open-source service, from the publisher's text; not endorsed by the publisher."
@@ -42,7 +42,7 @@ def _entry(policy: Policy, version: Version, vocabulary: Vocabulary) -> dict[str
         "policy": policy.id,
         "version": version.version,
         "title": policy.title,
-        "bibliographic citation": [citation(s.model_dump(mode="json")) for s in version.sources.values()],
+        "bibliographic citation": [citation(s) for s in version.sources.values()],
         "developer": DEVELOPER,
         "publisher of the policy": policy.publisher,
         "funding source": FUNDING,
@@ -53,9 +53,9 @@ def _entry(policy: Policy, version: Version, vocabulary: Vocabulary) -> dict[str
     }
 
 
-def citation(source: dict[str, Any]) -> str:
-    """Title, section, year or date, and address of a source."""
-    parts = (source["title"], source["section"], source["date"] or source["year"], source["url"])
+def citation(source: ContentSource) -> str:
+    """Title, section, date or year, and address of a source."""
+    parts = (source.title, source.section, source.date or source.year, source.url)
     return ", ".join(str(p) for p in parts if p)
 
 
@@ -95,14 +95,7 @@ def markdown(entries: list[dict[str, Any]]) -> str:
     lines = ["# Source attributes of the policies", "", "As 45 CFR 170.315(b)(11)(iv)(A) lists them."]
     for entry in entries:
         lines += ["", f"## {entry['policy']}, version {entry['version']}", "", entry["title"], ""]
-        for name in (
-            "publisher of the policy",
-            "developer",
-            "funding source",
-            "release date",
-            "revision date",
-            "review",
-        ):
+        for name in _STATED:
             lines.append(f"- {name.capitalize()}: {entry[name] or 'not known'}")
         lines += [f"- Citation: {text}" for text in entry["bibliographic citation"]]
         for name, criteria in entry["uses"].items():

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
+from cds_service.commands.policy_attributes import citation
 from cds_service.commands.policy_requests import Worked
 from cds_service.determination.decide import Determination, OrderResult
 from cds_service.errors import NotFound
@@ -122,9 +123,7 @@ def cited(cite: str, sources: dict[str, ContentSource]) -> str:
     source = sources.get(cite)
     if source is None:
         return cite
-    when = str(source.date or source.year or "")
-    parts = [source.title, source.section, when, source.url, source.confidence]
-    return "source: " + ", ".join(p for p in parts if p)
+    return f"source: {citation(source)}, {source.confidence}"
 
 
 def worked_case(name: str, rulebook: Rulebook) -> Worked:

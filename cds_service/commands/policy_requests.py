@@ -59,7 +59,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputFileError(f"{path} cannot be read: {type(error).__name__}.") from error
+        raise InputFileError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def request_of(path: Path, service: str | None = None, as_of: date | None = None) -> Requested:

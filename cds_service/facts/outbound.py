@@ -1,4 +1,4 @@
-"""Which FHIR servers may be called, and at which addresses (DESIGN section 6, Trust)."""
+"""Which FHIR servers may be called, and at which addresses: only declared ones, and none inside by surprise."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin
 
 from cds_service.facts.fetch_types import FetchError
+from cds_service.urls import PORTS, split_checked
 
 AddressInfo = tuple[Any, Any, int, str, Any]
 GetAddrInfo = Callable[..., Sequence[AddressInfo]]
 
-_PORTS = {"http": 80, "https": 443}
 _NAT64 = IPv6Network("64:ff9b::/96")
 _NEVER = (IPv4Network("0.0.0.0/8"), IPv6Network("::ffff:0:0/96"), IPv6Network("2002::/16"), IPv6Network("2001::/32"))
 _MAX_ADDRESSES = 4
@@ -36,7 +36,7 @@ class Base:
     def url(self) -> str:
         """The base URL, without default port and trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}{self.path}"
 
     def resolve(self, link: str, current: str | None = None) -> str:
@@ -48,7 +48,7 @@ class Base:
         onto = current if current and link.startswith(("?", "/")) else f"{self.url}/"
         try:
             url = urljoin(onto, link)
-            place = _split(url)
+            place = _base(split_checked(url, query=True))
         except ValueError as error:
             raise FetchError(f"a link of the query {error}") from None
         same_server = (place.scheme, place.host, place.port) == (self.scheme, self.host, self.port)
@@ -59,26 +59,12 @@ class Base:
 
 def parse_base(url: str) -> Base:
     """A FHIR base URL. ValueError, saying what is wrong, for anything but plain http(s)://host[:port][/path]."""
-    if "?" in url:
-        raise ValueError("holds a query")
-    return _split(url)
+    return _base(split_checked(url))
 
 
-def _split(url: str) -> Base:
-    # urlsplit is lenient, and other parsers are lenient in other ways: leave them nothing to disagree on.
-    if not all("!" <= character <= "~" and character != "\\" for character in url):
-        raise ValueError("holds a blank, a backslash or a character that is not ASCII")
-    if "#" in url:
-        raise ValueError("holds a fragment")
-    parts = urlsplit(url)
-    if parts.scheme not in _PORTS or not parts.hostname or "%" in parts.netloc:
-        raise ValueError("is not an absolute http or https URL")
-    if "@" in parts.netloc:
-        raise ValueError("holds a user name or password")
-    if any(step in (".", "..") or "\\" in step for step in unquote(parts.path).split("/")):
-        raise ValueError("holds . or .. in its path")
-    port = _PORTS[parts.scheme] if parts.port is None else parts.port
-    return Base(parts.scheme, _host(parts.hostname), port, parts.path.rstrip("/"))
+def _base(parts: SplitResult) -> Base:
+    port = PORTS[parts.scheme] if parts.port is None else parts.port
+    return Base(parts.scheme, _host(parts.hostname or ""), port, parts.path.rstrip("/"))
 
 
 def _host(name: str) -> str:

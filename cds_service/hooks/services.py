@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cds_service.errors import NotFound, RequestError
 from cds_service.facts.codes import URI
 from cds_service.facts.sources import BY_NAME, SPECS
 from cds_service.policy.rulebook import Rulebook
@@ -101,3 +102,15 @@ def _entry(service: Service, rulebook: Rulebook) -> dict[str, Any]:
         "prefetch": prefetch(service, rulebook) if service.prefetch is None else dict(service.prefetch),
     }
     return entry if service.extension is None else {**entry, "extension": dict(service.extension)}
+
+
+def service_for(services: Mapping[str, Service], wanted: str | None, body: Mapping[str, Any]) -> Service:
+    """The service of the id `wanted`, or the first of the request's hook. Raises NotFound or RequestError."""
+    if wanted is not None:
+        if wanted not in services:
+            raise NotFound(f"There is no service '{wanted}'. Offered: {', '.join(services)}.")
+        return services[wanted]
+    for service in services.values():
+        if service.hook == body.get("hook"):
+            return service
+    raise RequestError("is one that no service answers", path="hook", code="value")

@@ -21,7 +21,7 @@ from cds_service.ledger.database import Database
 from cds_service.ledger.insights import of_ledger
 from cds_service.ledger.keys import ledger_key
 from cds_service.ledger.metrics import Filters
-from cds_service.ledger.migrate import current
+from cds_service.ledger.migrate import current, require_ledger
 from cds_service.ledger.schema import HEAD
 from cds_service.ledger.store import Ledger
 
@@ -135,6 +135,7 @@ def prune(url: str, before: datetime | None, older_than: int | None, hook: str |
 def backup(target: Path, url: str) -> None:
     """Copy a SQLite ledger into a new file while the service goes on. Keep the key with it, apart from it."""
     with _faults():
+        require_ledger(url)
         database = Database(url)
         export_.backup(database, target)
         database.close()
@@ -149,8 +150,7 @@ def upgrade(url: str) -> None:
         database = Database(url)
         before = current(database)
         database.close()
-    with _open(url):
-        pass
+        Ledger.open(url, key=ledger_key(url)).close()
     click.echo(f"The ledger was at {before or 'nothing'} and is at {HEAD}.")
 
 
@@ -166,9 +166,11 @@ def _faults() -> Iterator[None]:
 
 @contextmanager
 def _open(url: str) -> Iterator[Ledger]:
-    """The ledger at an address, closed at the end; faults as `_faults` tells them."""
-    with _faults(), Ledger.open(url, key=ledger_key(url)) as book:
-        yield book
+    """The ledger that is at an address, closed at the end; faults as `_faults` tells them."""
+    with _faults():
+        require_ledger(url)
+        with Ledger.open(url, key=ledger_key(url, make=False)) as book:
+            yield book
 
 
 def _private(path: Path) -> Any:

@@ -58,7 +58,7 @@ class Batch:
 
 
 def count(database: Database, run: Callable[[Callable[[Transaction], Any]], Any]) -> None:
-    """Count until nothing is left that was there at the start."""
+    """Count until nothing is left that is not counted, what is written meanwhile included."""
     while True:
         with snapshot(database.engine) as connection:
             batch = _next_batch(connection)

@@ -40,12 +40,13 @@ class Statement:
 class Database:
     """One SQLite file or PostgreSQL database."""
 
-    def __init__(self, url: str, sync: Sync = "normal") -> None:
+    def __init__(self, url: str, sync: Sync = "normal", *, make: bool = True) -> None:
+        """A SQLite file that is not there is made, or with `make` False is a ConfigurationError."""
         self.url = _parsed(url)
         self.sync = sync
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
-            _check_place(self.path)
+            _check_place(self.path, make)
         elif _psycopg() is None:
             raise ConfigurationError("PostgreSQL needs psycopg: install cds-service[postgresql].")
 
@@ -147,19 +148,25 @@ def _parsed(url: str) -> URL:
         parsed = make_url(url)
     except ArgumentError:  # its text may repeat a password
         raise ConfigurationError(
-            "The database URL cannot be read. Write sqlite:///path/to/ledger.db or postgresql://user@host/name."
+            "The database URL (CDS_DATABASE_URL) cannot be read. Write sqlite:///path/to/ledger.db or postgresql://user@host/name."
         ) from None
     if parsed.drivername in _POSTGRESQL:
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in {"sqlite", "sqlite+pysqlite"}:
-        raise ConfigurationError(f"The ledger runs on sqlite:/// and postgresql://, not on {parsed.drivername}.")
+        raise ConfigurationError(
+            f"The ledger (CDS_DATABASE_URL) runs on sqlite:/// and postgresql://, not on {parsed.drivername}."
+        )
     if not parsed.database or parsed.database == ":memory:" or parsed.query:
-        raise ConfigurationError("The ledger needs a SQLite file: write sqlite:///path/to/ledger.db.")
+        raise ConfigurationError(
+            "The ledger needs a SQLite file: write CDS_DATABASE_URL as sqlite:///path/to/ledger.db."
+        )
     return parsed
 
 
-def _check_place(path: Path) -> None:
+def _check_place(path: Path, make: bool) -> None:
     """Make the file for its owner only: it will hold patient data."""
+    if not make and not path.exists():
+        raise ConfigurationError(f"There is no ledger at {path}. Check the path.")
     if not path.parent.is_dir():
         raise ConfigurationError(f"The ledger's folder {path.parent} does not exist. Create it.")
     try:

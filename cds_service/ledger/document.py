@@ -32,11 +32,6 @@ def milliseconds(moment: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
 
 
-def moment(ms: int) -> datetime:
-    """The aware UTC time of `milliseconds`."""
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
-
 def dumps(value: object) -> bytes:
     """JSON bytes; falls back to the standard library for what orjson refuses (lone surrogates, big integers)."""
     try:
@@ -87,7 +82,7 @@ def _segments(pointer: str) -> tuple[str, ...]:
     if len(parts) < 3 or parts[0] or parts[1] not in MASKABLE:
         names = ", ".join(sorted(MASKABLE))
         raise ConfigurationError(
-            f"Mask {pointer!r} does not name a place in a record. Write a JSON Pointer of two or more "
+            f"CDS_LEDGER_MASK: {pointer!r} does not name a place in a record. Write a JSON Pointer of two or more "
             f"segments that starts with one of {names}, such as /request/prefetch/patient/name."
         )
     return parts[1:]

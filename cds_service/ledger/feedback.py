@@ -22,7 +22,7 @@ _ANSWER = answer.c.keys()
 
 
 class Rejected(Exception):
-    """Why one item cannot be kept, and the path of the field below the item."""
+    """Why one item cannot be kept, as what follows the path of the field below the item."""
 
     def __init__(self, reason: str, path: str) -> None:
         self.reason, self.path = reason, path
@@ -48,11 +48,11 @@ def record_item(
 def _document(tx: Transaction, service: str, client: str | None, item: object, now: datetime) -> Json:
     """What is stored of an item; raises Rejected."""
     if not isinstance(item, Mapping):
-        raise Rejected("Each feedback is a JSON object.", "")
+        raise Rejected("must be a JSON object", "")
     card = _find_card(tx, service, client, item.get("card"))
     outcome = item.get("outcome")
     if outcome not in _OUTCOMES:
-        raise Rejected("outcome must be accepted or overridden.", ".outcome")
+        raise Rejected("must be accepted or overridden", ".outcome")
     at = _timestamp(item.get("outcomeTimestamp"))
     suggestions = _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
     reason, comment = _reason(item.get("overrideReason"))
@@ -84,11 +84,11 @@ def _find_card(tx: Transaction, service: str, client: str | None, value: object)
     """The card, if it was shown to this client by this service; who asks about others learns nothing."""
     uuid = uuid_of(value)
     if not uuid:
-        raise Rejected("card must be the uuid of a card.", ".card")
+        raise Rejected("must be the uuid of a card", ".card")
     row = tx.one(tx.sql.find_card, {"uuid": uuid})
     card = cards_of(dict(zip(_ANSWER, row[1:], strict=True)))[row[0]] if row else {}
     if not card or not card["shown"] or card["service"] != service or card["client"] != client:
-        raise Rejected("This service showed you no such card.", ".card")
+        raise Rejected("is not a card that this service showed you", ".card")
     return card
 
 
@@ -98,9 +98,7 @@ def _timestamp(value: object) -> int:
             at = milliseconds(datetime.fromisoformat(value.upper()))
             if at > 0:
                 return at
-    raise Rejected(
-        "outcomeTimestamp must be a date and time with time zone, such as 2026-01-31T09:30:00Z.", ".outcomeTimestamp"
-    )
+    raise Rejected("must be a date and time with time zone, such as 2026-01-31T09:30:00Z", ".outcomeTimestamp")
 
 
 def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[list[str]]:
@@ -108,13 +106,13 @@ def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[
     if value is None and outcome == "overridden":
         return []
     if not isinstance(value, list) or (not value and outcome == "accepted"):
-        raise Rejected("acceptedSuggestions must name at least one suggestion.", ".acceptedSuggestions")
+        raise Rejected("must name at least one suggestion", ".acceptedSuggestions")
     known = {uuid.lower(): [uuid, label] for uuid, label in offered}
     accepted = []
     for i, element in enumerate(value):
         uuid = uuid_of(element.get("id") if isinstance(element, Mapping) else None)
         if uuid not in known:
-            raise Rejected("The card has no such suggestion.", f".acceptedSuggestions[{i}].id")
+            raise Rejected("is not a suggestion of the card", f".acceptedSuggestions[{i}].id")
         accepted.append(known[uuid])
     return accepted
 
@@ -124,13 +122,13 @@ def _reason(value: object) -> tuple[Json | None, str]:
     if value is None:
         return None, ""
     if not isinstance(value, Mapping):
-        raise Rejected("overrideReason must be an object.", ".overrideReason")
+        raise Rejected("must be an object", ".overrideReason")
     comment = value.get("userComment")
     if comment is not None and not isinstance(comment, str):
-        raise Rejected("userComment must be a text.", ".overrideReason.userComment")
+        raise Rejected("must be a text", ".overrideReason.userComment")
     coding = _coding(value.get("reason"))
     if coding is None and not comment:
-        raise Rejected("overrideReason needs a reason, a userComment, or both.", ".overrideReason")
+        raise Rejected("needs a reason, a userComment, or both", ".overrideReason")
     return coding, comment or ""
 
 
@@ -139,13 +137,13 @@ def _coding(value: object) -> Json | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise Rejected("reason must be a Coding.", ".overrideReason.reason")
+        raise Rejected("must be a Coding", ".overrideReason.reason")
     codings = value.get("coding")
     if isinstance(codings, list) and codings and isinstance(codings[0], Mapping):
         value = {"display": value.get("text"), **codings[0]}
     coding = {k: _plain(value.get(k)) for k in ("system", "code", "display")}
     if not coding["code"] and not coding["display"]:
-        raise Rejected("reason needs a code.", ".overrideReason.reason.code")
+        raise Rejected("is missing", ".overrideReason.reason.code")
     return coding
 
 

@@ -14,28 +14,30 @@ VARIABLE = "CDS_LEDGER_KEY"
 SHORTEST = 32
 
 
-def ledger_key(url: str, environ: Mapping[str, str] = os.environ) -> bytes:
-    """The key (bytes) for the ledger at `url`; raises ConfigurationError.
+def ledger_key(url: str, environ: Mapping[str, str] = os.environ, *, make: bool = True) -> bytes:
+    """The key (bytes) for the ledger at `url`; a key file that is not there is made if `make`. Or ConfigurationError.
 
     A PostgreSQL ledger has no file beside it, and its key must not lie in the database it protects.
     """
     if text := environ.get(VARIABLE, ""):
         return _checked(text.strip(), VARIABLE)
-    database = Database(url)
+    database = Database(url, make=make)
     if not database.is_sqlite:
         raise ConfigurationError(
             f"Set {VARIABLE} to a secret of at least {SHORTEST} characters, the same for every process."
         )
-    return _from_file(database.path.with_name(database.path.name + ".key"))
+    return _from_file(database.path.with_name(database.path.name + ".key"), make)
 
 
-def _from_file(path: Path) -> bytes:
-    if not path.exists():
+def _from_file(path: Path, make: bool) -> bytes:
+    if make and not path.exists():
         _make(path)
     try:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"The ledger's key file {path} cannot be read.") from error
+        raise ConfigurationError(
+            f"The ledger's key file {path} cannot be read. Put it back, or set {VARIABLE}."
+        ) from error
     return _checked(text, str(path))
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from cds_service.errors import LedgerError
+from cds_service.errors import ConfigurationError, LedgerError
 from cds_service.ledger.database import BUSY_SECONDS, Database, error_text, is_busy
+from cds_service.ledger.reading import reading
 from cds_service.ledger.schema import HEAD
 
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -40,11 +41,23 @@ def upgrade(database: Database, revision: str = HEAD, after: Callable[[Connectio
 
 def current(database: Database) -> str | None:
     """The revision that the tables are at; None before the first."""
-    with database.engine.connect() as connection:
+    with reading(database.engine) as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
         found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         return found
+
+
+def require_ledger(url: str) -> None:
+    """Raise ConfigurationError unless there is a ledger at `url`, LedgerError if that cannot be read; make nothing."""
+    database = Database(url, make=False)
+    try:
+        with reading(database.engine) as connection:
+            found = set(inspect(connection).get_table_names()) >= {"alembic_version", "register", "chain", "entry"}
+    finally:
+        database.close()
+    if not found:
+        raise ConfigurationError("There is no ledger in this database. Check its URL.")
 
 
 def _lock(connection: Connection, database: Database) -> None:

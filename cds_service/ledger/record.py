@@ -14,10 +14,6 @@ Json = dict[str, Any]
 class Replayed(Unauthorized):
     """The token's `jti` was used before: nothing was written, and the answer must not leave (401)."""
 
-    def __init__(self) -> None:
-        # The same text as every other refusal: the caller learns nothing from it.
-        super().__init__("The calling client is not trusted. Send a valid bearer token of a declared client.")
-
 
 @dataclass(frozen=True, slots=True)
 class CardRecord:
@@ -76,7 +72,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackResult:
-    """What became of one feedback item; `path` is the FHIRPath of the field that was wrong."""
+    """What became of one feedback item; `path` is the FHIRPath of the field that was wrong, `reason` follows it."""
 
     index: int
     status: Literal["accepted", "duplicate", "rejected"]

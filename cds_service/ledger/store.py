@@ -291,5 +291,5 @@ def _check_key(connection: Connection, sealer: Sealer) -> None:
     if row is None or not sealer.fits(sealer.register(row["chains"], row["hash"]), row["mac"]):
         raise ConfigurationError(
             "The key does not fit this ledger, or its register of chains was changed. "
-            "Use the key that the ledger was made with."
+            "Use the key that the ledger was made with (CDS_LEDGER_KEY, or its key file)."
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cds_service.errors import ContentError
@@ -81,13 +81,20 @@ def faults(folder: PolicyFolder) -> Iterator[ContentError]:
     document = next((d for n, d in folder.documents.items() if n.endswith("/card.yaml")), None)
     if document is None:
         return
-    values = dict.fromkeys(VALUES, "x")
     cure = f"It may use {', '.join(VALUES)}."
     for item, words in folder.card.orders.items():
         for name in _LINES.values():
             for number, text in enumerate(getattr(words, name)):
-                try:
-                    fill(text, values)
-                except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
-                    what = f"the template cannot be filled in: {str(error).rstrip('.')}."
-                    yield document.error(("orders", item, name, number), what, cure)
+                if what := _fault(text):
+                    told = f"the template cannot be filled in: {what.rstrip('.')}."
+                    yield document.error(("orders", item, name, number), told, cure)
+
+
+def _fault(text: str) -> str:
+    """Why a template cannot be filled in, with something ordered or nothing; empty if it can."""
+    try:
+        for ordered in ("x", ""):
+            fill(text, {**dict.fromkeys(VALUES, "x"), "ordered": ordered})
+    except Exception as error:  # noqa: BLE001 - a template is the author's code, and may raise anything
+        return str(error) or type(error).__name__
+    return ""

@@ -16,6 +16,7 @@ from cds_service.errors import RequestError
 from cds_service.hooks.answer import Answer, answer, determinations
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Book, Caller, Runtime
+from cds_service.hooks.services import service_for
 from cds_service.policy.compiled import load
 from cds_service.replay.changes import Changed, changes
 from cds_service.replay.charts import Chart, Event, charts_of, events
@@ -73,7 +74,7 @@ class Desk:
         try:
             body = parse(data)
         except RequestError as error:
-            result.problem(file, line, "faulty", str(error))
+            result.problem(file, line, "faulty", "; ".join(i.text for i in error.issues))
             return
         if body.get("resourceType") == "Bundle":
             self.bundle(body, file, line, result)
@@ -121,27 +122,17 @@ class Desk:
         self, runtime: Runtime, event: Event, file: str, line: int | None, result: Result | None
     ) -> Answer | None:
         try:
-            service = _service(runtime, self.terms.service, event.body)
+            service = service_for(runtime.services, self.terms.service, event.body)
             request = validate(event.body, service)
             return answer(request, service, runtime, self.caller, as_of=event.as_of)
         except RequestError as error:
             if result is not None:
-                texts = "; ".join(f"{i.path} {i.text}".strip() for i in error.issues)
-                result.problem(file, line, "refused", f"{error.http_status}: {texts}")
+                result.problem(file, line, "refused", f"{error.http_status}: {error}")
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the run: it is reported, and fails it
             if result is not None:
                 last = extract_tb(error.__traceback__)[-1]
                 result.problem(file, line, "internal", f"{type(error).__name__} in {last.name}, line {last.lineno}")
         return None
-
-
-def _service(runtime: Runtime, wanted: str | None, body: Json) -> Any:
-    if wanted is not None:
-        return runtime.services[wanted]
-    for service in runtime.services.values():
-        if service.hook == body.get("hook"):
-            return service
-    raise RequestError("names a hook that no service answers", path="hook", code="value")
 
 
 def _drafts(event: Event) -> frozenset[str]:

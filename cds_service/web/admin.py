@@ -8,8 +8,6 @@ from cds_service.hooks.runtime import Runtime
 from cds_service.web import logs, process
 from cds_service.web.server import Server
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 def application() -> Flask:
     """The application of the listener's worker process."""
@@ -17,7 +15,7 @@ def application() -> Flask:
     settings = process.inherited_settings()
     logs.configure(settings.log_level)
     from cds_service.web import metrics
-    from cds_service.web.app import create_admin_app, only_on_loopback
+    from cds_service.web.app import create_admin_app
     from cds_service.web.control import Watcher
 
     folder = process.RunFolder.inherited()
@@ -26,8 +24,6 @@ def application() -> Flask:
     ledger = process.open_ledger(settings)
     process.close_at_exit(ledger)
     app = create_admin_app(Runtime.build(settings), ledger)
-    if settings.admin_host in _LOOPBACK:
-        only_on_loopback(app)
     watcher.start(app.extensions["cds_live"])
     return app
 

@@ -12,7 +12,7 @@ from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
 from cds_service.web import access, demo_fhir, dtr, explanations, feedback, health, hooks_api, problems
 from cds_service.web.call import call
-from cds_service.web.callers import check_loopback_name
+from cds_service.web.callers import check_loopback_name, check_operators_name
 from cds_service.web.control import Live
 from cds_service.web.direct import Direct
 from cds_service.web.pages import pages
@@ -29,7 +29,7 @@ def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
     for blueprint in (hooks_api.api, feedback.feedback, explanations.pages, dtr.dtr):
         app.register_blueprint(blueprint)
     if runtime.settings.demo:
-        only_on_loopback(app)
+        app.before_request(lambda: check_loopback_name(call().request))
         app.register_blueprint(demo_fhir.fhir)
         _for_operators(app)
     app.wsgi_app = Direct(app, live)  # type: ignore[method-assign]
@@ -39,14 +39,10 @@ def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
 def create_admin_app(runtime: Runtime, ledger: Ledger) -> Flask:
     """The second listener: pages and metrics for operators, which no client of the service can reach."""
     app = _app(Live(runtime, ledger, counted=False), cross_origin=False)
+    app.before_request(lambda: check_operators_name(call().request, runtime.settings))
     app.register_blueprint(explanations.pages)
     _for_operators(app)
     return app
-
-
-def only_on_loopback(app: Flask) -> None:
-    """Answer only what was called by a name of this machine."""
-    app.before_request(lambda: check_loopback_name(call().request))
 
 
 def _for_operators(app: Flask) -> None:

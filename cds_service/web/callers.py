@@ -21,10 +21,10 @@ from cds_service.facts.client import Allowed
 from cds_service.hooks.runtime import Caller
 from cds_service.ledger.record import Replayed
 from cds_service.policy.case import Code
+from cds_service.urls import LOOPBACK, is_address
 from cds_service.web.control_file import Control
 
 Claim = Callable[[str, str, int], bool]
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Throttled(TooManyRequests):
@@ -85,7 +85,7 @@ class Gate:
     """Admits trusted clients."""
 
     def __init__(self, settings: Settings, clients: Clients, control: Control, shared: Shared) -> None:
-        self._settings, self._clients, self._control, self._shared = settings, clients, control, shared
+        self._settings, self._clients, self._shared = settings, clients, shared
         self._pending = _Pending()
         self._verifier = Verifier(
             clients,
@@ -168,7 +168,21 @@ def check_loopback_name(request: Request) -> None:
 
     Raises RequestError.
     """
-    host = request.host
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    if name.strip("[]") not in _LOOPBACK:
+    if _host(request) not in LOOPBACK:
         raise RequestError("must be a loopback name here", path="Host", code="security")
+
+
+def check_operators_name(request: Request, settings: Settings) -> None:
+    """Refuse a Host header that is no name of the operators' listener, as `check_loopback_name` does.
+
+    Beyond loopback an address is taken as well: DNS tricks need a name. Raises RequestError.
+    """
+    name, beyond = _host(request), settings.admin_host not in LOOPBACK
+    if name in LOOPBACK or name in settings.listed("admin_hosts") or (beyond and is_address(name)):
+        return
+    raise RequestError("must be a name of this listener: CDS_ADMIN_HOSTS lists more", path="Host", code="security")
+
+
+def _host(request: Request) -> str:
+    host = request.host
+    return (host if host.endswith("]") else host.rsplit(":", 1)[0]).strip("[]")

@@ -10,7 +10,7 @@ from pathlib import Path
 from cds_service.auth.clients import Clients, load_clients
 from cds_service.auth.rate import RateLimiter
 from cds_service.config import Settings
-from cds_service.errors import CdsServiceError, ConfigurationError
+from cds_service.errors import CdsServiceError, ConfigurationError, place_of
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
 from cds_service.policy.content import Faults
@@ -61,9 +61,10 @@ class Live:
             try:
                 runtime = self.state.runtime
                 self.state = self._made(runtime.reloaded() if content else runtime)
-            except (CdsServiceError, Faults) as error:
+            except Exception as error:  # noqa: BLE001 - whatever a file holds, the switches must go on working
                 self.fault = "The last reload failed; what was in force before still is. The log says why."
-                log.error("reload failed: %s", error)
+                foreseen = isinstance(error, CdsServiceError | Faults)  # others may quote the file
+                log.error("reload failed: %s", error if foreseen else f"unforeseen {place_of(error)}")
                 metrics.reloaded("failed")
                 return False
             self.fault = ""
@@ -147,6 +148,6 @@ class Watcher:
 def _signature(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except OSError:  # missing or out of reach: reading it says which
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from cds_service.errors import CdsServiceError, Issue, RequestError
+from cds_service.errors import CdsServiceError, Issue, RequestError, place_of
 from cds_service.web.call import Call, call
 from cds_service.web.callers import Throttled
 from cds_service.web.responses import json_response
@@ -23,7 +23,7 @@ def outcome(issues: tuple[Issue, ...]) -> dict[str, Any]:
 
 
 def _issue(issue: Issue) -> dict[str, Any]:
-    text = f"{issue.path} {issue.text}" if issue.path else issue.text
+    text = issue.sentence
     body: dict[str, Any] = {
         "severity": issue.severity,
         "code": issue.code,
@@ -83,9 +83,5 @@ def _http(error: HTTPException, here: Call) -> Response:
 
 
 def _unforeseen(error: Exception) -> Response:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown"
-    log.error("unforeseen %s at %s", type(error).__name__, place)
+    log.error("unforeseen %s", place_of(error))
     return problem(500, (Issue("The service failed. The fault has been recorded.", code="exception"),))

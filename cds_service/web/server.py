@@ -35,7 +35,7 @@ _read: Book | None = None
 
 def run(options: dict[str, Any]) -> None:
     """Start the service with command-line options; returns when it is stopped."""
-    settings = from_environment(**options)
+    settings = from_environment(**options).check_listening()
     folder = process.RunFolder.make()
     try:
         if settings.demo and not settings.database_url:

@@ -20,11 +20,11 @@ from click.testing import CliRunner
 from support.charts import CPT, ICD, PATIENT, SNOMED, bundle, condition, coverage, identified, order, patient, request
 
 from cds_service.cli import cli
-from cds_service.commands.evaluate import service_for
 from cds_service.config import from_environment
 from cds_service.hooks.answer import answer, determinations, findings
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Caller, Runtime
+from cds_service.hooks.services import service_for
 
 Json = dict[str, Any]
 HCPCS = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"
@@ -267,7 +267,7 @@ def test_scenario(row: Row) -> None:
     _, payer, orders, chart, expected = row
     raw = json.dumps(hook_request(payer, orders, chart)).encode()
     body = parse(raw)
-    service = service_for(runtime(), None, body)
+    service = service_for(runtime().services, None, body)
     done = answer(validate(body, service, raw), service, runtime(), Caller("evaluate"))
     found = outcomes(determinations(done))
     remarks = {f"{'!' if f['kind'] == 'safety' else '?'} {f['order'].rpartition('-')[2]}" for f in findings(done)}

@@ -80,6 +80,9 @@ def test_questionnaires_are_for_trusted_clients_and_tokens_are_good_once(site: D
     assert site.session.post(site.url + PACKAGE, json=body, headers=headers, timeout=10).status_code == 401
     listed = site.session.get(f"{site.url}/Questionnaire", headers=site.headers("plain", "/Questionnaire"), timeout=10)
     assert listed.json()["total"] == 0
+    versioned = "/Questionnaire/none%7C2026-1"  # aud is the URL as called
+    headers = site.headers("plain", versioned)
+    assert site.session.get(site.url + versioned, headers=headers, timeout=10).status_code == 404
 
 
 def test_calls_without_a_token_are_refused(site: Deployment) -> None:

@@ -41,7 +41,7 @@ def test_each_item_of_a_batch_has_its_own_fate(book: Ledger, shown: CardRecord) 
     results = send(book, good, unknown, good, feedback(shown, "overridden", "2026-03-01T10:00:00Z"))
     assert results == [
         FeedbackResult(0, "accepted"),
-        FeedbackResult(1, "rejected", "This service showed you no such card.", "feedback[1].card"),
+        FeedbackResult(1, "rejected", "is not a card that this service showed you", "feedback[1].card"),
         FeedbackResult(2, "duplicate"),
         FeedbackResult(3, "accepted"),
     ]
@@ -155,7 +155,9 @@ def test_feedback_of_another_client_or_service_or_on_a_silent_card_is_refused(bo
         *send(book, feedback(silent)),
         *send(book, feedback(card())),
     ]
-    assert refused == [FeedbackResult(0, "rejected", "This service showed you no such card.", "feedback[0].card")] * 5
+    assert (
+        refused == [FeedbackResult(0, "rejected", "is not a card that this service showed you", "feedback[0].card")] * 5
+    )
     assert book.verify().feedback == 0
 
 

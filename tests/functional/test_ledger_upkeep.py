@@ -93,6 +93,49 @@ def counts(url: str) -> list[Any]:
     return sorted((*map(str, row[:-2]), int(row[-2]), float(row[-1])) for row in rows)
 
 
+# -- no ledger there
+
+READERS = {
+    "show": ["show", "x"], "export": ["export"], "verify": ["verify"], "metrics": ["metrics"],
+    "prune": ["prune", "--older-than", "1"], "backup": ["backup", "copy.db"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_a_command_that_reads_makes_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "text.db").write_text("no database " * 1000)
+    execute(f"sqlite:///{tmp_path}/other.db", "CREATE TABLE alembic_version (version_num TEXT)")
+    before = sorted(p.name for p in tmp_path.iterdir())
+    told = {
+        "none.db": (2, f"There is no ledger at {tmp_path}/none.db. Check the path."),
+        "empty.db": (2, "There is no ledger in this database. Check its URL."),
+        "other.db": (2, "There is no ledger in this database. Check its URL."),
+        "text.db": (12, f"The ledger at {tmp_path}/text.db cannot be opened: file is not a database."),
+    }
+    for name, (code, text) in told.items():
+        done = CliRunner().invoke(ledger, [*READERS[command], "--database-url", f"sqlite:///{tmp_path}/{name}"])
+        assert (done.exit_code, done.output) == (code, f"Error: {text}\n")
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+@pytest.mark.postgresql
+def test_a_foreign_postgresql_database_is_no_ledger() -> None:
+    url = postgres.server().new_database()
+    done = CliRunner().invoke(ledger, ["verify", "--database-url", url], env={"CDS_LEDGER_KEY": KEY.decode()})
+    assert (done.exit_code, done.output) == (2, "Error: There is no ledger in this database. Check its URL.\n")
+
+
+def test_a_lost_key_is_not_made_anew(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    Ledger.open(url, key=ledger_key(url, {})).close()
+    (tmp_path / "ledger.db.key").unlink()
+    done = CliRunner().invoke(ledger, ["verify", "--database-url", url])
+    assert (done.exit_code, "ledger.db.key cannot be read. Put it back" in done.output) == (2, True)
+    assert not (tmp_path / "ledger.db.key").exists()
+
+
 # -- upgrade
 
 

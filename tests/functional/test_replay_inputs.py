@@ -99,6 +99,15 @@ def test_determinations_are_those_of_evaluate(made: Path, tmp_path: Path) -> Non
     assert rows(tmp_path / "o.ndjson") == [origin | d for d in json.loads(done.stdout)["determinations"]]
 
 
+def test_commands_that_listen_nowhere_run_where_the_service_listens_everywhere(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDS_HOST", "0.0.0.0")  # as in the image
+    request = STORIES / "cervical-fusion" / "request.json"
+    assert "1 events" in replay(made, request, out=tmp_path / "o.ndjson")
+    assert "determinations" in json.loads(run("evaluate", request, "--json", "--cards", made / "cards.compiled").stdout)
+
+
 def test_what_cannot_be_read_is_named_by_file_and_line_and_stops_nothing(made: Path, tmp_path: Path) -> None:
     good = story("cervical-fusion")
     other_hook = {**good, "hook": "medication-refill"}
@@ -115,7 +124,7 @@ def test_what_cannot_be_read_is_named_by_file_and_line_and_stops_nothing(made: P
         f"{place}/empty.json: skipped: a Bundle that holds no orders",
         f"{place}/notes.json: skipped: another kind of JSON, neither a hook request nor a Bundle",
         f"{place}/mixed.ndjson:2: faulty: is not JSON (line 1, column 9)",
-        f"{place}/mixed.ndjson:5: refused: 400: hook names a hook that no service answers",
+        f"{place}/mixed.ndjson:5: refused: 400: hook is one that no service answers",
         f"{place}/mixed.ndjson:6: skipped: a Patient by itself, neither a hook request nor a Bundle",
     ]
     lines = said.splitlines()

@@ -13,6 +13,8 @@ import pytest
 from cds_service.config import Settings, as_markdown, from_environment
 from cds_service.errors import ConfigurationError
 from cds_service.hooks.runtime import Runtime
+from cds_service.web.process import open_ledger
+from cds_service.web.server import _fhir_client
 from tests.functional.deployment import CONTENT, ROOT
 
 NAMES = [field.name for field in fields(Settings)]
@@ -51,19 +53,61 @@ def test_the_examples_of_container_files_name_real_settings() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("CDS_WORKERS", "many", "CDS_WORKERS must be a number."),
-        ("CDS_WORKERS", "0", "CDS_WORKERS must be at least 1."),
-        ("CDS_READ_DEADLINE", "nan", "CDS_READ_DEADLINE must be a time in seconds above 0."),
-        ("CDS_PORT", "70000", "CDS_PORT must be a port: 1 to 65535."),
+        ("CDS_WORKERS", "many", "CDS_WORKERS must be a whole number."),
+        ("CDS_WORKERS", "", "CDS_WORKERS must be a whole number."),
+        ("CDS_WORKERS", "1e9", "CDS_WORKERS must be a whole number."),
+        ("CDS_WORKERS", "0", "CDS_WORKERS must be a whole number from 1 to 256."),
+        ("CDS_READ_DEADLINE", "nan", "CDS_READ_DEADLINE must be a number from 0.001 to 3600."),
+        ("CDS_FETCH_DEADLINE", "inf", "CDS_FETCH_DEADLINE must be a number from 0.001 to 600."),
+        ("CDS_FETCH_DEADLINE", "soon", "CDS_FETCH_DEADLINE must be a number."),
+        ("CDS_PORT", "0", "CDS_PORT must be a whole number from 1 to 65535."),
+        ("CDS_PORT", "70000", "CDS_PORT must be a whole number from 1 to 65535."),
+        ("CDS_EXPLANATION_DAYS", "-3", "CDS_EXPLANATION_DAYS must be a whole number from 1 to 36500."),
+        ("CDS_EXPLANATION_DAYS", "99999999999", "CDS_EXPLANATION_DAYS must be a whole number from 1 to 36500."),
+        ("CDS_TOKEN_LIFETIME", "3601", "CDS_TOKEN_LIFETIME must be a whole number from 1 to 3600."),
+        ("CDS_CLOCK_LEEWAY", "0", "CDS_CLOCK_LEEWAY must be a whole number from 1 to 120."),
         ("CDS_DEMO", "perhaps", "CDS_DEMO must be true or false."),
         ("CDS_LEDGER_SYNC", "often", "CDS_LEDGER_SYNC must be one of normal, full."),
         ("CDS_SERVICES", "advisor,crd,dtr", "CDS_SERVICES: 'dtr' is not advisor or crd."),
+        ("CDS_SERVICES", " , ", "CDS_SERVICES must name advisor, crd, or both."),
+        ("CDS_HOST", "", "CDS_HOST must be an IP address or a host name."),
+        ("CDS_ADMIN_HOST", "two words", "CDS_ADMIN_HOST must be an IP address or a host name."),
+        ("CDS_ALLOW_FHIR", "foo", "CDS_ALLOW_FHIR is not an absolute URL: write https://host/path."),
+        ("CDS_PUBLIC_URL", "https://h/../x", "CDS_PUBLIC_URL holds . or .. in its path: remove it."),
+        ("CDS_PUBLIC_URL", "https://a,https://b", "CDS_PUBLIC_URL holds a comma: name one."),
+        ("CDS_CORS_ORIGINS", "https://h/path",
+         "CDS_CORS_ORIGINS is not an origin: write scheme://host or scheme://host:port, in lower case."),
+        ("CDS_DEFAULT_PAYER", "aetna,humana", "CDS_DEFAULT_PAYER holds a comma: name one."),
     ],
-)
+)  # fmt: skip
 def test_a_value_that_makes_no_sense_is_refused(name: str, value: str, told: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         from_environment({name: value})
     assert str(caught.value) == told
+
+
+NONSENSE = ("", " ", "-1", "0", "1e9", "1e999", "nan", "9" * 5000, "a b", "\u0664", "*", "[::g")
+
+
+def refusal(environment: dict[str, str]) -> str:
+    """Why a service with these settings does not start; empty if it would."""
+    try:
+        settings = from_environment(environment)
+        Runtime.build(settings)
+        _fhir_client(settings).close()
+        if settings.database_url:  # an empty one is the default, in the folder where the test runs
+            open_ledger(settings).close()
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nonsense_in_any_setting_is_refused_by_its_name_or_harmless(tmp_path: Path, name: str) -> None:
+    good = {"CDS_DEMO": "1", "CDS_CARDS": str(CONTENT), "CDS_DATABASE_URL": f"sqlite:///{tmp_path}/l.db"}
+    variable = f"CDS_{name.upper()}"
+    told = {value[:9]: refusal(good | {variable: value}) for value in NONSENSE}
+    assert {value: text for value, text in told.items() if text and variable not in text} == {}
 
 
 @pytest.mark.parametrize("name", ["payers", "default_payer"])
@@ -74,7 +118,7 @@ def test_payers_must_be_in_the_registry(name: str) -> None:
 
 def test_demo_listens_on_loopback_only() -> None:
     with pytest.raises(ConfigurationError, match="--demo listens on loopback only"):
-        from_environment({}, demo=True, host="0.0.0.0")
+        from_environment({}, demo=True, host="0.0.0.0").check_listening()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +140,7 @@ def test_serve_refuses_to_start_and_says_why(tmp_path: Path, options: dict[str, 
     environment = {"CDS_CARDS": str(CONTENT), "CDS_DATABASE_URL": f"sqlite:///{tmp_path}/l.db"} | options
     environment = {name: value.format(folder=tmp_path) for name, value in environment.items()}
     done = subprocess.run(
-        [sys.executable, "-m", "cds_service.cli", "serve", "--port", "0"],
+        [sys.executable, "-m", "cds_service.cli", "serve", "--port", "8099"],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr

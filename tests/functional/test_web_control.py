@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,34 @@ def test_a_faulty_control_file_changes_nothing_and_is_told(site: Deployment, tex
     assert requests.get(f"{site.url}/health/ready", timeout=10).json()["checks"]["reload"] == "ok"
 
 
+BAD_CLIENTS = {
+    "a FHIR server above its folder": (
+        "fhir_servers:\n      - {url: 'https://fhir.example.org/../r4'}",
+        "holds . or ..",
+    ),
+    "a host that is not ASCII": ("fhir_servers: [{url: https://fhír.example.org/r4}]", "not ASCII"),
+    "a day that does not exist": ("name: 2026-13-45", "is none. Put it in quotes."),
+    "nested deeply": (f"tenants: {'[' * 3000}{']' * 3000}", "is nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CLIENTS)
+def test_a_faulty_clients_file_leaves_the_kill_switch_in_order(site: Deployment, case: str) -> None:
+    entry, told = BAD_CLIENTS[case]
+    good = site.clients_file.read_text()
+    before = reloads(site)["reload failed"]
+    site.clients_file.write_text(f"{good}  - id: west\n    issuer: https://west.example.org\n    {entry}\n")
+    site.wait_until(lambda: reloads(site)["reload failed"] == before + 2)
+    assert told in site.log()
+    assert requests.get(f"{site.url}/health/ready", timeout=10).json()["checks"]["reload"].startswith("The last")
+    site.clients_file.write_text(good)
+    control(site, clients={"south": "stopped"})
+    body = hook_request()
+    site.cards("south", body)
+    assert stored(site, body)["determinations"] == []
+    control(site)
+
+
 def edit_policy(site: Deployment, old: str, new: str) -> str:
     """Change the text of the policy; the revision that results."""
     file = site.folder / "cards" / POLICY / "policy.yaml"
@@ -252,3 +280,38 @@ def test_a_change_between_reading_a_file_and_watching_it_is_not_missed(tmp_path:
             time.sleep(0.05)
         watcher.stop()
         assert live.state.runtime.stopped == {POLICY}
+
+
+def test_watching_goes_on_after_what_nobody_foresaw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    switches = tmp_path / "folder" / "control.yaml"
+    switches.parent.mkdir()
+    switches.write_text("")
+    settings = Settings(demo=True, cards=str(CONTENT), control=str(switches))
+    watcher = Watcher(settings, tmp_path / "marker")
+
+    def wait_for(holds: Callable[[], Any]) -> None:
+        until = time.monotonic() + 10
+        while not holds():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", key=SECRET.encode()) as ledger:
+        live = create_app(Runtime.build(settings), ledger).extensions["cds_live"]
+        watcher.start(live)
+        with monkeypatch.context() as patched:
+            patched.setattr("cds_service.web.control.load_control", lambda *_: {}["a secret of the file"])
+            switches.write_text("# changed\n")
+            wait_for(lambda: live.fault)
+        assert "reload failed: unforeseen KeyError at" in caplog.text
+        assert "a secret of the file" not in caplog.text
+        shutil.rmtree(switches.parent)
+        switches.parent.write_text("a file where a folder was")
+        wait_for(lambda: "Not a directory" in caplog.text)
+        switches.parent.unlink()
+        switches.parent.mkdir()
+        switches.write_text(json.dumps({"format": 1, "policies": {POLICY: "stopped"}}))
+        wait_for(lambda: live.state.runtime.stopped)
+        watcher.stop()
+        assert (live.state.runtime.stopped, live.fault) == ({POLICY}, "")

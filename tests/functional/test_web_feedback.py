@@ -74,6 +74,16 @@ def test_wholly_bad_feedback_is_refused(site: Deployment, card: dict[str, Any]) 
     assert kept(site, card) == []
 
 
+def test_people_read_each_path_once(site: Deployment, card: dict[str, Any]) -> None:
+    bad = [overridden(card) | {"outcomeTimestamp": "yesterday"}, overridden({"uuid": str(uuid4())}), 7]
+    issues = site.call("north", {"feedback": bad}, FEEDBACK).json()["issue"]
+    assert [i["diagnostics"] for i in issues] == [
+        "feedback[0].outcomeTimestamp must be a date and time with time zone, such as 2026-01-31T09:30:00Z",
+        "feedback[1].card is not a card that this service showed you",
+        "feedback[2] must be a JSON object",
+    ]
+
+
 def test_cards_of_another_client_or_service_are_refused(site: Deployment, card: dict[str, Any]) -> None:
     assert give(site, overridden(card), client="south") == (400, [{"code": "value", "at": "feedback[0].card"}])
     other = "/cds-services/order-select-advisor/feedback"

@@ -20,7 +20,7 @@ from cds_service.config import Settings
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger import store
 from cds_service.ledger.store import Ledger
-from cds_service.web.app import create_app
+from cds_service.web.app import create_admin_app, create_app
 from tests.functional.deployment import (
     CONTENT,
     COVERAGE,
@@ -88,6 +88,20 @@ def post(site: Deployment, body: Any) -> requests.Response:
     """A call on a connection of its own, so that either worker may get it."""
     headers = site.headers("north", SERVICE) | {"Connection": "close"}
     return requests.post(site.url + SERVICE, json=body, headers=headers, timeout=30)
+
+
+def test_operators_pages_answer_to_their_own_names_only(site: Deployment) -> None:
+    hosts = {"localhost": 200, "[::1]:9000": 200, "evil.example": 400, "10.0.0.5": 400}
+    assert {host: admin(site, "/metrics", headers={"Host": host}).status_code for host in hosts} == hosts
+
+
+def test_beyond_loopback_too_a_foreign_name_is_refused(tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", key=SECRET.encode()) as ledger:
+        settings = Settings(demo=True, cards=str(CONTENT), admin_host="0.0.0.0", admin_hosts="cds, ops.example.org")
+        client = create_admin_app(Runtime.build(settings), ledger).test_client()
+        hosts = {"cds:9000": 200, "ops.example.org": 200, "localhost:9000": 200, "10.0.0.5:9000": 200, "[fd00::5]": 200,
+                 "evil.example": 400, "ops.example.org.evil.example": 400}  # fmt: skip
+        assert {host: client.get("/metrics", headers={"Host": host}).status_code for host in hosts} == hosts
 
 
 def test_metrics_count_the_calls_of_all_workers(site: Deployment, fhir: HostileFhir) -> None:

@@ -184,6 +184,17 @@ def test_a_template_that_cannot_be_filled_in_is_an_error(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    "template",
+    ["{{ name.encode('klingon') }}", "{{ name.nothing() }}", "{{ ordered[0] }}", "{{ name.join(5) }}", "{{ {}['a'] }}"],
+)
+def test_whatever_a_template_raises_is_its_fault(tmp_path: Path, template: str) -> None:
+    target = folder(tmp_path, CARD, [("{{ name }}", template)])
+    [told] = lint_folder(target, TODAY)
+    assert (told.severity, told.file, told.line) == ("error", CARD, 6)
+    assert told.text.startswith("the template cannot be filled in: ")
+
+
 def test_an_old_version_need_not_be_confirmed(tmp_path: Path) -> None:
     target = folder(tmp_path, POLICY, [("to: null", "to: 2026-11-19"), ("on: 2026-11-01", "on: 2024-01-01")])
     assert lint_folder(target, TODAY) == []

@@ -14,9 +14,9 @@ from jwt.algorithms import ECAlgorithm
 
 from cds_service.auth.clients import Client, load_clients
 from cds_service.auth.issue import public_jwk
-from cds_service.auth.urls import is_loopback, normalise
 from cds_service.errors import ConfigurationError
 from cds_service.policy.case import Code
+from cds_service.urls import is_loopback, normalise
 
 EC_KEY = ec.generate_private_key(ec.SECP384R1())
 JWK = {**public_jwk(EC_KEY), "kid": "k1"}
@@ -75,27 +75,13 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "https://ehr.north.example.org/jwks.json", "https://ehr.north.example.org/old.json"
     }  # fmt: skip
     assert (client.tenants, client.crd_version, client.disabled) == (["north", "042"], "2.1", True)
+    assert [server.allow_private for server in client.fhir_servers] == [False, True]
     assert (client.rate_limit_per_minute, clients.cors_origins) == (600, {"https://sandbox.example.org"})
     assert client.local_codes == {
         ("https://ehr.north.example.org/orders", "GRAFT-BMA"): Code("cpt", "20939"),
         ("https://ehr.north.example.org/orders", "0748"): Code("hcpcs", "E0748"),
     }
     assert [client.is_silent(policy) for policy in ("aetna-0016", "aetna-0017")] == [True, False]
-
-
-def test_fhir_server_is_found_by_its_base_url_only(tmp_path: Path) -> None:
-    file = tmp_path / "clients.yaml"
-    file.write_text(FULL)
-    (client,) = load_clients(file)
-    found = {url: client.fhir_server(url) is not None for url in (
-        "https://fhir.north.example.org/r4", "https://fhir.north.example.org:443/r4/",
-        "http://10.1.2.3:8080/fhir", "https://fhir.north.example.org/r4/Patient",
-        "https://fhir.north.example.org.evil.example.org/r4", "http://fhir.north.example.org/r4", "",
-    )}  # fmt: skip
-    assert list(found.values()) == [True, True, True, False, False, False, False]
-    server = client.fhir_server("http://10.1.2.3:8080/fhir")
-    assert server is not None
-    assert server.allow_private
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -221,6 +207,19 @@ ENTRY_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         {"fhir_servers": [{"url": "https://fhir.example.org/?a=b"}]},
         "clients[0].fhir_servers[0].url: holds a query or a fragment: remove it.",
     ),
+    "fhir server above its folder": (
+        {"fhir_servers": [{"url": "https://fhir.example.org/a/%2e%2E/r4"}]},
+        "clients[0].fhir_servers[0].url: holds . or .. in its path: remove it.",
+    ),
+    "fhir server of a host that is not ASCII": (
+        {"fhir_servers": [{"url": "https://fhír.example.org/r4"}]},
+        "clients[0].fhir_servers[0].url: holds a backslash or a character that is not ASCII: encode it, a host name "
+        "as xn--.",
+    ),
+    "fhir server with a bad address": (
+        {"fhir_servers": [{"url": "https://[::g]/r4"}]},
+        "clients[0].fhir_servers[0].url: has a bad address in brackets: correct it.",
+    ),
     "code map target": (
         {"code_map": {"https://s": {"X": "cpt:2093"}}},
         "clients[0].code_map: https://s X has a bad target: write cpt:20939 or hcpcs:E0748.",
@@ -315,6 +314,10 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
          ":1:9: is not valid YAML: could not determine a constructor for the tag "
          "'tag:yaml.org,2002:python/object:os.system'."),
         (b"\xff\xfe\xff", ": is not UTF-8. Save it as UTF-8."),
+        (b"name: 2026-13-45\n", ":1:7: looks like a number, a date or the like and is none. Put it in quotes."),
+        (b"a: !!bool 7\n", ":1:4: looks like a number, a date or the like and is none. Put it in quotes."),
+        (b"? [a]\n: b\n", ":1:3: is not valid YAML: found unhashable key."),
+        (b"a: " + b"[" * 3000, ": is nested too deeply. Write it with fewer levels."),
     ],
 )  # fmt: skip
 def test_faulty_file(content: bytes, text: str, tmp_path: Path) -> None:
