@@ -198,9 +198,7 @@ class CaseBuilder:
             orders=tuple(sorted(self.orders(), key=_BY_CODES)),
             conditions=_by_ref(self._facts("conditions", "Condition", chart.condition)),
             procedures=_by_ref(self._facts("procedures", "Procedure", chart.procedure)),
-            observations=_by_ref(
-                self._facts("observations", "Observation", lambda r, ref, _: chart.observation(r, ref))
-            ),
+            observations=_by_ref(self._facts("observations", "Observation", chart.observation)),
             answers=tuple(a for group in answers for a in group),
             patient=patients[0] if patients else None,
             coverages=_by_ref(self.coverages()),

@@ -169,6 +169,20 @@ def test_a_faulty_element_is_unknown_not_absent() -> None:
     assert all("active" not in f.text.split() or "clinicalStatus" in f.text for f in case.faults)
 
 
+@pytest.mark.parametrize(
+    ("elements", "active"),
+    [
+        ({"abatementDateTime": "2020-13-45"}, None),
+        ({"abatementDateTime": 7, "clinicalStatus": status(CLINICAL, "active")}, True),
+    ],
+)
+def test_an_end_that_cannot_be_read_leaves_open_whether_the_condition_is_active(
+    elements: Json, active: bool | None
+) -> None:
+    case, _ = case_of(conditions=bundle(condition(**elements)))
+    assert [c.active for c in case.conditions] == [active]
+
+
 def test_onset_is_a_span_also_when_partial_and_recorded_date_bounds_it() -> None:
     chart = bundle(
         condition("a", onsetDateTime="2026-10"),
@@ -281,6 +295,90 @@ def test_procedures_that_were_not_done_are_no_history(state: str, performed: boo
     assert len(case.procedures) == performed
     if performed:
         assert case.procedures[0].performed == Period(date(2026, 1, 2), date(2026, 1, 3))
+
+
+def recorded(kind: str, **elements: Any) -> Json:
+    """A procedure or result with a readable code."""
+    code = {"coding": [{"system": CPT, "code": "22551"}]}
+    return {
+        "resourceType": kind,
+        "id": "x",
+        "status": "completed" if kind == "Procedure" else "final",
+        "code": code,
+        "subject": {"reference": "Patient/p"},
+        **elements,
+    }
+
+
+@pytest.mark.parametrize("state", ["Preliminary", 7, ["final"], "FINAL"])
+def test_a_result_whose_status_cannot_be_read_is_not_final(state: Any) -> None:
+    case, _ = case_of(observations=bundle(recorded("Observation", status=state)))
+    assert [o.final for o in case.observations] == [False]
+
+
+@pytest.mark.parametrize("state", ["final", "amended", "corrected"])
+def test_a_final_result_is_final(state: str) -> None:
+    case, _ = case_of(observations=bundle(recorded("Observation", status=state)))
+    assert [o.final for o in case.observations] == [True]
+
+
+LONG = "9" * 201
+
+
+@pytest.mark.parametrize("kind", ["Procedure", "Observation", "Condition"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        {"text": "said in words only"},
+        {"coding": [{"system": CPT, "code": 22551}]},
+        "22551",
+        {"coding": [{"system": CPT, "code": LONG}]},
+        {"coding": [{"system": f"urn:{'x' * 2000}", "code": "22551"}]},
+    ],
+    ids=["words", "not text", "not an object", "no code is that long", "no system is that long"],
+)
+def test_what_is_not_coded_readably_is_a_fact_without_codes(kind: str, code: Any) -> None:
+    """It may be any procedure, result or diagnosis: policies must see that there is one."""
+    made = condition(code=code) if kind == "Condition" else recorded(kind, code=code)
+    name = f"{kind.lower()}s"
+    case, _ = case_of(**{name: bundle(made)})
+    assert [fact.codes for fact in getattr(case, name)] == [()]
+
+
+def test_a_reason_that_no_code_can_be_is_unread_not_absent() -> None:
+    case, _ = case_of([draft(reasonCode=[{"coding": [{"system": ICD, "code": LONG}]}])])
+    assert [(o.reason_codes, o.reasons_faulty) for o in case.orders] == [((), True)]
+
+
+def test_the_longest_code_is_read() -> None:
+    case, _ = case_of(conditions=bundle(condition(code={"coding": [{"system": "urn:local", "code": LONG[1:]}]})))
+    assert [c.codes for c in case.conditions] == [(Code("urn:local", LONG[1:]),)]
+
+
+DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
+
+
+@pytest.mark.parametrize(
+    ("tie", "about"),
+    [
+        ({"basedOn": [{"reference": "ServiceRequest/s1"}]}, ("ServiceRequest/s1",)),
+        ({"extension": [{"url": DTR, "valueReference": {"reference": "ServiceRequest/s1"}}]}, ("ServiceRequest/s1",)),
+        ({"extension": [{"url": f"{DTR}|2.1.0", "valueReference": {"reference": "Coverage/c"}}]}, ("Coverage/c",)),
+        ({"extension": [{"url": "urn:other", "valueReference": {"reference": "ServiceRequest/s1"}}]}, ()),
+        ({}, ()),
+    ],
+)
+def test_answers_are_about_what_based_on_and_the_dtr_context_name(tie: Json, about: tuple[str, ...]) -> None:
+    answered = {
+        "resourceType": "QuestionnaireResponse",
+        "id": "qr",
+        "status": "completed",
+        "subject": {"reference": "Patient/p"},
+        "item": [{"linkId": "one", "answer": [{"valueBoolean": True}]}],
+        **tie,
+    }
+    case, _ = case_of(answers=bundle(answered))
+    assert [(a.link_id, a.value, a.about) for a in case.answers] == [("one", True, about)]
 
 
 def test_sources_are_read_empty_unavailable_or_never_spoken_of() -> None:
