@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,17 +38,23 @@ def read_page(bundle: Json) -> Page:
     """Read a Bundle (FHIR R4, Bundle and Search), whatever the JSON within it."""
     faults: dict[str, None] = {}
     entries: list[tuple[Json, object]] = []
-    matches = warnings = 0
-    for resource, full_url, mode in _entries(bundle.get("entry"), faults):
-        if mode == "outcome" or resource["resourceType"] == "OperationOutcome":
-            warnings += 1
-            if _is_failure(resource):
-                faults[ERROR] = None
+    outcomes: list[Json] = []
+    included = 0
+    for entry in _listed(bundle.get("entry"), faults):
+        resource: Any = entry.get("resource") if isinstance(entry, dict) else None
+        kind = resource.get("resourceType") if isinstance(resource, dict) else None
+        mode = _mode(entry) if isinstance(kind, str) and "search" in entry else None
+        if not isinstance(kind, str):
+            faults[NO_RESOURCE] = None
+        elif kind == "OperationOutcome" or mode == "outcome":
+            outcomes.append(resource)
         else:
-            entries.append((resource, full_url))
-            matches += mode != "include"
+            entries.append((resource, entry.get("fullUrl")))
+            included += mode == "include"
+    if any(map(_is_failure, outcomes)):
+        faults[ERROR] = None
     following, total = _next(bundle.get("link"), faults), _total(bundle.get("total"), faults)
-    return Page(tuple(entries), following, total, matches, warnings, tuple(faults))
+    return Page(tuple(entries), following, total, len(entries) - included, len(outcomes), tuple(faults))
 
 
 def lacks(pages: Iterable[Page]) -> bool:
@@ -57,16 +63,16 @@ def lacks(pages: Iterable[Page]) -> bool:
     return sum(p.matches for p in pages) < max((p.total or 0 for p in pages), default=0)
 
 
-def _entries(given: object, faults: dict[str, None]) -> Iterator[tuple[Json, object, object]]:
-    if given is not None and not isinstance(given, list):
-        faults[NO_LIST] = None
-    for entry in given if isinstance(given, list) else ():
-        resource = entry.get("resource") if isinstance(entry, dict) else None
-        if isinstance(resource, dict) and isinstance(resource.get("resourceType"), str):
-            search = entry.get("search")
-            yield resource, entry.get("fullUrl"), search.get("mode") if isinstance(search, dict) else None
-        else:
-            faults[NO_RESOURCE] = None
+def _listed(given: object, faults: dict[str, None]) -> list[Any]:
+    if given is None or isinstance(given, list):
+        return given or []
+    faults[NO_LIST] = None
+    return []
+
+
+def _mode(entry: Json) -> object:
+    search = entry["search"]
+    return search.get("mode") if isinstance(search, dict) else None
 
 
 def _is_failure(outcome: Json) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cds_service.facts.builder import CaseBuilder
+from cds_service.facts.builder import MAX_ORDERS, CaseBuilder
 from cds_service.facts.sources import read_value
 from cds_service.policy.case import Case, Code, Period, SourceState
 
@@ -232,29 +232,121 @@ def test_a_partial_birth_date_is_a_range() -> None:
     assert case.patient.birth == Period(date(1970, 5, 1), date(1970, 5, 31))
 
 
+GRANTED: Json = {
+    "resourceType": "ClaimResponse",
+    "id": "cr",
+    "status": "active",
+    "type": {"coding": [{"code": "professional"}]},
+    "use": "preauthorization",
+    "patient": {"reference": "Patient/p"},
+    "created": "2026-10-01",
+    "insurer": {"display": "x"},
+    "outcome": "complete",
+    "preAuthRef": "A-1",
+}
+SPOILT = (
+    GRANTED | {"patient": {"reference": "Patient/q"}},
+    GRANTED | {"modifierExtension": [{"url": "urn:x", "valueBoolean": True}]},
+)
+
+
 def test_a_reference_does_not_lead_to_what_was_refused() -> None:
     insured = draft(insurance=[{"reference": "ClaimResponse/cr"}])
-    granted = {
-        "resourceType": "ClaimResponse",
-        "id": "cr",
-        "status": "active",
-        "type": {"coding": [{"code": "professional"}]},
-        "use": "preauthorization",
-        "patient": {"reference": "Patient/p"},
-        "created": "2026-10-01",
-        "insurer": {"display": "x"},
-        "outcome": "complete",
-        "preAuthRef": "A-1",
-    }
-    case, _ = case_of([insured], authorizations=bundle(granted))
+    case, _ = case_of([insured], authorizations=bundle(GRANTED))
     assert case.orders[0].authorization is not None
-    for spoilt in (
-        granted | {"patient": {"reference": "Patient/q"}},
-        granted | {"modifierExtension": [{"url": "urn:x", "valueBoolean": True}]},
-    ):
+    for spoilt in SPOILT:
         case, _ = case_of([insured], authorizations=bundle(spoilt))
         assert case.orders[0].authorization is None
         assert case.source("authorizations").unusable == ("ClaimResponse/cr",)
+
+
+@pytest.mark.parametrize(("response", "counts"), [(GRANTED, True), *((r, False) for r in SPOILT)])
+@pytest.mark.parametrize("named", ["ClaimResponse/cr", "urn:uuid:1"])
+def test_what_comes_with_draft_orders_is_found_only_if_intake_accepts_it(
+    response: Json, counts: bool, named: str
+) -> None:
+    held = {k: v for k, v in response.items() if k != "id" or named == "ClaimResponse/cr"}
+    made = builder()
+    basket = bundle(draft(insurance=[{"reference": named}]), held)
+    basket["entry"][1]["fullUrl"] = "urn:uuid:1"
+    made.draft_orders(basket, "context.draftOrders")
+    assert [o.authorization is not None for o in made.draft()] == [counts]
+    case = made.build()
+    assert [o.authorization is not None for o in case.orders] == [counts]
+    assert any(f.fatal for f in case.faults) is not counts
+    assert case.source("orders").complete
+
+
+@pytest.mark.parametrize("own", ["d", None])
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"resourceType": "Device", "type": [5]},
+        {"resourceType": "Device", "type": 5},
+        {"resourceType": "Teapot", "type": {"text": "x"}},
+        {"resourceType": "Device", "type": {"text": "x"}, "modifierExtension": [{"url": "urn:x"}]},
+    ],
+)
+def test_an_order_whose_code_cannot_be_read_where_it_points_is_named(target: Json, own: str | None) -> None:
+    request = {
+        "resourceType": "DeviceRequest",
+        "id": "r",
+        "status": "draft",
+        "intent": "order",
+        "codeReference": {"reference": f"{target['resourceType']}/d" if own else "urn:uuid:1"},
+        "subject": {"reference": "Patient/p"},
+    }
+    made = builder()
+    basket = bundle(request, draft(), target | ({"id": own} if own else {}))
+    basket["entry"][2]["fullUrl"] = "urn:uuid:1"
+    made.draft_orders(basket, "context.draftOrders")
+    assert [o.codes for o in made.draft()] == [(), (Code("cpt", "20939"),)]
+    assert made.build().source("orders").unusable == ("DeviceRequest/r",)
+
+
+@pytest.mark.parametrize("others", [{"status": "completed"}, {"id": None}, {"resourceType": [7], "id": None}])
+def test_nothing_is_read_through_a_reference_to_an_order(others: Json) -> None:
+    """Settled and unnamed orders do not pass intake: following a reference there would stumble."""
+    first = {
+        "resourceType": "DeviceRequest",
+        "id": "r1",
+        "status": "draft",
+        "intent": "order",
+        "codeReference": {"reference": "urn:uuid:1"},
+        "subject": {"reference": "Patient/p"},
+    }
+    made = builder()
+    basket = bundle(first, draft("s2", code=[5]) | others)
+    basket["entry"][1]["fullUrl"] = "urn:uuid:1"
+    made.draft_orders(basket, "context.draftOrders")
+    assert [o.codes for o in made.build().orders] == [()]
+
+
+def test_active_orders_beyond_the_limit_are_left_out_and_said_to_be() -> None:
+    many = [draft(f"a{n}", status="active") for n in range(MAX_ORDERS)]
+    case, _ = case_of([draft()], active_orders=bundle(*many, draft("done", status="completed")))
+    assert len(case.orders) == 1 + MAX_ORDERS
+    assert case.source("active-orders").complete
+    case, _ = case_of([draft()], active_orders=bundle(*many, draft("a", status="active")))
+    again, _ = case_of([draft()], active_orders=bundle(draft("a", status="active"), *many[::-1]))
+    assert case.orders == again.orders
+    assert len(case.orders) == 1 + MAX_ORDERS
+    assert case.source("active-orders").unusable == ("further orders",)
+
+
+def test_orders_of_the_chart_beyond_the_limit_are_not_judged_and_that_is_said() -> None:
+    made = builder()
+    made.chart_orders(read_value(bundle(*(draft(f"a{n}") for n in range(MAX_ORDERS + 2)))))
+    case = made.build()
+    assert len(case.orders) == MAX_ORDERS
+    assert case.source("orders").unusable == ("further orders",)
+    assert [f.ref for f in case.faults if f.fatal] == ["further orders"]
+
+
+def test_orders_of_the_chart_are_as_incomplete_as_what_they_were_read_from() -> None:
+    made = builder()
+    made.chart_orders(read_value(bundle(draft()) | {"total": 2}))
+    assert not made.build().source("orders").complete
 
 
 def test_payors_by_identifier_display_contained_and_urn() -> None:

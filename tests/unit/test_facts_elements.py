@@ -126,9 +126,9 @@ def test_the_first_of_two_with_one_id_stays() -> None:
     index.add(first)
     index.add(second)
     assert index.resolve("Condition/c") is first
-    index.settle("Condition/c", second, None)
+    index.settle(second, None)
     assert index.resolve("Condition/c") is first
-    index.settle("Condition/c", first, {"clean": True})
+    index.settle(first, {"clean": True})
     assert index.resolve("Condition/c") == {"clean": True}
 
 
