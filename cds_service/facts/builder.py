@@ -11,7 +11,7 @@ from cds_service.facts import chart, elements, orders
 from cds_service.facts.intake import Reading, read
 from cds_service.facts.references import Index, Json, key_of
 from cds_service.facts.sources import Supplied
-from cds_service.facts.validity import accepted_types
+from cds_service.facts.validity import READABLE, accepted_types
 from cds_service.policy.case import Case, Code, Coverage, Fault, Order, Source, SourceState
 
 _T = TypeVar("_T")
@@ -19,6 +19,11 @@ _BY_REF = attrgetter("ref")
 _BY_CODES = attrgetter("codes", "ref")
 # Elements of an order whose meaning may come from another resource of the chart.
 _FROM_THE_CHART = frozenset({"insurance", "codeReference", "medicationReference"})
+# What orders may refer to. No fact is read through a reference to another order.
+_REFERRED_TO = READABLE - orders.ORDER_TYPES
+# Sorting orders into operations takes time that grows with the square of their number.
+MAX_ORDERS = 1000
+FURTHER_ORDERS = "further orders"
 _SUBJECT = {
     "ServiceRequest": "subject", "DeviceRequest": "subject", "MedicationRequest": "subject", "Condition": "subject",
     "Procedure": "subject", "Observation": "subject", "QuestionnaireResponse": "subject", "Encounter": "subject",
@@ -63,9 +68,8 @@ class CaseBuilder:
         """Orders of the chart that are judged as drafts are: unsigned, or signed and not yet performed."""
         bundle = {"entry": [{"resource": r, "fullUrl": url} for r, url in supplied.resources]}
         self.draft_orders(bundle, "plannedOrders")
-        chart, own = supplied.source, self._sources["orders"]
-        self._sources["active-orders"] = Source(chart.state, chart.detail, chart.unusable)
-        self._sources["orders"] = Source(own.state, own.detail, (*own.unusable, *chart.unusable))
+        self._lack("orders", *supplied.source.unusable)
+        self._sources["active-orders"] = Source(supplied.source.state, supplied.source.detail, supplied.source.unusable)
 
     def _draft(self, resource: Any, seen: set[str], accepted: Collection[str]) -> tuple[str, str]:
         """Take up one draft order; tells which element of it is in the way, and how."""
@@ -83,6 +87,9 @@ class CaseBuilder:
         seen.add(ref)
         if orders.is_settled(resource):
             self.settled.append(ref)
+        elif len(self.drafts) == MAX_ORDERS:
+            if FURTHER_ORDERS not in self.orders_unusable:
+                self._fault("orders", FURTHER_ORDERS, f"only {MAX_ORDERS:,} orders are checked in one call")
         elif (reading := self._intake(resource, ref, "orders", accepted)) is not None:
             self.drafts.append((ref, reading))
         return "", ""
@@ -115,12 +122,36 @@ class CaseBuilder:
         elif self._is_of_another(reading.resource, ref, source):
             self._fault(source, ref, "belongs to another patient and is not used")
         else:
-            if reading.resource is not resource:
-                self.index.settle(ref, resource, reading.resource)
+            self.index.settle(resource, reading.resource)
             return reading
         # A reference must not lead to what is refused here: another patient's authorisation, say.
-        self.index.settle(ref, resource, None)
+        self.index.settle(resource, None)
         return None
+
+    def _read_rest(self) -> None:
+        """Intake of what only references may lead to: it must not be found unread, and is no evidence of its own."""
+        if not self.index.unread:
+            return
+        rest = self.index.rest()
+        accepted, unclear = accepted_types([resource for _, resource in rest]), set[str]()
+        for number, (name, resource) in enumerate(rest):
+            kind, reading = resource.get("resourceType"), None
+            if isinstance(kind, str) and kind in _REFERRED_TO:
+                reading = self._intake(resource, _place(resource, number), "referenced", accepted)
+            else:
+                self.index.settle(resource, None)
+            if reading is None or not reading.faulty.isdisjoint(("code", "type")):
+                unclear.add(name)
+        if unclear:
+            self._name_unclear(unclear)
+
+    def _name_unclear(self, names: set[str]) -> None:
+        """Orders that take their code from one of these resources are not checked, and that is said."""
+        for ref, (resource, _, _) in self.drafts:
+            named = (resource or {}).get("codeReference") or (resource or {}).get("medicationReference")
+            if self.index.key(named) in names:
+                self._fault("orders", ref, "takes its code from a resource that cannot be read")
+                self._lack("orders", ref)
 
     def _is_of_another(self, resource: Json, ref: str, source: str) -> bool:
         subject = _SUBJECT.get(resource["resourceType"])
@@ -138,6 +169,12 @@ class CaseBuilder:
         unusable = (known.unusable if known else ()) + tuple(self._unusable.get(name, ()))
         return Source(state, known.detail if known else "", tuple(dict.fromkeys(unusable)))
 
+    def _lack(self, name: str, *unusable: str) -> None:
+        """Let a source count as incomplete for want of these."""
+        known = self._sources[name]
+        every = dict.fromkeys((*known.unusable, *unusable))
+        self._sources[name] = Source(known.state, known.detail, tuple(every))
+
     @property
     def known(self) -> frozenset[str]:
         """Names of the sources that something is known of."""
@@ -145,6 +182,7 @@ class CaseBuilder:
 
     def products_unread(self) -> dict[str, str]:
         """Draft orders (by reference) whose device or medication is known by a reference that leads nowhere."""
+        self._read_rest()
         found = {}
         for ref, reading in self.drafts:
             product = orders.product(reading.resource, self.index)
@@ -160,9 +198,9 @@ class CaseBuilder:
 
     def not_checked(self, ref: str, why: str) -> None:
         """A draft order of which too little is known to check it."""
-        self.faults.append(Fault(ref, ref, why, fatal=True))
-        self._unusable.setdefault("orders", []).append(ref)
-        self._sources["orders"] = self._state("orders", self._sources["orders"].state)
+        if ref not in self.orders_unusable:
+            self._fault("orders", ref, why)
+            self._lack("orders", ref)
 
     @property
     def orders_unusable(self) -> tuple[str, ...]:
@@ -173,6 +211,7 @@ class CaseBuilder:
 
     def draft(self) -> tuple[Order, ...]:
         """The draft orders of the event as far as they can be read before the chart is."""
+        self._read_rest()
         self._shifts = self.index.shifts
         self._drafted = {ref: self._order(ref, reading, True) for ref, reading in self.drafts}
         return tuple(self._drafted.values())
@@ -185,17 +224,15 @@ class CaseBuilder:
 
     def orders(self) -> tuple[Order, ...]:
         """The draft orders of the event, and the active orders of the chart."""
+        self._read_rest()
         drafts = {ref: self._final(ref, reading) for ref, reading in self.drafts}
-        active = {
-            ref: self._order(ref, reading, False)
-            for ref, reading in self._read.get("active-orders", ())
-            if reading.resource is not None
-            and reading.resource.get("resourceType") in orders.ORDER_TYPES
-            and reading.resource.get("status", "active") == "active"
-            and ref not in drafts
-            and ref not in self.settled
-        }
-        return (*active.values(), *drafts.values())
+        known = {*drafts, *self.settled}
+        given = self._read.get("active-orders", ())
+        active = {ref: reading for ref, reading in given if ref not in known and _is_active(reading)}
+        if len(active) > MAX_ORDERS:
+            active = {ref: active[ref] for ref in sorted(active)[:MAX_ORDERS]}
+            self._lack("active-orders", FURTHER_ORDERS)
+        return (*(self._order(ref, reading, False) for ref, reading in active.items()), *drafts.values())
 
     def _order(self, ref: str, reading: Reading, draft: bool) -> Order:
         assert reading.resource is not None
@@ -214,6 +251,7 @@ class CaseBuilder:
 
     def coverages(self) -> tuple[Coverage, ...]:
         """Coverages of the chart."""
+        self._read_rest()
         return tuple(
             self._facts("coverage", "Coverage", lambda r, ref, faulty: chart.coverage(r, ref, faulty, self.index))
         )
@@ -226,9 +264,7 @@ class CaseBuilder:
             orders=tuple(sorted(self.orders(), key=_BY_CODES)),
             conditions=_by_ref(self._facts("conditions", "Condition", chart.condition)),
             procedures=_by_ref(self._facts("procedures", "Procedure", chart.procedure)),
-            observations=_by_ref(
-                self._facts("observations", "Observation", lambda r, ref, _: chart.observation(r, ref))
-            ),
+            observations=_by_ref(self._facts("observations", "Observation", chart.observation)),
             answers=tuple(a for group in answers for a in group),
             patient=patients[0] if patients else None,
             coverages=_by_ref(self.coverages()),
@@ -237,6 +273,12 @@ class CaseBuilder:
             received=self.received,
             as_of=self.as_of,
         )
+
+
+def _is_active(reading: Reading) -> bool:
+    """Is it an order that is in force?"""
+    resource = reading.resource or {}
+    return resource.get("resourceType") in orders.ORDER_TYPES and resource.get("status", "active") == "active"
 
 
 def _place(resource: Json, number: int) -> str:

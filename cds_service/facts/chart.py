@@ -19,6 +19,7 @@ _ACTIVE = {
     "resolved": False,
 }
 _VERIFIED = {"confirmed": True, "unconfirmed": None, "provisional": None, "differential": None}
+QR_CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
 _IGNORED_VERIFICATION = frozenset({"refuted", "entered-in-error"})
 
 
@@ -42,11 +43,12 @@ def condition(resource: Json, ref: str, faulty: frozenset[str]) -> Condition | N
     confirmed = _VERIFIED.get(verification) if verification else True
     clinical = _status(resource, "clinicalStatus")
     active = _ACTIVE.get(clinical) if clinical else not any(name.startswith("abatement") for name in resource)
+    unclear = "clinicalStatus" in faulty or (not clinical and any(name.startswith("abatement") for name in faulty))
     concept = resource.get("code")
     return Condition(
         ref=ref,
         codes=codes.read(concept)[0],
-        active=None if "clinicalStatus" in faulty else active,
+        active=None if unclear else active,
         confirmed=None if "verificationStatus" in faulty else confirmed,
         onset=elements.choice_span(resource, "onset") or _until(resource.get("recordedDate")),
         text=elements.first_text(concept),
@@ -59,7 +61,7 @@ def _until(written: object) -> Period | None:
 
 
 def procedure(resource: Json, ref: str, faulty: frozenset[str]) -> Procedure | None:
-    """A performed procedure; None when it was not done or entered in error."""
+    """A performed procedure; None when it was not done or entered in error. Without codes it may be any procedure."""
     status = resource.get("status")
     if status in ("not-done", "entered-in-error", "preparation"):
         return None
@@ -79,8 +81,8 @@ def procedure(resource: Json, ref: str, faulty: frozenset[str]) -> Procedure | N
     )
 
 
-def observation(resource: Json, ref: str) -> Observation | None:
-    """A result; None when it is cancelled or entered in error."""
+def observation(resource: Json, ref: str, faulty: frozenset[str]) -> Observation | None:
+    """A result; None when it is cancelled or entered in error. Without codes it may be any result."""
     status = resource.get("status")
     if status in ("cancelled", "entered-in-error"):
         return None
@@ -96,7 +98,7 @@ def observation(resource: Json, ref: str) -> Observation | None:
         unit=_unit(quantity),
         flag=flag if isinstance(flag, bool) else None,
         coded=codes.read(resource.get("valueCodeableConcept"))[0],
-        final=status in ("final", "amended", "corrected", None),
+        final="status" not in faulty and status in ("final", "amended", "corrected", None),
     )
 
 
@@ -113,15 +115,13 @@ def _unit(quantity: object) -> str | None:
 
 
 def answers(resource: Json, ref: str, index: Index) -> Iterator[Answer]:
-    """Answered items of a completed QuestionnaireResponse; `about` names the orders it is tied to."""
+    """Answered items of a completed QuestionnaireResponse; `about` is what basedOn and DTR's qr-context tie it to."""
     if resource.get("status") not in ("completed", "amended"):
         return
     canonical = elements.text(resource.get("questionnaire")) or ""
     authored = elements.day(resource.get("authored"))
     about = [index.key(r) for r in elements.listed(resource.get("basedOn"))]
-    about += [
-        index.key(e.get("valueReference")) for e in elements.listed(resource.get("extension")) if isinstance(e, dict)
-    ]
+    about += [index.key(e.get("valueReference")) for e in elements.extensions(resource, QR_CONTEXT)]
     orders = tuple(dict.fromkeys(k for k in about if k))
     if not orders:
         return  # what names no order may be about another level, or years old

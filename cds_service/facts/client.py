@@ -18,10 +18,11 @@ from typing import Any
 import requests
 import urllib3
 
-from cds_service.facts.fetch_body import Page, page_of, parse, read_body
+from cds_service.facts.fetch_body import not_whole, page_of, parse, read_body
 from cds_service.facts.fetch_transport import PinnedAdapter, silence_urllib3, tls_context
 from cds_service.facts.fetch_types import LATE, Fetched, FetchError, Limits, Query, RetryableError
 from cds_service.facts.outbound import Address, Allowed, Base, GetAddrInfo, Resolver, checked
+from cds_service.facts.pages import NOT_SENT, Page, lacks
 from cds_service.policy.case import SourceState
 
 __all__ = ["Allowed", "Fetched", "FhirClient", "Limits", "Query"]
@@ -183,14 +184,12 @@ class _Job:
 
     def _search(self, url: str) -> Fetched:
         pages = list(self._follow(url))
-        resources = tuple(resource for page in pages for resource in page.resources)
+        if not self.query.continues and lacks(pages):
+            raise not_whole(NOT_SENT)
+        resources = tuple(resource for page in pages for resource, _ in page.entries)
         warnings = sum(page.warnings for page in pages)
         detail = f"the FHIR server added {warnings} warning(s)" if warnings else ""
-        if resources:
-            return self._result(SourceState.READ, resources, detail)
-        if any(page.total for page in pages):
-            raise FetchError("the FHIR server counted results, but sent none")
-        return self._result(SourceState.EMPTY, (), detail)
+        return self._result(SourceState.READ if resources else SourceState.EMPTY, resources, detail)
 
     def _follow(self, url: str) -> Iterator[Page]:
         seen: set[str] = set()

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import orjson
 import requests
 
 from cds_service.facts.fetch_types import FetchError, Limits
+from cds_service.facts.pages import Page, read_page
 
 _CHUNK = 64 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
 _NOT_FHIR = "the FHIR server's answer is not a FHIR resource in JSON"
 _TOO_LARGE = "the FHIR server's answer is too large"
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a search: resources without OperationOutcomes, and the `next` link as it stands there."""
-
-    resources: tuple[dict[str, Any], ...]
-    next: str | None
-    total: int | None
-    warnings: int
 
 
 def read_body(response: requests.Response, room: int) -> bytes:
@@ -93,42 +83,12 @@ def page_of(bundle: dict[str, Any]) -> Page:
     """One page of search results (FHIR R4, Bundle of type searchset). FetchError if it is not whole."""
     if bundle["resourceType"] != "Bundle" or bundle.get("type") != "searchset":
         raise FetchError("the FHIR server answered a search with something else than a searchset Bundle")
-    found = [_entry(entry) for entry in _items(bundle, "entry")]
-    outcomes = [resource for resource in found if resource["resourceType"] == "OperationOutcome"]
-    if any(_is_failure(outcome) for outcome in outcomes):
-        raise FetchError("the FHIR server reported an error within the search")
-    total = bundle.get("total")
-    return Page(
-        resources=tuple(resource for resource in found if resource["resourceType"] != "OperationOutcome"),
-        next=_next(bundle),
-        total=total if isinstance(total, int) else None,
-        warnings=len(outcomes),
-    )
+    page = read_page(bundle)
+    if page.faults:
+        raise not_whole(*page.faults)
+    return page
 
 
-def _items(parent: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    items = parent.get(key, [])
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise FetchError(_NOT_FHIR)
-    return items
-
-
-def _entry(entry: dict[str, Any]) -> dict[str, Any]:
-    resource = entry.get("resource")
-    if not _is_resource(resource):
-        raise FetchError("an entry of the search holds no resource")
-    return resource
-
-
-def _is_failure(outcome: dict[str, Any]) -> bool:
-    return any(issue.get("severity") in ("error", "fatal") for issue in _items(outcome, "issue"))
-
-
-def _next(bundle: dict[str, Any]) -> str | None:
-    for link in _items(bundle, "link"):
-        if link.get("relation") == "next":
-            url = link.get("url")
-            if not isinstance(url, str) or not url:
-                raise FetchError("the link to the next page is not a URL")
-            return url
-    return None
+def not_whole(*faults: str) -> FetchError:
+    """The error for a search of which a part is missing; `faults` as `pages` names them."""
+    return FetchError(f"the FHIR server's answer is not whole: {', '.join(faults)}")

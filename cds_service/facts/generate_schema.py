@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cds_service.facts.validity import READABLE, SCHEMA_FILE, STRING_LIMIT, Element, Shape, shape
+from cds_service.facts.validity import READABLE, SCHEMA_FILE, SHORT, STRING_LIMIT, Element, Shape, shape
 
 TARGET = Path(__file__).with_name(SCHEMA_FILE)
 # How often an item of a questionnaire, and an extension, may nest before the judge is asked.
@@ -41,7 +41,7 @@ PRIMITIVES: dict[str, dict[str, Any]] = {
     "base64Binary": {"type": "string", "pattern": "^(?:[A-Za-z0-9+/]{4})+$"},
     "boolean": {"type": "boolean"},
     "canonical": _URI,
-    "code": {"type": "string", "pattern": "^[!-~]+(?: [!-~]+)*$", "maxLength": STRING_LIMIT},
+    "code": {"type": "string", "pattern": "^[!-~]+(?: [!-~]+)*$", "maxLength": SHORT["code"]},
     "date": {"type": "string", "pattern": f"^{_YEAR}(?:-{_MONTH}|-{_DAY})?$"},
     "dateTime": {"type": "string", "pattern": f"^{_YEAR}(?:-{_MONTH}|-{_DAY}(?:T{_CLOCK}{_ZONE})?)?$"},
     "decimal": {"type": "number", "minimum": -1e12, "maximum": 1e12},
@@ -54,7 +54,7 @@ PRIMITIVES: dict[str, dict[str, Any]] = {
     "string": _TEXT,
     "time": {"type": "string", "pattern": f"^{_CLOCK}$"},
     "unsignedInt": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
-    "uri": _URI,
+    "uri": _URI | {"maxLength": SHORT["uri"]},
     "url": {
         "type": "string",
         "pattern": "^https?://[a-z0-9]+(?:[.-][a-z0-9]+)*(?::[0-9]{2,4})?(?:/[A-Za-z0-9._~/-]*)?$",

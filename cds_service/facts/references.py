@@ -19,12 +19,16 @@ def key_of(reference: str) -> str:
 
 
 class Index:
-    """Resources by `Type/id` and by fullUrl, so that a reference finds what it points at."""
+    """Resources by `Type/id` and by fullUrl, so that a reference finds what it points at.
+
+    `unread` are those that intake has not seen yet: the name that each is found under, by its identity.
+    """
 
     def __init__(self) -> None:
         self._by_key: dict[str, Json] = {}
         self._by_url: dict[str, str] = {}
         self._keys: dict[str, str] = {}  # references asked for, and what they meant
+        self.unread: dict[int, str] = {}
         self.shifts = 0  # how often a reference already asked for came to mean another resource
 
     def add(self, resource: Json, full_url: object = None) -> str | None:
@@ -34,11 +38,12 @@ class Index:
         """
         kind, own = resource.get("resourceType"), resource.get("id")
         if not isinstance(kind, str) or not isinstance(own, str):
-            if isinstance(full_url, str):
-                self._by_key.setdefault(full_url, resource)
+            if isinstance(full_url, str) and self._by_key.setdefault(full_url, resource) is resource:
+                self.unread[id(resource)] = full_url
             return None
         key = f"{kind}/{own}"
-        self._by_key.setdefault(key, resource)
+        if self._by_key.setdefault(key, resource) is resource:
+            self.unread[id(resource)] = key
         if isinstance(full_url, str):
             known = self._by_url.setdefault(full_url, key)
             if known == key and self._keys.get(full_url, key) != key:
@@ -46,14 +51,19 @@ class Index:
                 self.shifts += 1
         return key
 
-    def settle(self, key: str, resource: Json, usable: Json | None) -> None:
+    def settle(self, resource: Json, usable: Json | None) -> None:
         """What intake made of a resource takes its place; one that cannot be used is not found any more."""
-        if self._by_key.get(key) is not resource:
+        name = self.unread.pop(id(resource), None)
+        if name is None or usable is resource:
             return
         if usable is None:
-            del self._by_key[key]
+            del self._by_key[name]
         else:
-            self._by_key[key] = usable
+            self._by_key[name] = usable
+
+    def rest(self) -> list[tuple[str, Json]]:
+        """What intake has not seen yet, with the name it is found under."""
+        return [(name, self._by_key[name]) for name in self.unread.values()]
 
     def key(self, reference: object) -> str | None:
         """Normal form of a Reference element (or its text); None when it has no literal reference."""

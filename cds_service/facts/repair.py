@@ -260,6 +260,8 @@ def _wrong_text(kind: str, value: Any) -> str:
         return "is not text"
     if len(value) > validity.STRING_LIMIT and kind not in _UNLIMITED:
         return "is longer than FHIR R4 allows"
+    if len(value) > validity.SHORT.get(kind, len(value)):
+        return "is longer than any that is in use"
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         return "is not Unicode text"
     return ""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from cds_service.facts import elements
+from cds_service.facts.pages import FURTHER, NOT_SENT, lacks, read_page
 from cds_service.facts.references import Json
 from cds_service.policy.case import Source, SourceState
 
@@ -44,13 +43,15 @@ BY_NAME = {spec.name: spec for spec in SPECS}
 _BY_KEY = {spec.key.lower(): spec for spec in SPECS}
 # Where two sources hold the same type, only the key can tell them apart: the first is taken otherwise.
 _BY_KIND = {spec.kind: spec for spec in reversed(SPECS)}
-FURTHER_PAGES = "further pages"
 _EMPTY = Source(SourceState.EMPTY)
 
 
 @dataclass(slots=True)
 class Supplied:
-    """What came for one source: its state and resources, each with the fullUrl it came under."""
+    """What came for one source: its state and resources, each with the fullUrl it came under.
+
+    `next_page` is where the rest of it is: the one thing that a complete source lacks.
+    """
 
     source: Source
     resources: list[tuple[Json, object]] = field(default_factory=list)
@@ -58,7 +59,10 @@ class Supplied:
 
 
 def read_value(value: object) -> Supplied:
-    """A prefetch value or FHIR answer: null or an empty Bundle is empty, an OperationOutcome is unavailable."""
+    """A prefetch value: null or an empty Bundle is empty, an OperationOutcome is unavailable.
+
+    A Bundle that is not whole is read as far as it goes, and incomplete: absence must not be concluded from it.
+    """
     if value is None:
         return Supplied(_EMPTY)
     if not isinstance(value, dict):
@@ -72,57 +76,30 @@ def read_value(value: object) -> Supplied:
 
 
 def _bundle(bundle: Json) -> Supplied:
-    if "entry" not in bundle and "link" not in bundle:
-        return Supplied(_EMPTY)
-    outcomes: list[Json] = []
-    resources: list[tuple[Json, object]] = []
-    for resource, url, mode in _entries(bundle):
-        if mode == "outcome" or resource.get("resourceType") == "OperationOutcome":
-            outcomes.append(resource)
-        else:
-            resources.append((resource, url))
-    page = _next(bundle)
-    if outcomes and not resources and _is_error(outcomes):
-        return Supplied(Source(SourceState.UNAVAILABLE, "the client reported an error"))
-    unusable = (FURTHER_PAGES,) if page else ()
-    state = SourceState.READ if resources or page else SourceState.EMPTY
-    return Supplied(Source(state, "", unusable), resources, page)
+    page = read_page(bundle)
+    faults = page.faults
+    if page.next is None and lacks([page]):
+        faults = (*faults, NOT_SENT)
+    if faults and not page.entries:
+        return Supplied(Source(SourceState.UNAVAILABLE, f"not whole: {', '.join(faults)}"))
+    state = SourceState.READ if page.entries or page.next else SourceState.EMPTY
+    return _supplied(Source(state, "", (*faults, FURTHER) if page.next else faults), list(page.entries), page.next)
 
 
-def _is_error(outcomes: Iterable[Json]) -> bool:
-    severities = [i.get("severity") for o in outcomes for i in elements.listed(o.get("issue")) if isinstance(i, dict)]
-    return not severities or any(s in ("error", "fatal") for s in severities)
+def _supplied(source: Source, resources: list[tuple[Json, object]], next_page: str | None) -> Supplied:
+    """With the next page only where reading it, and those after it, can make the source complete."""
+    curable = source.state is not SourceState.UNAVAILABLE and source.unusable == (FURTHER,)
+    return Supplied(source, resources, next_page if curable else None)
 
 
-def _entries(bundle: Json) -> Iterator[tuple[Json, object, object]]:
-    for entry in elements.listed(bundle.get("entry")):
-        if isinstance(entry, dict) and isinstance(entry.get("resource"), dict):
-            search = entry.get("search")
-            yield entry["resource"], entry.get("fullUrl"), search.get("mode") if isinstance(search, dict) else None
-
-
-def _next(bundle: Json) -> str | None:
-    for link in elements.listed(bundle.get("link")):
-        if isinstance(link, dict) and link.get("relation") == "next":
-            return elements.text(link.get("url"))
-    return None
-
-
-def _kinds(value: object) -> set[str]:
-    if not isinstance(value, dict):
-        return set()
-    if value.get("resourceType") == "Bundle":
-        return {str(r.get("resourceType")) for r, _, _ in _entries(value)}
-    return {str(value.get("resourceType"))}
-
-
-def spec_for(key: str, value: object) -> SourceSpec | None:
+def _spec_for(key: str, supplied: Supplied) -> SourceSpec | None:
     """The source that a prefetch entry fills: by its key, else (clients use keys of their own) by what it holds."""
     spec = _BY_KEY.get(key.lower())
     if spec is not None:
         return spec
+    kinds = {str(resource.get("resourceType")) for resource, _ in supplied.resources}
     for kind, candidate in _BY_KIND.items():
-        if kind in _kinds(value):
+        if kind in kinds:
             return candidate
     # An empty answer under a key of the client's own still says "empty" when the key names the type.
     plain = key.lower().replace("-", "").replace("_", "")
@@ -133,8 +110,8 @@ def read_prefetch(prefetch: dict[str, Any] | None) -> dict[str, Supplied]:
     """Sources by name, out of a prefetch object; entries that fill the same source are taken together."""
     found: dict[str, Supplied] = {}
     for key, value in (prefetch or {}).items():
-        spec = spec_for(key, value)
         supplied = read_value(value)
+        spec = _spec_for(key, supplied)
         name = spec.name if spec else f"other:{key}"
         found[name] = merge(found[name], supplied) if name in found else supplied
     return found
@@ -146,6 +123,6 @@ def merge(first: Supplied, second: Supplied) -> Supplied:
     state = next(s for s in (SourceState.UNAVAILABLE, SourceState.READ, SourceState.EMPTY) if s in states)
     detail = first.source.detail or second.source.detail
     unusable = first.source.unusable + second.source.unusable
-    return Supplied(
+    return _supplied(
         Source(state, detail, unusable), first.resources + second.resources, first.next_page or second.next_page
     )

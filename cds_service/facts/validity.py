@@ -23,6 +23,9 @@ READABLE = frozenset((
 ))  # fmt: skip
 SCHEMA_FILE = "r4b.schema.json"
 STRING_LIMIT = 1_048_576  # characters; FHIR R4 section 2.24.0.1
+# FHIR R4 sets no other limit to codes and URIs (of code systems), but no real one comes near these. What is longer is
+# not read: caches remember codes.
+SHORT = {"code": 200, "uri": 2000}
 
 # fhir.resources reads code lists off the short description, which FHIR cuts off ("... | cancelled +").
 _CODES_CUT_OFF = {

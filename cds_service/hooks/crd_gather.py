@@ -18,9 +18,15 @@ from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Source, SourceState
 
+_CAME = "what came cannot be used"
+
 
 class CrdData:
-    """What came with the request and what is read for it, within one deadline."""
+    """What came with the request and what is read for it, within one deadline.
+
+    `status` and `details` tell, by reference, how a read went: the HTTP status, and why nothing is found under a
+    reference that no resource is found under.
+    """
 
     def __init__(self, request: HookRequest, builder: CaseBuilder, runtime: Runtime, caller: Caller) -> None:
         look_ups = {k: v for k, v in request.prefetch.items() if k.lower() in LOOK_UPS}
@@ -54,7 +60,7 @@ class CrdData:
         for ref in wanted:
             found = fetched.get(ref)
             self.status[ref] = found.status if found else None
-            self.details[ref] = found.detail if found else "not supplied"
+            self.details[ref] = found.detail or _CAME if found else "not supplied"
             for resource in found.resources if found else ():
                 index.add(resource)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from typing import Any
 
 from cds_service.errors import MissingData
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.client import Fetched, Query
-from cds_service.facts.sources import BY_NAME, FURTHER_PAGES, PATIENT, Supplied, merge, read_prefetch
+from cds_service.facts.sources import BY_NAME, PATIENT, Supplied, merge, read_prefetch
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Order, Source, SourceState
@@ -130,9 +129,7 @@ def _continued(first: Supplied, rest: Fetched | None) -> Supplied:
     """A paged prefetch bundle with its further pages; incomplete where they could not be read."""
     if rest is None or rest.state is SourceState.UNAVAILABLE:
         return first
-    marks = list(first.source.unusable)
-    marks.remove(FURTHER_PAGES)  # one: of two entries with further pages, the other's stay unread
-    whole = Supplied(replace(first.source, unusable=tuple(marks)), first.resources)
+    whole = Supplied(Source(SourceState.READ), first.resources)  # further pages were all that it lacked
     return merge(whole, _supplied(rest))
 
 

@@ -6,15 +6,16 @@ used to prefill: nothing read under another user's token comes back here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from cds_service.determination.decide import Decider, OrderResult, Terms, decide
-from cds_service.errors import Issue, NotFound, RequestError
+from cds_service.errors import Issue, NotFound, RequestError, TooLarge
 from cds_service.facts import elements
-from cds_service.facts.builder import CaseBuilder
+from cds_service.facts.builder import MAX_ORDERS, CaseBuilder
+from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json, key_of
 from cds_service.facts.sources import SPECS, read_value
 from cds_service.hooks.crd_check import IdentifierDirectory
@@ -25,6 +26,11 @@ from cds_service.policy.logic import UNKNOWN, Outcome
 from cds_service.render.questionnaire import RuleForm, find, open_forms, questionnaire, response
 
 BUNDLE_PROFILE = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/DTR-QPackageBundle"
+_UNSERVED = "Coverage.payor.identifier is not one of a payer that is served here."
+_NO_ORDER = "A resource that came as 'order' is of no type that is read here as an order."
+_NAMELESS = (
+    "The payer is not known: Coverage.payor has no identifier, and no Organization with one came as 'referenced'."
+)
 _ANSWERED_BY = {spec.kind: spec.name for spec in reversed(SPECS)}
 
 
@@ -41,7 +47,7 @@ class Asked:
 
 
 def asked(parameters: Mapping[str, Any]) -> Asked:
-    """Read the Parameters resource. Raises RequestError when it asks for nothing."""
+    """Read the Parameters resource. Raises RequestError when it asks for nothing, TooLarge for too many orders."""
     if parameters.get("resourceType") != "Parameters":
         raise RequestError(Issue("must be a Parameters resource", "Parameters", "structure"))
     found = Asked()
@@ -50,6 +56,8 @@ def asked(parameters: Mapping[str, Any]) -> Asked:
             _sort(parameter, found)
     if not (found.orders or found.canonicals or found.context):
         raise RequestError(Issue("names no order, no questionnaire and no context", "Parameters.parameter", "required"))
+    if len(found.orders) > MAX_ORDERS:
+        raise TooLarge(f"has more than {MAX_ORDERS} orders", path="Parameters.parameter")
     return found
 
 
@@ -68,14 +76,17 @@ def _sort(parameter: Mapping[str, Any], found: Asked) -> None:
             found.changed_since = elements.day(value)
 
 
-def package(wanted: Asked, runtime: Runtime, caller: Caller, remembered: Callable[[str], Iterable[str]]) -> Json:
-    """The output Parameters: a package Bundle for each form (and order), and what could not be found.
+def package(wanted: Asked, runtime: Runtime, caller: Caller, remembered: Callable[[str], Sequence[str] | None]) -> Json:
+    """The output Parameters: a package Bundle for each form (and order), and why there is none or not every one.
 
-    `remembered` gives the canonicals that the assertion named by `context` asked for. Raises NotFound when
-    questionnaires were named and none is known.
+    `remembered` gives the canonicals that the assertion named by `context` asked for, None for one it does not know.
+    Raises NotFound when questionnaires were named and none is known, RequestError when what orders need is asked
+    without their Coverage.
     """
     case = _Case(wanted, runtime, caller)
-    names = wanted.canonicals or ([] if wanted.orders else list(remembered(wanted.context or "")))
+    names = wanted.canonicals
+    told = remembered(wanted.context or "") if not names and not wanted.orders else ()
+    names = names or list(told or ())
     unknown = [n for n in names if case.form(n) is None]
     if names and len(unknown) == len(names):
         raise NotFound("There is no such Questionnaire.")
@@ -83,11 +94,24 @@ def package(wanted: Asked, runtime: Runtime, caller: Caller, remembered: Callabl
     fresh = [(f, o) for f, o in pairs if not _unchanged(f, wanted.changed_since)]
     bundles = [{"name": "PackageBundle", "resource": case.bundle(f, o)} for f, o in fresh]
     notes = [_note("warning", "not-found", f"There is no Questionnaire {n}") for n in unknown]
-    if not bundles:
-        notes.append(_note("information", "informational", "No questionnaire is needed."))
+    if told is None:
+        notes.append(_note("warning", "not-found", "The context is no assertion of this service to this client."))
+    elif wanted.orders and not names:
+        notes += [_note("warning", "incomplete", text) for text in case.unknown()]
+    if not bundles and not notes:
+        notes.append(_note("information", "informational", _nothing(pairs, case)))
     outcome = {"resourceType": "OperationOutcome", "issue": notes}
     extra = [{"name": "OperationOutcome", "resource": outcome}] if notes else []
     return {"resourceType": "Parameters", "parameter": [*bundles, *extra]}
+
+
+def _nothing(pairs: Sequence[object], case: _Case) -> str:
+    """Why nothing is sent, where nothing that was sent is in the way."""
+    if pairs:
+        return "No questionnaire that is needed has changed since then."
+    if any(r.outcome == "needs-information" and r.authorization is None for r in case.results):
+        return "No questionnaire asks for the information that is missing."
+    return "No questionnaire is needed."
 
 
 def _note(severity: str, code: str, text: str) -> Json:
@@ -102,23 +126,44 @@ class _Case:
     """What the call carries, as a case, decided under the coverage that it carries."""
 
     def __init__(self, wanted: Asked, runtime: Runtime, caller: Caller) -> None:
-        self.runtime, self.now = runtime, runtime.now()
+        self.runtime, self.now, self.asked_orders = runtime, runtime.now(), wanted.orders
         self.base, self.rulebook = runtime.settings.base_url, runtime.book.rulebook
         self.builder = CaseBuilder(_patient_id(wanted), self.now.date(), None, caller.local_codes)
         for resource in wanted.referenced:
             self.builder.index.add(resource)
         self.builder.draft_orders({"entry": [{"resource": o} for o in wanted.orders]}, "Parameters.parameter")
-        faults = [f for f in self.builder.faults if f.fatal]
-        if faults:
-            raise RequestError(*(Issue(f"{f.ref}: {f.text}", f.path, "structure") for f in faults))
         self._supply(wanted)
-        directory = IdentifierDirectory(runtime.book.directory.payers)
+        self.directory = directory = IdentifierDirectory(runtime.book.directory.payers)
         terms = Terms(runtime.fires, None, by_identifier_only=True)
         self.case = self.builder.build()
+        self._refuse(wanted)
         self.decider: Decider
         self.results: tuple[OrderResult, ...]
         self.decider, self.results = decide(self.case, self.rulebook, directory, terms)
         self.coverages = [c.ref for c in self.case.coverages]
+
+    def _refuse(self, wanted: Asked) -> None:
+        """400 for orders and Coverage that cannot be used, and for orders whose forms are wanted without Coverage."""
+        names = {*self.builder.orders_unusable, *self.case.source("coverage").unusable}
+        faults = [f for f in self.builder.faults if f.fatal and f.ref in names]
+        if faults:
+            raise RequestError(*(Issue(f"{f.ref}: {f.text}", f.path, "structure") for f in faults))
+        if wanted.orders and not wanted.canonicals and not self.case.coverages:
+            raise RequestError(Issue("has no Coverage, which says whose forms", "Parameters.parameter", "required"))
+
+    def unknown(self) -> list[str]:
+        """Why forms that orders need may be missing: payers and codes that the call does not tell."""
+        found: dict[str, None] = {}
+        for coverage in self.case.coverages:
+            if self.directory.find(coverage) is None:
+                found[_UNSERVED if coverage.payor_identifiers else _NAMELESS] = None
+        if any(o.get("resourceType") not in tuple(ORDER_TYPES) for o in self.asked_orders):
+            found[_NO_ORDER] = None
+        for ref, (resource, _, _) in self.builder.drafts:
+            named = (resource or {}).get("codeReference") or (resource or {}).get("medicationReference")
+            if named and self.builder.index.resolve(named, within=resource) is None:
+                found[f"What {ref} takes its code from did not come as 'referenced'."] = None
+        return list(found)
 
     def _supply(self, wanted: Asked) -> None:
         groups: dict[str, list[Json]] = {"coverage": wanted.coverages}
@@ -167,7 +212,7 @@ class _Case:
             _stamp(self.now),
         )
         entries = [
-            {"fullUrl": form.url(self.base), "resource": questionnaire(form, self.base)},
+            {"fullUrl": f"{self.base}/Questionnaire/{form.id}", "resource": questionnaire(form, self.base)},
             {"fullUrl": f"urn:uuid:{self.runtime.new_id()}", "resource": draft},
         ]
         return {

@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 
 from cds_service.errors import Issue, RequestError, TooLarge
+from cds_service.facts.builder import MAX_ORDERS
 from cds_service.hooks import contract
 from cds_service.hooks.services import Service
 
 MAX_DEPTH = 64
-MAX_ORDERS = 1000
 
 
 @dataclass(frozen=True, slots=True)

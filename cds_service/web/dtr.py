@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Any
 
 import orjson
 from flask import Blueprint, Response, request
 
 from cds_service.errors import NotFound
-from cds_service.facts.references import Json
 from cds_service.hooks.crd_assert import record_of
 from cds_service.hooks.questionnaire import asked, package
 from cds_service.hooks.request import parse
 from cds_service.hooks.runtime import Caller
 from cds_service.render.questionnaire import RuleForm, find, forms, questionnaire
+from cds_service.web import questionnaire_search
 from cds_service.web.body import read_json_body
 from cds_service.web.call import call
 from cds_service.web.hooks_api import gate, ledger, runtime
@@ -43,14 +42,18 @@ def questionnaire_package() -> Response:
     return json_response(answer, media=FHIR)
 
 
-def _remembered(context: str, caller: Caller) -> Iterable[str]:
-    """Canonicals that an earlier assertion to this client named; what a chart held is not read again."""
+def _remembered(context: str, caller: Caller) -> list[str] | None:
+    """Canonicals that an earlier assertion to this client named; what a chart held is not read again.
+
+    None where this client was told no such assertion.
+    """
     record_id = record_of(context)
     record = ledger().record(record_id) if record_id else None
     if record is None or record.get("client") != caller.id:
-        return []
+        return None
     told = [t for d in record["determinations"] for t in d.get("coverage_information", ())]
-    return [q for t in told if t.get("coverage-assertion-id") == context for q in t.get("questionnaire", ())]
+    named = [t for t in told if t.get("coverage-assertion-id") == context]
+    return [q for t in named for q in t.get("questionnaire", ())] if named else None
 
 
 @dtr.get("/Questionnaire/<publisher>/<policy>/<name>")
@@ -71,16 +74,12 @@ def by_id(id: str) -> Response:
 
 @dtr.get("/Questionnaire")
 def search() -> Response:
-    """Questionnaires by `url` and `version` (FHIR search); all of them without."""
+    """Questionnaires by id, name, title, URL and version (FHIR search); all of them without."""
     _admitted()
     base = runtime().settings.base_url
-    url, _, tail = request.args.get("url", "").partition("|")
-    version = request.args.get("version") or tail
-    found = [f for f in forms(runtime().book.rulebook.versions) if url in ("", f.url(base))]
-    kept = [f for f in found if version in ("", f.version.version.version)]
-    entries = [{"fullUrl": f"{base}/Questionnaire/{f.id}", "resource": questionnaire(f, base)} for f in kept]
-    bundle: Json = {"resourceType": "Bundle", "type": "searchset", "total": len(entries)}
-    return json_response({**bundle, "entry": entries} if entries else bundle, media=FHIR)
+    every = (questionnaire(f, base) for f in forms(runtime().book.rulebook.versions))
+    found = questionnaire_search.search(every, list(request.args.items(multi=True)), base)
+    return json_response(found, media=FHIR)
 
 
 def _served(form: RuleForm | None) -> Response:

@@ -256,6 +256,28 @@ def test_a_claim_response_that_grants_nothing_changes_nothing(service: Service, 
     assert card["indicator"] == "warning"
 
 
+@pytest.mark.parametrize("owner", [PATIENT, "another"])
+def test_a_claim_response_among_the_draft_orders_grants_its_own_patient_only(service: Service, owner: str) -> None:
+    response = _claim_response(patient={"reference": f"Patient/{owner}"})
+    body = _with_claim(response)
+    body["prefetch"]["authorizations"] = bundle()
+    body["context"]["draftOrders"]["entry"].append({"resource": response})
+    assert (marrow(service, body) is None) is (owner == PATIENT)
+
+
+@pytest.mark.parametrize("kind", ["Device", "Teapot", "DeviceRequest"])
+def test_a_broken_resource_that_an_order_takes_its_code_from_costs_that_order_only(service: Service, kind: str) -> None:
+    device = {"resourceType": kind, "id": "d", "status": "revoked", "type": [5], "codeCodeableConcept": [5]}
+    pointing = {k: v for k, v in order("20939", "dr").items() if k != "code"}
+    pointing |= {"resourceType": "DeviceRequest", "codeReference": {"reference": f"{kind}/d"}}
+    body = case_of(*SIX)
+    body["context"]["draftOrders"]["entry"] += [{"resource": pointing}, {"resource": device}]
+    cards = service.cards(body)
+    assert [c["indicator"] for c in cards if "(20939)" in c["summary"]] == ["warning"]
+    said = [c for c in cards if "could not be read" in c["summary"]]
+    assert ["DeviceRequest&#47;dr: takes its code from" in c["detail"] for c in said] == [True]
+
+
 def test_an_expired_authorisation_on_the_order_is_none(service: Service) -> None:
     rest = [order(c) for c in SIX if c != "20939"]
     card = marrow(service, request(authorised(order("20939"), expiry_date="2026-06-30"), *rest))

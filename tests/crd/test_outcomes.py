@@ -12,6 +12,7 @@ from crd_support import (
     BILLING,
     CODES,
     CPT,
+    HCPCS,
     condition,
     coverage,
     faults,
@@ -228,6 +229,31 @@ def test_data_that_cannot_be_read_is_technical(ask: Ask, version: str, code: str
 
 
 # --- authority --------------------------------------------------------------------------------------
+
+
+EMPTY = {"resourceType": "Bundle", "type": "searchset", "total": 0}
+FAILED = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "exception"}]}
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {**EMPTY, "total": 1, "entry": [{"fullUrl": "https://ehr.example.org/fhir/Condition/1"}]},
+        {**EMPTY, "total": 12},
+        {**EMPTY, "entry": {"resource": condition("M96.0")}},
+        {**EMPTY, "entry": [{"resource": condition("Z00.0")}, {"resource": FAILED}]},
+    ],
+    ids=["no resource", "counted, not sent", "not a list", "an error beside"],
+)
+@pytest.mark.parametrize(("payer", "code"), [("medicare", "E0748"), ("aetna", "20974")])
+def test_absence_is_not_concluded_from_prefetch_that_is_not_whole(
+    ask: Ask, payer: str, code: str, conditions: Json
+) -> None:
+    orders = (order("22612"), order(code, system=HCPCS if code[0] == "E" else CPT))
+    read = ask(sign(*orders, cover=coverage(payer), prefetch={"conditions": EMPTY}))
+    assert one(said(read.response, ref(code)), "covered") == "not-covered"
+    spoilt = ask(sign(*orders, cover=coverage(payer), prefetch={"conditions": conditions}))
+    assert one(said(spoilt.response, ref(code)), "covered") == "conditional"
 
 
 @pytest.mark.crd("found-9")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from crd_support import (
@@ -241,6 +242,51 @@ def test_a_questionnaire_is_found_by_canonical_id_and_search_and_can_be_cached(s
     assert service.get("/Questionnaire", params={"url": "http://nowhere.example.org/q"}).json()["total"] == 0
 
 
+def searched(service: Service, query: str) -> tuple[list[Json], str, Json]:
+    """Resources, the query that was honoured, and the Bundle."""
+    found = service.get(f"/Questionnaire?{query}").json()
+    ((own),) = [link["url"] for link in found["link"] if link["relation"] == "self"]
+    assert all(e["fullUrl"].endswith(f"/Questionnaire/{e['resource']['id']}") for e in found.get("entry", ()))
+    return [e["resource"] for e in found.get("entry", ())], own.partition("?")[2], found
+
+
+def test_questionnaires_are_searched_by_id_name_title_url_and_version(service: Service) -> None:
+    first, second, *_ = forms_ = every(service)
+    assert searched(service, f"_id={first['id']}")[:2] == ([first], f"_id={first['id']}")
+    assert searched(service, f"_id={second['id']},{first['id']}")[0] == [first, second]
+    assert searched(service, "_id=none")[2]["total"] == 0
+    assert first in searched(service, f"name={first['name'][:9].upper()}")[0]
+    titled = [q for q in forms_ if q["title"].startswith(first["title"])]
+    assert searched(service, urlencode({"title": first["title"]}))[0] == titled
+    named = urlencode({"url": first["url"], "version": first["version"]})
+    assert searched(service, named)[:2] == ([first], named)
+    assert searched(service, f"{named}&_id={second['id']}")[0] == []
+
+
+def test_what_a_search_does_not_know_is_ignored_and_not_in_its_self_link(service: Service) -> None:
+    first = every(service)[0]
+    assert searched(service, f"status=draft&_id={first['id']}&name=&name:exact=x")[:2] == (
+        [first],
+        f"_id={first['id']}",
+    )
+    assert searched(service, "")[1] == ""
+
+
+def test_pages_of_a_search_lead_from_one_to_the_next(service: Service) -> None:
+    whole = every(service)
+    found, query = [], "_count=20"
+    while query:
+        page, honoured, bundle_ = searched(service, query)
+        assert (honoured, bundle_["total"]) == (query, len(whole))
+        assert 0 < len(page) <= 20
+        found += page
+        query = next((li["url"].partition("?")[2] for li in bundle_["link"] if li["relation"] == "next"), "")
+    assert found == whole
+    assert [li["relation"] for li in searched(service, "_count=0")[2]["link"]] == ["self"]
+    for wrong in ("_count=many", "_count=-1", "_offset=1.5"):
+        assert service.get(f"/Questionnaire?{wrong}").status_code == 400
+
+
 @pytest.mark.parametrize("path", ["/Questionnaire/none", "/Questionnaire/a/b/c", "/Questionnaire/a/b/c%7C9"])
 def test_questionnaires_that_do_not_exist(service: Service, path: str) -> None:
     response = service.get(path)
@@ -268,6 +314,21 @@ def test_questionnaires_that_do_not_exist(service: Service, path: str) -> None:
             ]},
             400,
         ),
+        ({"resourceType": "Parameters", "parameter": [{"name": "order", "resource": order("20939")}]}, 400),
+        (
+            {"resourceType": "Parameters", "parameter": [
+                {"name": "coverage", "resource": coverage(beneficiary={"reference": "Patient/another"})},
+                {"name": "order", "resource": order("20939")},
+            ]},
+            400,
+        ),
+        (
+            {"resourceType": "Parameters", "parameter": [
+                {"name": "coverage", "resource": coverage()},
+                *({"name": "order", "resource": order("20939", f"o{n}")} for n in range(1001)),
+            ]},
+            413,
+        ),
     ],
 )  # fmt: skip
 def test_packages_that_cannot_be_made(service: Service, parameters: Json, status: int) -> None:
@@ -285,6 +346,65 @@ def test_a_package_for_settled_orders_is_empty_and_says_so(service: Service) -> 
     assert note["resource"]["issue"][0]["details"]["text"] == "No questionnaire is needed."
 
 
+def said_instead(given: Json) -> list[str]:
+    """What an answer without packages says."""
+    ((note),) = given["parameter"]
+    return [i["details"]["text"] for i in note["resource"]["issue"]]
+
+
+NAMELESS = (
+    "The payer is not known: Coverage.payor has no identifier, and no Organization with one came as 'referenced'."
+)
+PARTED = {k: v for k, v in order("20939", "dr").items() if k != "code"} | {
+    "resourceType": "DeviceRequest",
+    "codeReference": {"reference": "Device/d"},
+}
+
+
+@pytest.mark.parametrize(
+    ("cover", "the_order", "texts"),
+    [
+        (coverage(payor=[{"reference": "Organization/aetna"}]), order("20939"), [NAMELESS]),
+        (coverage("nobody"), order("20939"), ["Coverage.payor.identifier is not one of a payer that is served here."]),
+        (coverage(), PARTED, ["What DeviceRequest/dr takes its code from did not come as 'referenced'."]),
+        (
+            coverage(),
+            {"resourceType": "Task", "id": "t", "for": SUBJECT},
+            ["A resource that came as 'order' is of no type that is read here as an order."],
+        ),
+    ],
+)
+def test_a_package_that_cannot_be_made_for_want_of_data_says_what_is_missing(
+    service: Service, cover: Json, the_order: Json, texts: list[str]
+) -> None:
+    given = package(service, {"name": "coverage", "resource": cover}, {"name": "order", "resource": the_order})
+    assert said_instead(given) == texts
+
+
+def test_an_organization_that_came_names_the_payer(service: Service) -> None:
+    identifier = coverage("cigna")["payor"][0]["identifier"]
+    given = package(
+        service,
+        {"name": "coverage", "resource": coverage(payor=[{"reference": "Organization/o"}])},
+        *({"name": "order", "resource": o} for o in MARROW.orders),
+        {"name": "referenced", "resource": {"resourceType": "Organization", "id": "o", "identifier": [identifier]}},
+    )
+    assert forms(given, MARROW.policy)
+    assert "OperationOutcome" not in {p["name"] for p in given["parameter"]}
+
+
+def test_a_questionnaire_in_a_package_has_the_address_of_its_id(service: Service) -> None:
+    given = package(
+        service,
+        {"name": "coverage", "resource": coverage("cigna")},
+        *({"name": "order", "resource": o} for o in MARROW.orders),
+    )
+    for made in (p["resource"] for p in given["parameter"]):
+        entry = made["entry"][0]
+        assert entry["fullUrl"].endswith(f"/Questionnaire/{entry['resource']['id']}")
+        assert service.get(entry["fullUrl"].removeprefix(service.base)).json() == entry["resource"]
+
+
 def test_an_assertion_id_alone_leads_to_its_questionnaires(service: Service, ehr: Listener) -> None:
     info = said(service.answer(body(MARROW, ehr), "order-sign-crd"), MARROW.ref)
     given = package(
@@ -295,7 +415,9 @@ def test_an_assertion_id_alone_leads_to_its_questionnaires(service: Service, ehr
     assert [f"{q['url']}|{q['version']}" for q, _ in forms(given)] == values(info, "questionnaire")
     assert all("item" not in draft for _, draft in forms(given))
     text = [{"name": "coverage", "resource": coverage("cigna")}, {"name": "context", "valueString": "not-ours"}]
-    assert forms(package(service, *text)) == []
+    assert said_instead(package(service, *text)) == ["The context is no assertion of this service to this client."]
+    strange = {"name": "context", "valueString": f"{one(info, 'coverage-assertion-id')[:-1]}99"}
+    assert said_instead(package(service, text[0], strange)) == said_instead(package(service, *text))
 
 
 def test_an_unchanged_questionnaire_is_not_sent_again(service: Service) -> None:
@@ -305,7 +427,9 @@ def test_an_unchanged_questionnaire_is_not_sent_again(service: Service) -> None:
     ]
     assert forms(package(service, *parameters))
     later = {"name": "changedsince", "valueInstant": "2099-01-01T00:00:00Z"}
-    assert forms(package(service, *parameters, later)) == []
+    assert said_instead(package(service, *parameters, later)) == [
+        "No questionnaire that is needed has changed since then."
+    ]
 
 
 def test_without_a_way_to_the_answers_the_form_is_asked_for_again(service: Service) -> None:

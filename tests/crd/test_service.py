@@ -513,6 +513,39 @@ def test_an_order_with_a_modifier_is_answered_not_refused(service: Service) -> N
     assert "modifier extension" in texts(info)
 
 
+DEVICE: Json = {"resourceType": "Device", "id": "d", "type": [5]}
+POINTING: Json = {k: v for k, v in OTHERS["DeviceRequest"].items() if k != "codeCodeableConcept"} | {
+    "codeReference": {"reference": "Device/d"}
+}
+
+
+@pytest.mark.parametrize("way", ["among the orders", "look-up", "read"])
+def test_a_broken_device_is_no_fault_of_the_service(service: Service, ehr: Listener, way: str) -> None:
+    body = sign(order("20939"), POINTING, *([DEVICE] if way == "among the orders" else []))
+    if way == "look-up":
+        body["prefetch"]["devices"] = bundle(DEVICE)
+    ehr.reset(*([DEVICE] if way == "read" else []))
+    answer = call(service, {**body, "fhirServer": ehr.base})
+    assert one(said(answer, "ServiceRequest/o-20939"), "covered") == "not-covered"
+    assert "DeviceRequest/one" in updated(answer)
+
+
+@pytest.mark.parametrize("owner", [PATIENT, "another"])
+@pytest.mark.parametrize("way", ["among the orders", "look-up"])
+def test_a_claim_response_by_the_way_grants_its_own_patient_only(service: Service, way: str, owner: str) -> None:
+    response = {
+        "resourceType": "ClaimResponse", "id": "pa", "status": "active", "type": {"text": "institutional"},
+        "use": "preauthorization", "patient": {"reference": f"Patient/{owner}"}, "created": ON,
+        "insurer": {"identifier": {"system": PAYER_ID, "value": "aetna"}}, "outcome": "complete", "preAuthRef": "A-1",
+    }  # fmt: skip
+    references = [{"reference": "Coverage/cov-1"}, {"reference": "ClaimResponse/pa"}]
+    body = sign(order("20939", insurance=references), *([response] if way == "among the orders" else []))
+    if way == "look-up":
+        body["prefetch"]["organizations"] = bundle(response)
+    info = said(call(service, body), "ServiceRequest/o-20939")
+    assert ("A-1" in json.dumps(info)) is (owner == PATIENT)
+
+
 @pytest.mark.crd("hook-9", "hook-10")
 @pytest.mark.parametrize(
     ("hook", "context"),

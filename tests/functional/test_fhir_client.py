@@ -33,6 +33,7 @@ READ, EMPTY, UNAVAILABLE = SourceState.READ, SourceState.EMPTY, SourceState.UNAV
 SEARCH = Query("conditions", "Condition?patient=p1")
 PATIENT = Query("patient", "Patient/p1")
 TOKEN = "synthetic-token-93af"
+NOT_WHOLE = "the FHIR server's answer is not whole"
 
 
 @pytest.fixture(scope="module")
@@ -130,14 +131,15 @@ def test_a_search_without_entries_is_empty(client: FhirClient, page: dict[str, A
 @pytest.mark.parametrize(
     ("answer", "detail"),
     [
-        (bundle(total=3), "the FHIR server counted results, but sent none"),
+        (bundle(total=3), f"{NOT_WHOLE}: results that were counted, but not sent"),
+        (bundle(condition(1), total=3), f"{NOT_WHOLE}: results that were counted, but not sent"),
         (outcome("error"), "the FHIR server answered with an OperationOutcome"),
-        (bundle(condition(1), outcome("fatal")), "the FHIR server reported an error within the search"),
+        (bundle(condition(1), outcome("fatal")), f"{NOT_WHOLE}: what an error was reported about"),
         (condition(1), "the FHIR server answered a search with something else than a searchset Bundle"),
         (bundle(type="collection"), "the FHIR server answered a search with something else than a searchset Bundle"),
-        (bundle() | {"entry": [{"fullUrl": "urn:x"}]}, "an entry of the search holds no resource"),
-        (bundle() | {"entry": {"resource": {}}}, "the FHIR server's answer is not a FHIR resource in JSON"),
-        (bundle() | {"link": [{"relation": "next"}]}, "the link to the next page is not a URL"),
+        (bundle() | {"entry": [{"fullUrl": "urn:x"}]}, f"{NOT_WHOLE}: an entry without a resource"),
+        (bundle() | {"entry": {"resource": {}}}, f"{NOT_WHOLE}: entries that are not a list"),
+        (bundle() | {"link": [{"relation": "next"}]}, f"{NOT_WHOLE}: further pages"),
         ([1, 2], "the FHIR server's answer is not a FHIR resource in JSON"),
         ({"resourceType": 7}, "the FHIR server's answer is not a FHIR resource in JSON"),
         (None, "the FHIR server's answer is not a FHIR resource in JSON"),
@@ -212,11 +214,21 @@ def test_next_links_are_followed_absolute_and_relative(client: FhirClient, link:
     assert all(request.headers["authorization"] == f"Bearer {TOKEN}" for request in server.requests)
 
 
+@pytest.mark.parametrize(("total", "state"), [(1, READ), (2, READ), (3, UNAVAILABLE)])
+def test_the_pages_together_hold_what_was_counted(client: FhirClient, total: int, state: SourceState) -> None:
+    def pages(wire: Wire, request: Request) -> None:
+        last = "page=2" in request.path
+        wire.json(bundle(condition(2 if last else 1), next=None if last else "?page=2", total=total))
+
+    fetched, _ = ask(client, pages)
+    assert fetched.state is state
+
+
 def test_a_next_link_of_a_prefetched_bundle_is_a_query(client: FhirClient) -> None:
-    with HostileFhir(answering(bundle(condition(2)))) as server:
-        queries = [Query("conditions", f"{server.base}?_getpages=7")]
+    with HostileFhir(answering(bundle(condition(2), total=2))) as server:
+        queries = [Query("conditions+", f"{server.base}?_getpages=7")]
         result = client.fetch(server.base, TOKEN, queries, allowed=Allowed.of([(server.base, True)]))
-    assert (result["conditions"].state, server.paths) == (READ, ["/fhir?_getpages=7"])
+    assert (result["conditions+"].state, server.paths) == (READ, ["/fhir?_getpages=7"])
 
 
 # --- retries --------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def validator(name: str) -> Draft202012Validator:
 def _paths() -> list[tuple[re.Pattern[str], Json]]:
     # Fixed paths before those with parameters, as a router does.
     templates = sorted(document()["paths"], key=lambda t: t.count("{"))
-    return [(re.compile(re.sub(r"\{[^}]+\}", "[^/]+", t)), document()["paths"][t]) for t in templates]
+    return [(re.compile(re.sub(r"\\{[^}]+\}", "[^/]+", re.escape(t))), document()["paths"][t]) for t in templates]
 
 
 def operation(method: str, path: str) -> Json | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cds_service.facts.builder import CaseBuilder
+from cds_service.facts.builder import MAX_ORDERS, CaseBuilder
 from cds_service.facts.sources import read_value
 from cds_service.policy.case import Case, Code, Period, SourceState
 
@@ -169,6 +169,20 @@ def test_a_faulty_element_is_unknown_not_absent() -> None:
     assert all("active" not in f.text.split() or "clinicalStatus" in f.text for f in case.faults)
 
 
+@pytest.mark.parametrize(
+    ("elements", "active"),
+    [
+        ({"abatementDateTime": "2020-13-45"}, None),
+        ({"abatementDateTime": 7, "clinicalStatus": status(CLINICAL, "active")}, True),
+    ],
+)
+def test_an_end_that_cannot_be_read_leaves_open_whether_the_condition_is_active(
+    elements: Json, active: bool | None
+) -> None:
+    case, _ = case_of(conditions=bundle(condition(**elements)))
+    assert [c.active for c in case.conditions] == [active]
+
+
 def test_onset_is_a_span_also_when_partial_and_recorded_date_bounds_it() -> None:
     chart = bundle(
         condition("a", onsetDateTime="2026-10"),
@@ -218,29 +232,121 @@ def test_a_partial_birth_date_is_a_range() -> None:
     assert case.patient.birth == Period(date(1970, 5, 1), date(1970, 5, 31))
 
 
+GRANTED: Json = {
+    "resourceType": "ClaimResponse",
+    "id": "cr",
+    "status": "active",
+    "type": {"coding": [{"code": "professional"}]},
+    "use": "preauthorization",
+    "patient": {"reference": "Patient/p"},
+    "created": "2026-10-01",
+    "insurer": {"display": "x"},
+    "outcome": "complete",
+    "preAuthRef": "A-1",
+}
+SPOILT = (
+    GRANTED | {"patient": {"reference": "Patient/q"}},
+    GRANTED | {"modifierExtension": [{"url": "urn:x", "valueBoolean": True}]},
+)
+
+
 def test_a_reference_does_not_lead_to_what_was_refused() -> None:
     insured = draft(insurance=[{"reference": "ClaimResponse/cr"}])
-    granted = {
-        "resourceType": "ClaimResponse",
-        "id": "cr",
-        "status": "active",
-        "type": {"coding": [{"code": "professional"}]},
-        "use": "preauthorization",
-        "patient": {"reference": "Patient/p"},
-        "created": "2026-10-01",
-        "insurer": {"display": "x"},
-        "outcome": "complete",
-        "preAuthRef": "A-1",
-    }
-    case, _ = case_of([insured], authorizations=bundle(granted))
+    case, _ = case_of([insured], authorizations=bundle(GRANTED))
     assert len(case.orders[0].authorizations) == 1
-    for spoilt in (
-        granted | {"patient": {"reference": "Patient/q"}},
-        granted | {"modifierExtension": [{"url": "urn:x", "valueBoolean": True}]},
-    ):
+    for spoilt in SPOILT:
         case, _ = case_of([insured], authorizations=bundle(spoilt))
         assert case.orders[0].authorizations == ()
         assert case.source("authorizations").unusable == ("ClaimResponse/cr",)
+
+
+@pytest.mark.parametrize(("response", "counts"), [(GRANTED, True), *((r, False) for r in SPOILT)])
+@pytest.mark.parametrize("named", ["ClaimResponse/cr", "urn:uuid:1"])
+def test_what_comes_with_draft_orders_is_found_only_if_intake_accepts_it(
+    response: Json, counts: bool, named: str
+) -> None:
+    held = {k: v for k, v in response.items() if k != "id" or named == "ClaimResponse/cr"}
+    made = builder()
+    basket = bundle(draft(insurance=[{"reference": named}]), held)
+    basket["entry"][1]["fullUrl"] = "urn:uuid:1"
+    made.draft_orders(basket, "context.draftOrders")
+    assert [bool(o.authorizations) for o in made.draft()] == [counts]
+    case = made.build()
+    assert [bool(o.authorizations) for o in case.orders] == [counts]
+    assert any(f.fatal for f in case.faults) is not counts
+    assert case.source("orders").complete
+
+
+@pytest.mark.parametrize("own", ["d", None])
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"resourceType": "Device", "type": [5]},
+        {"resourceType": "Device", "type": 5},
+        {"resourceType": "Teapot", "type": {"text": "x"}},
+        {"resourceType": "Device", "type": {"text": "x"}, "modifierExtension": [{"url": "urn:x"}]},
+    ],
+)
+def test_an_order_whose_code_cannot_be_read_where_it_points_is_named(target: Json, own: str | None) -> None:
+    request = {
+        "resourceType": "DeviceRequest",
+        "id": "r",
+        "status": "draft",
+        "intent": "order",
+        "codeReference": {"reference": f"{target['resourceType']}/d" if own else "urn:uuid:1"},
+        "subject": {"reference": "Patient/p"},
+    }
+    made = builder()
+    basket = bundle(request, draft(), target | ({"id": own} if own else {}))
+    basket["entry"][2]["fullUrl"] = "urn:uuid:1"
+    made.draft_orders(basket, "context.draftOrders")
+    assert [o.codes for o in made.draft()] == [(), (Code("cpt", "20939"),)]
+    assert made.build().source("orders").unusable == ("DeviceRequest/r",)
+
+
+@pytest.mark.parametrize("others", [{"status": "completed"}, {"id": None}, {"resourceType": [7], "id": None}])
+def test_nothing_is_read_through_a_reference_to_an_order(others: Json) -> None:
+    """Settled and unnamed orders do not pass intake: following a reference there would stumble."""
+    first = {
+        "resourceType": "DeviceRequest",
+        "id": "r1",
+        "status": "draft",
+        "intent": "order",
+        "codeReference": {"reference": "urn:uuid:1"},
+        "subject": {"reference": "Patient/p"},
+    }
+    made = builder()
+    basket = bundle(first, draft("s2", code=[5]) | others)
+    basket["entry"][1]["fullUrl"] = "urn:uuid:1"
+    made.draft_orders(basket, "context.draftOrders")
+    assert [o.codes for o in made.build().orders] == [()]
+
+
+def test_active_orders_beyond_the_limit_are_left_out_and_said_to_be() -> None:
+    many = [draft(f"a{n}", status="active") for n in range(MAX_ORDERS)]
+    case, _ = case_of([draft()], active_orders=bundle(*many, draft("done", status="completed")))
+    assert len(case.orders) == 1 + MAX_ORDERS
+    assert case.source("active-orders").complete
+    case, _ = case_of([draft()], active_orders=bundle(*many, draft("a", status="active")))
+    again, _ = case_of([draft()], active_orders=bundle(draft("a", status="active"), *many[::-1]))
+    assert case.orders == again.orders
+    assert len(case.orders) == 1 + MAX_ORDERS
+    assert case.source("active-orders").unusable == ("further orders",)
+
+
+def test_orders_of_the_chart_beyond_the_limit_are_not_judged_and_that_is_said() -> None:
+    made = builder()
+    made.chart_orders(read_value(bundle(*(draft(f"a{n}") for n in range(MAX_ORDERS + 2)))))
+    case = made.build()
+    assert len(case.orders) == MAX_ORDERS
+    assert case.source("orders").unusable == ("further orders",)
+    assert [f.ref for f in case.faults if f.fatal] == ["further orders"]
+
+
+def test_orders_of_the_chart_are_as_incomplete_as_what_they_were_read_from() -> None:
+    made = builder()
+    made.chart_orders(read_value(bundle(draft()) | {"total": 2}))
+    assert not made.build().source("orders").complete
 
 
 def test_payors_by_identifier_display_contained_and_urn() -> None:
@@ -281,6 +387,90 @@ def test_procedures_that_were_not_done_are_no_history(state: str, performed: boo
     assert len(case.procedures) == performed
     if performed:
         assert case.procedures[0].performed == Period(date(2026, 1, 2), date(2026, 1, 3))
+
+
+def recorded(kind: str, **elements: Any) -> Json:
+    """A procedure or result with a readable code."""
+    code = {"coding": [{"system": CPT, "code": "22551"}]}
+    return {
+        "resourceType": kind,
+        "id": "x",
+        "status": "completed" if kind == "Procedure" else "final",
+        "code": code,
+        "subject": {"reference": "Patient/p"},
+        **elements,
+    }
+
+
+@pytest.mark.parametrize("state", ["Preliminary", 7, ["final"], "FINAL"])
+def test_a_result_whose_status_cannot_be_read_is_not_final(state: Any) -> None:
+    case, _ = case_of(observations=bundle(recorded("Observation", status=state)))
+    assert [o.final for o in case.observations] == [False]
+
+
+@pytest.mark.parametrize("state", ["final", "amended", "corrected"])
+def test_a_final_result_is_final(state: str) -> None:
+    case, _ = case_of(observations=bundle(recorded("Observation", status=state)))
+    assert [o.final for o in case.observations] == [True]
+
+
+LONG = "9" * 201
+
+
+@pytest.mark.parametrize("kind", ["Procedure", "Observation", "Condition"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        {"text": "said in words only"},
+        {"coding": [{"system": CPT, "code": 22551}]},
+        "22551",
+        {"coding": [{"system": CPT, "code": LONG}]},
+        {"coding": [{"system": f"urn:{'x' * 2000}", "code": "22551"}]},
+    ],
+    ids=["words", "not text", "not an object", "no code is that long", "no system is that long"],
+)
+def test_what_is_not_coded_readably_is_a_fact_without_codes(kind: str, code: Any) -> None:
+    """It may be any procedure, result or diagnosis: policies must see that there is one."""
+    made = condition(code=code) if kind == "Condition" else recorded(kind, code=code)
+    name = f"{kind.lower()}s"
+    case, _ = case_of(**{name: bundle(made)})
+    assert [fact.codes for fact in getattr(case, name)] == [()]
+
+
+def test_a_reason_that_no_code_can_be_is_unread_not_absent() -> None:
+    case, _ = case_of([draft(reasonCode=[{"coding": [{"system": ICD, "code": LONG}]}])])
+    assert [(o.reason_codes, o.reasons_faulty) for o in case.orders] == [((), True)]
+
+
+def test_the_longest_code_is_read() -> None:
+    case, _ = case_of(conditions=bundle(condition(code={"coding": [{"system": "urn:local", "code": LONG[1:]}]})))
+    assert [c.codes for c in case.conditions] == [(Code("urn:local", LONG[1:]),)]
+
+
+DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
+
+
+@pytest.mark.parametrize(
+    ("tie", "about"),
+    [
+        ({"basedOn": [{"reference": "ServiceRequest/s1"}]}, ("ServiceRequest/s1",)),
+        ({"extension": [{"url": DTR, "valueReference": {"reference": "ServiceRequest/s1"}}]}, ("ServiceRequest/s1",)),
+        ({"extension": [{"url": f"{DTR}|2.1.0", "valueReference": {"reference": "Coverage/c"}}]}, ("Coverage/c",)),
+        ({"extension": [{"url": "urn:other", "valueReference": {"reference": "ServiceRequest/s1"}}]}, ()),
+        ({}, ()),
+    ],
+)
+def test_answers_are_about_what_based_on_and_the_dtr_context_name(tie: Json, about: tuple[str, ...]) -> None:
+    answered = {
+        "resourceType": "QuestionnaireResponse",
+        "id": "qr",
+        "status": "completed",
+        "subject": {"reference": "Patient/p"},
+        "item": [{"linkId": "one", "answer": [{"valueBoolean": True}]}],
+        **tie,
+    }
+    case, _ = case_of(answers=bundle(answered))
+    assert [(a.link_id, a.value, a.about) for a in case.answers] == [("one", True, about)]
 
 
 def test_sources_are_read_empty_unavailable_or_never_spoken_of() -> None:

@@ -126,9 +126,9 @@ def test_the_first_of_two_with_one_id_stays() -> None:
     index.add(first)
     index.add(second)
     assert index.resolve("Condition/c") is first
-    index.settle("Condition/c", second, None)
+    index.settle(second, None)
     assert index.resolve("Condition/c") is first
-    index.settle("Condition/c", first, {"clean": True})
+    index.settle(first, {"clean": True})
     assert index.resolve("Condition/c") == {"clean": True}
 
 
@@ -180,6 +180,58 @@ def searchset(*resources: Json, **parts: Any) -> Json:
 def test_read_empty_or_unavailable(value: object, state: SourceState, count: int) -> None:
     supplied = read_value(value)
     assert (supplied.source.state, len(supplied.resources)) == (state, count)
+
+
+INCLUDED: Json = {"resource": {"resourceType": "Organization", "id": "o"}, "search": {"mode": "include"}}
+FURTHER: Json = {"link": [{"relation": "next", "url": "https://ehr.example/next"}]}
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        (searchset(entry=[{"fullUrl": "urn:x"}]), 0),
+        (searchset(type="collection", entry=[{"fullUrl": "urn:x"}, {"resource": PATIENT}]), 1),
+        (searchset(entry=[{"resource": {"id": "x"}}]), 0),
+        (searchset(entry=[7]), 0),
+        (searchset(entry={"resource": PATIENT}), 0),
+        (searchset(entry="none"), 0),
+        ({"resourceType": "Bundle", "type": "searchset", "total": 12}, 0),
+        (searchset(PATIENT, total=12), 1),
+        (searchset(total=1, entry=[INCLUDED]), 1),
+        (searchset(PATIENT, total="many"), 1),
+        (searchset(PATIENT, ERROR), 1),
+        (searchset(PATIENT, {"resourceType": "OperationOutcome", "issue": [{"severity": ["?"]}]}), 1),
+        (searchset(PATIENT, link={"relation": "next", "url": "https://ehr.example/next"}), 1),
+        (searchset(PATIENT, link=[{"relation": "next", "url": 7}]), 1),
+    ],
+)
+def test_absence_is_not_concluded_from_a_bundle_that_is_not_whole(value: Json, count: int) -> None:
+    supplied = read_value(value)
+    assert not supplied.source.complete
+    assert (len(supplied.resources), supplied.next_page) == (count, None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        searchset(PATIENT, total=1),
+        searchset(PATIENT, HINT, total=1),
+        searchset(PATIENT, PATIENT, total=1),
+        searchset(total=1, entry=[INCLUDED, {"resource": PATIENT, "search": {"mode": "match"}}]),
+        searchset(PATIENT, entry=None),
+    ],
+)
+def test_a_bundle_that_is_whole_is_complete(value: Json) -> None:
+    assert read_value(value).source.complete
+
+
+def test_a_next_page_cures_only_what_it_alone_leaves_open() -> None:
+    """A reader of the next pages may take the source as complete then: what else is missing must not be lost."""
+    assert read_value(searchset(PATIENT, total=9, **FURTHER)).next_page == "https://ehr.example/next"
+    assert read_value(searchset(PATIENT, ERROR, **FURTHER)).next_page is None
+    one = {"resourceType": "Condition", "id": "a"}
+    for others in ({"Condition": ERROR}, {"more": searchset(one, total=2)}, {"more": searchset(one, **FURTHER)}):
+        assert read_prefetch({"conditions": searchset(one, **FURTHER), **others})["conditions"].next_page is None
 
 
 def test_a_bundle_with_further_pages_is_not_complete() -> None:

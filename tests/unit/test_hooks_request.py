@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from cds_service.errors import RequestError, TooLarge
+from cds_service.facts.builder import MAX_ORDERS
 from cds_service.hooks import contract
-from cds_service.hooks.request import MAX_DEPTH, MAX_ORDERS, HookRequest, parse, validate
+from cds_service.hooks.request import MAX_DEPTH, HookRequest, parse, validate
 from cds_service.hooks.services import ADVISORS, Service
 
 Json = dict[str, Any]

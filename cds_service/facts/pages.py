@@ -1,0 +1,105 @@
+"""One page of FHIR search results, in prefetch or from a server: what it holds, and whether that is all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from cds_service.facts.references import Json
+
+# What may be missing from a page, in words that go after "could not be read:" and "is not whole:".
+NO_RESOURCE = "an entry without a resource"
+NO_LIST = "entries that are not a list"
+ERROR = "what an error was reported about"
+NOT_SENT = "results that were counted, but not sent"
+NO_COUNT = "a total that is not a number"
+FURTHER = "further pages"
+_HARMLESS = ("information", "warning", "success")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: resources with their fullUrl but without OperationOutcomes, and the `next` link as it stands there.
+
+    `matches` counts the resources that are not merely included. `faults` say what is missing; absence may only be
+    concluded from pages without any.
+    """
+
+    entries: tuple[tuple[Json, object], ...]
+    next: str | None
+    total: int | None
+    matches: int
+    warnings: int
+    faults: tuple[str, ...]
+
+
+def read_page(bundle: Json) -> Page:
+    """Read a Bundle (FHIR R4, Bundle and Search), whatever the JSON within it."""
+    faults: dict[str, None] = {}
+    entries: list[tuple[Json, object]] = []
+    outcomes: list[Json] = []
+    included = 0
+    for entry in _listed(bundle.get("entry"), faults):
+        resource: Any = entry.get("resource") if isinstance(entry, dict) else None
+        kind = resource.get("resourceType") if isinstance(resource, dict) else None
+        mode = _mode(entry) if isinstance(kind, str) and "search" in entry else None
+        if not isinstance(kind, str):
+            faults[NO_RESOURCE] = None
+        elif kind == "OperationOutcome" or mode == "outcome":
+            outcomes.append(resource)
+        else:
+            entries.append((resource, entry.get("fullUrl")))
+            included += mode == "include"
+    if any(map(_is_failure, outcomes)):
+        faults[ERROR] = None
+    following, total = _next(bundle.get("link"), faults), _total(bundle.get("total"), faults)
+    return Page(tuple(entries), following, total, len(entries) - included, len(outcomes), tuple(faults))
+
+
+def lacks(pages: Iterable[Page]) -> bool:
+    """Whether the pages of a search, from the first to the last, hold fewer matches than were counted."""
+    pages = list(pages)
+    return sum(p.matches for p in pages) < max((p.total or 0 for p in pages), default=0)
+
+
+def _listed(given: object, faults: dict[str, None]) -> list[Any]:
+    if given is None or isinstance(given, list):
+        return given or []
+    faults[NO_LIST] = None
+    return []
+
+
+def _mode(entry: Json) -> object:
+    search = entry["search"]
+    return search.get("mode") if isinstance(search, dict) else None
+
+
+def _is_failure(outcome: Json) -> bool:
+    """Anything but information and warnings: what cannot be read may be an error."""
+    issues: Any = outcome.get("issue")
+    if not isinstance(issues, list) or not issues:
+        return True
+    return not all(isinstance(issue, dict) and issue.get("severity") in _HARMLESS for issue in issues)
+
+
+def _next(links: object, faults: dict[str, None]) -> str | None:
+    if links is not None and not (isinstance(links, list) and all(isinstance(link, dict) for link in links)):
+        faults[FURTHER] = None
+        return None
+    for link in links if isinstance(links, list) else ():
+        if link.get("relation") == "next":
+            url = link.get("url")
+            if isinstance(url, str) and url:
+                return url
+            faults[FURTHER] = None
+    return None
+
+
+def _total(given: object, faults: dict[str, None]) -> int | None:
+    if given is None:
+        return None
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
+        return given
+    faults[NO_COUNT] = None
+    return None
