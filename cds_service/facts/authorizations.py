@@ -37,9 +37,19 @@ def authorizations(resource: Json, ref: str, index: Index) -> tuple[Authorizatio
     ]
     for reference in elements.listed(resource.get("insurance")):
         response = index.resolve(reference, within=resource)
-        if response is not None and response.get("resourceType") == "ClaimResponse":
+        if (
+            response is not None
+            and response.get("resourceType") == "ClaimResponse"
+            and _same(response, resource, index)
+        ):
             found.append(_granted(response, index.key(reference) or ref, index))
     return tuple([authorization for authorization in found if authorization is not None])
+
+
+def _same(response: Json, order: Json, index: Index) -> bool:
+    """Are both about one patient? What is contained in an order has not been looked at on its own."""
+    owners = {index.key(response.get("patient")), index.key(order.get("subject") or order.get("patient"))} - {None}
+    return len(owners) < 2
 
 
 def _satisfied(said: Mapping[str, list[Any]], ref: str, index: Index) -> Authorization | None:

@@ -245,6 +245,8 @@ def test_insurance_that_leads_to_a_claim_response_with_a_number() -> None:
     assert [(a.begins, a.expires) for a in within] == [(date(2026, 11, 1), date(2026, 12, 31))]
     contained = made(service(insurance=[{"reference": "#cr"}], contained=[claim()])).authorizations
     assert [(a.number, a.ref) for a in contained] == [("AUTH-9", "#cr")]
+    another = claim(patient={"reference": "Patient/somebody-else"})
+    assert made(service(insurance=[{"reference": "#cr"}], contained=[another])).authorizations == ()
     assert len(made(CLAIMED, reviewed("A1", "A1")).authorizations) == 1
     assert len(made(CLAIMED, claim(disposition="Certified in total")).authorizations) == 1
 
