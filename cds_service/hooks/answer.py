@@ -148,7 +148,7 @@ def _refuse_if_unobtainable(results: tuple[OrderResult, ...], case: Case) -> Non
         details = {s: case.source(s).detail or "not supplied" for s in sources}
         raise MissingData(
             *(
-                Issue(f"'{s}' is needed and could not be obtained: {d}", f"prefetch.{s}", "incomplete")
+                Issue(f"is needed and could not be obtained: {d}", f"prefetch.{s}", "incomplete")
                 for s, d in details.items()
             )
         )

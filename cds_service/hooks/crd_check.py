@@ -86,13 +86,13 @@ def _incomplete(ref: str, order: Json) -> Iterator[Issue]:
     kind = str(order.get("resourceType"))
     for options in REQUIRED.get(kind, ()):
         if not any(order.get(name) for name in options):
-            yield Issue(f"{ref}: {' or '.join(options)} is missing", f"{kind}.{options[0]}", "required")
+            yield Issue(f"{ref}: {' or '.join(options)} is missing.", f"{kind}.{options[0]}", "required")
 
 
 def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> tuple[Coverage, str]:
     """The one coverage of the call and its payer. MissingData (412) or RequestError (400)."""
     if source.state is SourceState.UNAVAILABLE:
-        text = f"'coverage' is needed and could not be obtained: {source.detail}"
+        text = f"is needed and could not be obtained: {source.detail}"
         raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
     unread = _unread_types(data.builder.faults)
     about = [f for f in data.builder.faults if f.ref.startswith("Coverage") and not _within(f, unread)]
@@ -127,14 +127,21 @@ def _refuse_payer(data: CrdData, coverage: Coverage) -> None:
     reachable = data.request.fhir is not None
     if reachable and any(data.builder.index.resolve(ref) is None for ref in unread):
         detail = next(data.details[ref] for ref in unread)
-        text = f"the payor of the Coverage is needed and could not be read: {detail}"
+        text = f"names a payor that is needed and could not be read: {detail}"
         raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
     raise _refused("Coverage.payor has no identifier, itself or in the Organization that it refers to.")
 
 
 def _invalid(faults: Iterable[Fault]) -> RequestError:
     """Faults as the reason of a refusal: nothing was left out, as where a call is answered in spite of them."""
-    return RequestError(*(Issue(f"{f.ref}: {_CONSEQUENCE.sub('', f.text)}", f.path, "structure") for f in faults))
+    return RequestError(*(Issue(_told(f, _CONSEQUENCE.sub("", f.text)), f.path, "structure") for f in faults))
+
+
+def _told(fault: Fault, text: str) -> str:
+    """Which resource it is, where its path does not say so."""
+    if fault.path.startswith("context."):
+        return text
+    return f"{fault.ref} {text}." if fault.path == fault.ref else f"{fault.ref}: {fault.path} {text}."
 
 
 def _refused(text: str) -> RequestError:

@@ -119,7 +119,7 @@ def needs_coverage(status: int, body: dict[str, Any]) -> None:
     assert status == 412
     [issue] = body["issue"]
     assert issue["expression"] == ["prefetch.coverage"]
-    assert issue["diagnostics"].startswith("prefetch.coverage 'coverage' is needed and could not be obtained: ")
+    assert issue["diagnostics"].startswith("prefetch.coverage is needed and could not be obtained: ")
 
 
 def settles_the_rest(status: int, body: dict[str, Any]) -> None:
