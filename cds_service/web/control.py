@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class Live:
         self._ledger, self._turns = ledger, turns or Turns(runtime.settings.threads)
         self._shared = Shared(ledger.claim, limiter=RateLimiter(workers=self.settings.workers))
         self._lock = threading.Lock()
-        self.state = self._made(runtime)
+        self._named: set[str] = set()  # clients that were declared at any time since the start
+        self.state = self._made(runtime, running=False)
         self._counted = counted
         self._count(None)
 
@@ -60,11 +62,11 @@ class Live:
             before = self.revision
             try:
                 runtime = self.state.runtime
-                self.state = self._made(runtime.reloaded() if content else runtime)
+                self.state = self._made(runtime.reloaded() if content else runtime, running=True)
             except Exception as error:  # noqa: BLE001 - whatever a file holds, the switches must go on working
-                self.fault = "The last reload failed; what was in force before still is. The log says why."
                 foreseen = isinstance(error, CdsServiceError | Faults)  # others may quote the file
                 log.error("reload failed: %s", error if foreseen else f"unforeseen {place_of(error)}")
+                self.fault = "The last reload failed; what was in force before still is. The log says why."
                 metrics.reloaded("failed")
                 return False
             self.fault = ""
@@ -77,12 +79,15 @@ class Live:
         if self._counted:
             metrics.holds_revision(before, self.revision)
 
-    def _made(self, runtime: Runtime) -> State:
+    def _made(self, runtime: Runtime, *, running: bool) -> State:
         settings = self.settings
-        clients = declared_clients(settings)
+        clients = declared_clients(settings, running=running)
         policies = set(runtime.book.rulebook.folders)  # names only: a compiled file builds no policy for them
+        check_silent(settings.clients, clients, policies)
         names = {"demo"} if settings.demo else {client.id for client in clients}
-        control = load_control(settings.control, policies, names)
+        # A client that is taken out may still have a switch: that must not keep it in.
+        control = load_control(settings.control, policies, names | self._named)
+        self._named |= names
         runtime = replace(runtime, stopped=control.stopped_policies)
         return State(runtime, self._gate(clients, control), self._ledger, self._turns)
 
@@ -92,16 +97,28 @@ class Live:
         return Gate(self.settings, clients, control, self._shared)
 
 
-def declared_clients(settings: Settings) -> Clients:
-    """The trusted clients; none in demo mode. Raises ConfigurationError where they are missing."""
+def declared_clients(settings: Settings, *, running: bool = False) -> Clients:
+    """The trusted clients; none in demo mode. Raises ConfigurationError where they are missing.
+
+    While `running`, the last one may be taken out, by `clients: []`: all calls are then refused. A file that is empty
+    is one that somebody is writing.
+    """
     if settings.demo:
         return Clients()
     if not settings.clients:
         raise ConfigurationError("clients are missing: declare them in a file (CDS_CLIENTS), or use --demo.")
     clients = load_clients(settings.clients)
-    if not len(clients):
+    if not len(clients) and not (running and Path(settings.clients).read_text(encoding="utf-8").strip()):
         raise ConfigurationError(f"{settings.clients} declares no clients. Add one with `cds-service client add`.")
     return clients
+
+
+def check_silent(path: str, clients: Clients, policies: Collection[str]) -> None:
+    """Raises ConfigurationError for a client silenced on a policy that is not known: it would silence nothing."""
+    for client in clients:
+        for policy in client.silent if isinstance(client.silent, list) else ():
+            if policy not in policies:
+                raise ConfigurationError(f"{path}: client '{client.id}': silent: '{policy}' is not a policy here.")
 
 
 Signature = tuple[tuple[int, int, int] | None, ...]

@@ -152,6 +152,31 @@ def test_the_clients_file_counts_without_restart(site: Deployment) -> None:
     assert site.call("north", hook_request()).status_code == 200
 
 
+def test_the_last_client_can_be_taken_out_though_it_has_a_switch(site: Deployment) -> None:
+    good = site.clients_file.read_text()
+    control(site, clients={"north": "silent"})
+    before = reloads(site)
+    site.clients_file.write_text("format: 1\nclients: []\n")
+    site.wait_until(lambda: reloads(site)["reloaded"] == before["reloaded"] + 2)
+    assert site.call("north", hook_request()).status_code == 401
+    site.clients_file.write_text("")  # somebody is writing it: nothing is known of the clients
+    site.wait_until(lambda: reloads(site)["reload failed"] == before["reload failed"] + 2)
+    site.clients_file.write_text(good)
+    site.wait_until(lambda: reloads(site)["reloaded"] == before["reloaded"] + 4)
+    assert site.call("north", hook_request()).status_code == 200
+    control(site)
+
+
+def test_a_client_silenced_on_a_policy_that_is_not_there_is_told(site: Deployment) -> None:
+    good = site.clients_file.read_text()
+    before = reloads(site)["reload failed"]
+    site.clients_file.write_text(good.replace("  - id: north\n", "  - id: north\n    silent: [misspelt/policy]\n", 1))
+    site.wait_until(lambda: reloads(site)["reload failed"] == before + 2)
+    assert "client 'north': silent: 'misspelt/policy' is not a policy here." in site.log()
+    site.clients_file.write_text(good)
+    control(site)
+
+
 @pytest.mark.parametrize(
     "text",
     ["format: 1\npolicies: {no/such-policy: silent}\n", "format: 1\nclients: {north: off}\n", "format: [\n"],
