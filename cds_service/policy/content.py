@@ -20,6 +20,8 @@ from cds_service.policy.source import Document
 from cds_service.policy.words import explain
 
 M = TypeVar("M", bound=BaseModel)
+# Said where a file does not fit its schema and nothing else says why: a file is never left out without an error.
+_UNFIT = ("the file does not fit its schema.", "Compare it with docs/policy-language.md.")
 
 SCHEMAS: dict[str, type[BaseModel]] = {
     "policy": model.Policy,
@@ -176,4 +178,5 @@ def validate(document: Document, shape: type[M]) -> tuple[M | None, list[Content
     try:
         return shape.model_validate(document.data), []
     except ValidationError as error:
-        return None, [document.error(*fault) for fault in explain(document, error)]
+        faults = explain(document, shape, error)
+        return None, [document.error(*fault) for fault in faults] or [document.error((), *_UNFIT)]

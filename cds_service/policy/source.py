@@ -92,8 +92,12 @@ class Document:
     def _mapping(self, node: Any, path: Path, loader: Any) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
             where = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ContentError(
+                    self.file, *where, "a list or mapping where a key goes.", "Quote it, or write a key."
+                )
+            key = str(key_node.value)
             if key in result:
                 raise ContentError(self.file, *where, f"the key '{key}' is here twice.", "Keep one of them.")
             self._keys[(*path, key)] = where
