@@ -94,9 +94,7 @@ class Document:
         for key_node, value_node in node.value:
             where = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if not isinstance(key_node, yaml.ScalarNode):
-                raise ContentError(
-                    self.file, *where, "a list or mapping where a key goes.", "Quote it, or write a key."
-                )
+                raise ContentError(self.file, *where, "a list or mapping where a key goes.", "Write a word.")
             key = str(key_node.value)
             if key in result:
                 raise ContentError(self.file, *where, f"the key '{key}' is here twice.", "Keep one of them.")

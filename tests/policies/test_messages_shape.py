@@ -269,7 +269,7 @@ MESSAGES: dict[str, tuple[list[Edit], list[str]]] = {
     ),
     "a list as a key": (
         [(POLICY, "      red-flag:\n", "      [red, flag]:\n")],
-        ["acme/imaging/policy.yaml:22:7: a list or mapping where a key goes. Quote it, or write a key."],
+        ["acme/imaging/policy.yaml:22:7: a list or mapping where a key goes. Write a word."],
     ),
     "a value of many kinds that is none of them": (
         [(CASES, 'orders: ["72148"]\n', 'orders: ["72148"]\n    observations: [{code: "1", value: {a: 1}}]\n')],

@@ -132,7 +132,9 @@ class Criterion(Model):
     repeated: Flag | None = Field(default=None, description="the same code is ordered twice in the operation")
     lacks_primary: Flag | None = Field(default=None, description="an add-on without a procedure it adds to")
     asked: Flag | None = Field(default=None, description="no code carries it: unknown until answered")
-    when_absent: Literal["not-met", "unknown"] = "unknown"
+    when_absent: Literal["not-met", "unknown"] = Field(
+        default="unknown", description="what it means that a source was read and has nothing of the kind"
+    )
     ask: Ask | None = None
     cite: list[Id] = []
 

@@ -19,6 +19,7 @@ Role = Literal[
 ]  # fmt: skip
 DeterminationOutcome = Literal["supported", "not-supported", "needs-information", "not-addressed"]
 PriorAuthorization = Literal["required", "not-required", "unknown"]
+Recommendation = Literal["against", "none", "option", "for"]
 Confidence = Literal["seen", "seen-2nd", "recalled"]
 
 
