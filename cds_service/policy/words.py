@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -209,3 +209,10 @@ def _typed(name: str, kind: str, value: Any, message: str) -> tuple[str, str]:
     if kind in ("dict_type", "model_type", "model_attributes_type"):
         return f"'{name}' must be a mapping.", "Write 'key: value' lines below it."
     return f"'{name}': {message[0].lower()}{message[1:]}.", "Correct the value."
+
+
+def unknown(what: str, name: str, known: Collection[str]) -> tuple[str, str]:
+    """Text and cure for a name that nothing has."""
+    near = get_close_matches(name, list(known), 1, 0.7)
+    cure = f"Did you mean '{near[0]}'?" if near else f"Add it or name an existing {what}."
+    return f"there is no {what} '{name}'.", cure

@@ -226,7 +226,7 @@ def test_an_option_that_only_otherwise_supports() -> None:
     second = (
         "      again:\n        label: Again\n        value_set: other\n"
         "        otherwise: {outcome: supported, because: b, cite: [policy]}\n"
-        '        alternatives: [{order: again, code: "1", label: l}]\n'
+        '        alternatives: [{order: again, code: "72100", label: l}]\n'
     )
-    text = edited()[ORDERS].replace("id: imaging-orders", "id: other").replace("72148", "1")
+    text = edited()[ORDERS].replace("id: imaging-orders", "id: other").replace("72148", "72100")
     assert kinds(("value_sets/other.yaml", "", text), (POLICY, "", second)) == []

@@ -104,6 +104,28 @@ def test_new_beside_an_existing_policy_adds_its_payer_and_stays_clean(cards: Pat
     assert run("test", cards).exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["123/456", "true/x", "null/y", "x/null", "12-3/4-5", "a/false"])
+def test_new_writes_what_lints_whatever_it_is_called(name: str, tmp_path: Path) -> None:
+    done = run("new", name, "--dir", tmp_path, "--today", "2026-11-01")
+    assert done.exit_code == 0, done.output
+    assert run("lint", tmp_path, "--strict", "--today", "2026-11-02").output == "No faults.\n"
+    assert run("test", tmp_path).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("", "error: '' does not look like a code of CPT. Write it as in \"62323\"."),
+        ('ab"c', 'error: \'ab"c\' does not look like a code of CPT. Write it as in "62323".'),
+        ("72148-26", "error: '72148-26' holds a modifier. Write \"72148\"."),
+    ],
+)
+def test_new_refuses_what_is_no_code(code: str, message: str, tmp_path: Path) -> None:
+    done = run("new", "acme/imaging", "--dir", tmp_path, "--code", code)
+    assert (done.exit_code, done.output.strip()) == (2, message)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
