@@ -100,6 +100,9 @@ def _included(value_set: ValueSet, content: Content) -> set[str]:
     return found
 
 
+_PLACE = re.compile(r"\{([^{}]*)\}")
+
+
 class _PolicyCheck:
     def __init__(self, policy: Policy, content: Content, document: Document) -> None:
         self.policy, self.content, self.document = policy, content, document
@@ -163,6 +166,7 @@ class _PolicyCheck:
                 self.cites((*here, "cite"), rule.cite, version)
                 self.recommendation((*here, "recommendation"), rule.recommendation)
             self.cites((*path, "otherwise", "cite"), item.otherwise.cite, version)
+            self.recommendation((*path, "otherwise", "recommendation"), item.otherwise.recommendation)
             for index, alternative in enumerate(item.alternatives):
                 here = (*path, "alternatives", index)
                 self.errors += spelling(self.document, (*here, "code"), alternative.system, alternative.code)
@@ -175,6 +179,8 @@ class _PolicyCheck:
             self.value_set((*here, "about"), finding.about)
             self.expression((*here, "when"), finding.when, version)
             self.cites((*here, "cite"), finding.cite, version)
+            self.places((*here, "text"), finding.text)
+            self.places((*here, "asks"), finding.asks or "")
         self.kinds(at, version)
 
     def kinds(self, at: Path, version: Version) -> None:
@@ -186,7 +192,7 @@ class _PolicyCheck:
         if not (version.orders or version.findings):
             self.add(at, f"version '{version.version}' says nothing.", "Add 'orders' (or 'findings').")
         if version.review.status == "approved":
-            if not (version.review.by and version.review.on):
+            if not ((version.review.by or "").strip() and version.review.on):
                 self.add((*at, "review"), "approved, but not by whom and when.", "Add 'by' and 'on'.")
             unread = sorted(k for k, s in version.sources.items() if s.confidence != "seen")
             if unread:
@@ -195,6 +201,12 @@ class _PolicyCheck:
                     f"approved, but the source '{unread[0]}' was not read at its source.",
                     "Read it, or set the status to submitted.",
                 )
+
+    def places(self, path: Path, text: str) -> None:
+        """What a remark leaves open to be filled in is its label or its code."""
+        for name in _PLACE.findall(text):
+            if name not in ("label", "code"):
+                self.add(path, f"nothing fills in '{{{name}}}'.", "Use {label} or {code}.")
 
     def recommendation(self, path: Path, value: str | None) -> None:
         if value is not None and self.policy.kind != "guideline":

@@ -58,13 +58,13 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=4096)
 def first_fitting(templates: tuple[str, ...], **values: str) -> str:
-    """The first line that is under 140 characters. Lines are never cut: that would change what they say.
+    """The first line that says something in under 140 characters. Lines are never cut: that would change what they say.
 
     Remembered: `values` are labels of the policy and codes, nothing of a patient.
     """
     for text in templates:
         line = fill(text, values)
-        if len(line) < SUMMARY_LIMIT:
+        if line and len(line) < SUMMARY_LIMIT:
             return line
     raise ValueError("no summary is short enough; the defaults end with one that always is")
 
@@ -82,12 +82,14 @@ def faults(folder: PolicyFolder) -> Iterator[ContentError]:
     if document is None:
         return
     values = dict.fromkeys(VALUES, "x")
+    bare = {**values, "ordered": "", "code": ""}
     cure = f"It may use {', '.join(VALUES)}."
     for item, words in folder.card.orders.items():
         for name in _LINES.values():
             for number, text in enumerate(getattr(words, name)):
                 try:
-                    fill(text, values)
+                    if not (fill(text, values) or fill(text, bare)):
+                        yield document.error(("orders", item, name, number), "the template says nothing.", "Remove it.")
                 except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
                     what = f"the template cannot be filled in: {str(error).rstrip('.')}."
                     yield document.error(("orders", item, name, number), what, cure)

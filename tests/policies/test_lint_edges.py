@@ -218,6 +218,10 @@ def test_an_option_that_another_item_judges() -> None:
     other = ("value_sets/other.yaml", "", edited()[ORDERS].replace("id: imaging-orders", "id: other"))
     found = lint(content(other, (POLICY, "", second)), TODAY)
     assert [(n.kind, n.text) for n in found] == [
+        (
+            "unreachable-item",
+            "the item 'again' is never reached: 'low-back-imaging' before it takes all that it matches.",
+        ),
         ("unsupported-alternative", "'72148' is never offered: 'low-back-imaging' judges it, not 'again'."),
     ]
 

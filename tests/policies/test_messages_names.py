@@ -402,6 +402,31 @@ MESSAGES: dict[str, tuple[list[Edit], list[str]]] = {
             "payers.yaml:12:9: the identifier 'acme' is that of the payer 'acme' too. Leave it with one of them.",
         ],
     ),
+    "approved by a space": (
+        review('{status: approved, by: " ", on: 2026-01-01}'),
+        ["acme/imaging/policy.yaml:15:5: approved, but not by whom and when. Add 'by' and 'on'."],
+    ),
+    "a recommendation under otherwise of a coverage policy": (
+        [(POLICY, "unless there is a red flag.\n", "unless there is a red flag.\n          recommendation: against\n")],
+        ["acme/imaging/policy.yaml:51:11: only a guideline makes recommendations. Remove 'recommendation'."],
+    ),
+    "a remark that nothing fills in": (
+        [
+            (POLICY, "kind: coverage", "kind: coding"),
+            (POLICY, "payers: [acme] ", ""),
+            (
+                POLICY,
+                edited()[POLICY][edited()[POLICY].index("    orders:") :],
+                '    findings:\n      - {id: f, about: imaging-orders, when: red-flag, text: "{lable}?", asks: "{x}", cite: [policy]}\n',
+            ),
+            (CARD, edited()[CARD], "format: 1\n"),
+            (CASES, edited()[CASES], "format: 1\ncases: []\n"),
+        ],
+        [
+            "acme/imaging/policy.yaml:34:56: nothing fills in '{lable}'. Use {label} or {code}.",
+            "acme/imaging/policy.yaml:34:74: nothing fills in '{x}'. Use {label} or {code}.",
+        ],
+    ),
     "a payers file that cannot be read": (
         [(PAYERS, "label: Acme", "label: [Acme")],
         ["payers.yaml:6:16: a bracket is not closed. Close it, and separate the parts by commas."],

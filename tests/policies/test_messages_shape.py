@@ -285,6 +285,50 @@ MESSAGES: dict[str, tuple[list[Edit], list[str]]] = {
         criterion("age: {at_most: 65}"),
         ["acme/imaging/policy.yaml:29:15: 'at_most' is not a key here. Use one of: at_least, under."],
     ),
+    "a day written as 0": (
+        [(POLICY, "from: null", "from: 0")],
+        ["acme/imaging/policy.yaml:13:17: 'from' is not a date. Write it as YYYY-MM-DD."],
+    ),
+    "a day written as 1767225600": (
+        [(POLICY, "from: null", "from: 1767225600")],
+        ["acme/imaging/policy.yaml:13:17: 'from' is not a date. Write it as YYYY-MM-DD."],
+    ),
+    "a day written as 20260101": (
+        [(POLICY, "from: null", "from: 20260101")],
+        ["acme/imaging/policy.yaml:13:17: 'from' is not a date. Write it as YYYY-MM-DD."],
+    ),
+    "a day written as 2026-01-01T00:00:00": (
+        [(POLICY, "from: null", "from: 2026-01-01T00:00:00")],
+        ["acme/imaging/policy.yaml:13:17: 'from' is not a date. Write it as YYYY-MM-DD."],
+    ),
+    "a day written as true": (
+        [(POLICY, "from: null", "from: true")],
+        ["acme/imaging/policy.yaml:13:17: 'from' is not a date. Write it as YYYY-MM-DD."],
+    ),
+    "a day written as 1767225600 in quotes": (
+        [(POLICY, "from: null", 'from: "1767225600"')],
+        ["acme/imaging/policy.yaml:13:17: 'from' is not a date. Write it as YYYY-MM-DD."],
+    ),
+    "a window of more than a hundred years in days": (
+        criterion("procedure: {value_set: imaging-orders, within: {days: 36526}}"),
+        ["acme/imaging/policy.yaml:29:57: 'days': input should be less than or equal to 36525. Correct the value."],
+    ),
+    "a window of more than a hundred years in weeks": (
+        criterion("procedure: {value_set: imaging-orders, within: {weeks: 5219}}"),
+        ["acme/imaging/policy.yaml:29:57: 'weeks': input should be less than or equal to 5218. Correct the value."],
+    ),
+    "a window of more than a hundred years in months": (
+        criterion("procedure: {value_set: imaging-orders, within: {months: 1201}}"),
+        ["acme/imaging/policy.yaml:29:57: 'months': input should be less than or equal to 1200. Correct the value."],
+    ),
+    "an age of -5": (
+        [(CASES, "    title: Cauda", "    age: -5\n    title: Cauda")],
+        ["acme/imaging/cases.yaml:5:5: 'age': input should be greater than or equal to 0. Correct the value."],
+    ),
+    "an age of 3000": (
+        [(CASES, "    title: Cauda", "    age: 3000\n    title: Cauda")],
+        ["acme/imaging/cases.yaml:5:5: 'age': input should be less than or equal to 130. Correct the value."],
+    ),
     "a window of no days": (
         criterion("procedure: {value_set: imaging-orders, within: {days: 0}}"),
         ["acme/imaging/policy.yaml:29:57: 'days': input should be greater than 0. Correct the value."],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -88,7 +89,7 @@ class WorkedCase(Model):
     title: Text
     scenario: str | None = None
     payer: Id | None = Field(default=None, description="default: the first payer of the policy, if it has payers")
-    on: IsoDate = Field(default=IsoDate(2026, 6, 1), description="the day on which the orders are judged")
+    on: IsoDate = Field(default=date(2026, 6, 1), description="the day on which the orders are judged")
     age: Annotated[int, Field(ge=0, le=130)] | None = Field(default=51, description="null: no birth date is known")
     orders: list[CodeText | CaseOrder]
     conditions: list[CodeText | CaseCondition] = []
