@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from cds_service.config import Settings
 from cds_service.determination.decide import OrderResult
 from cds_service.determination.routing import PayerDirectory
 from cds_service.determination.worked import run_case
-from cds_service.errors import InputFileError, NotFound
+from cds_service.errors import InputFileError, NotFound, RequestError
 from cds_service.hooks.answer import answer
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Book, Caller, Runtime
@@ -62,10 +63,18 @@ def read_bytes(path: Path) -> bytes:
         raise InputFileError(f"{path} cannot be read: {type(error).__name__}.") from error
 
 
+def parse_file(body: bytes, place: Path | str) -> dict[str, Any]:
+    """The JSON object in a file's bytes. Raises InputFileError, which names the place it was read from."""
+    try:
+        return parse(body)
+    except RequestError as error:
+        raise InputFileError(f"{place}: {error}") from error
+
+
 def request_of(path: Path, service: str | None = None, as_of: date | None = None) -> Requested:
     """A hook request from a file; the service is the advisor of its hook unless one is named."""
     body = read_bytes(path)
-    hook = parse(body).get("hook")
+    hook = parse_file(body, path).get("hook")
     found = next((s for s in ADVISORS if s.id == service or (service is None and s.hook == hook)), None)
     if found is None:
         raise NotFound(f"no advisor service for the hook of {path.name}. Name one with --service.")

@@ -32,6 +32,22 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 
 
+# Bytes that are not UTF-8, as `content_files` passes them on, and control characters.
+_NO_TEXT = re.compile("[\udc80-\udcff]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
+
+
+def _refuse_what_is_no_text(file: str, text: str) -> None:
+    """Raises ContentError at the first character that no text file has."""
+    found = _NO_TEXT.search(text)
+    if found is None:
+        return
+    lines = text[: found.start()].split("\n")
+    place = (len(lines), len(lines[-1]) + 1)
+    if found[0] >= "\udc80":
+        raise ContentError(file, *place, "the file is not UTF-8 text.", "Save it in the encoding UTF-8.")
+    raise ContentError(file, *place, "a character that no text has.", "Remove it, or save the file as UTF-8.")
+
+
 _SYNTAX = (
     ("mapping values are not allowed", "a ': ' where a text goes on.", "Quote the text, or correct the indentation."),
     ("could not find expected ':'", "a key without ': '.", "Write key: value."),
@@ -64,6 +80,7 @@ class Document:
         self.file = file
         self._marks: dict[Path, tuple[int, int]] = {}
         self._keys: dict[Path, tuple[int, int]] = {}
+        _refuse_what_is_no_text(file, text)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()

@@ -108,6 +108,9 @@ def test_new_beside_an_existing_policy_adds_its_payer_and_stays_clean(cards: Pat
 def test_new_writes_what_lints_whatever_it_is_called(name: str, tmp_path: Path) -> None:
     done = run("new", name, "--dir", tmp_path, "--today", "2026-11-01")
     assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == (
+        f"Next: cds-service policy lint {tmp_path}; cds-service policy test {tmp_path}"
+    )
     assert run("lint", tmp_path, "--strict", "--today", "2026-11-02").output == "No faults.\n"
     assert run("test", tmp_path).exit_code == 0
 
@@ -384,6 +387,95 @@ def test_unmapped_counts_codes_and_reads_the_client_table(tmp_path: Path) -> Non
     assert json.loads(run("unmapped", request, "--client-table", table, "--json").output) == [
         {"system": "urn:local", "code": "GRAFT", "resource": "ServiceRequest", "count": 1}
     ]
+
+
+def test_unmapped_reads_requests_one_a_line_and_says_when_there_are_none(tmp_path: Path) -> None:
+    coding = {"coding": [{"system": "urn:local", "code": "BMA"}]}
+    order = {"resourceType": "ServiceRequest", "id": "o1", "code": coding}
+    done = run("unmapped", tmp_path)
+    assert (done.exit_code, done.output) == (
+        11,
+        "error: there is nothing to read: no .json, .ndjson or .jsonl file (or .gz of these).\n",
+    )
+    lines = "\n".join(json.dumps({"context": {"draftOrders": {"entry": [{"resource": order}]}}}) for _ in range(2))
+    (tmp_path / "requests.ndjson").write_text(lines)
+    (tmp_path / "notes.txt").write_text("x")
+    assert run("unmapped", tmp_path).output.splitlines() == [
+        "     2  urn:local BMA  (ServiceRequest)",
+        "1 code unmapped, in 1 file.",
+    ]
+    (tmp_path / "requests.ndjson").write_text(lines + "\nx")
+    done = run("unmapped", tmp_path)
+    assert (done.exit_code, done.output) == (
+        11,
+        f"error: {tmp_path / 'requests.ndjson'}, line 3: is not JSON (line 1, column 1)\n",
+    )
+
+
+# --- messages about files -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"Imaging of", b"Imaging\x96of", "the file is not UTF-8 text. Save it in the encoding UTF-8."),
+        (b"Imaging of", b"Imaging\x00of", "a character that no text has. Remove it, or save the file as UTF-8."),
+        (b"Imaging of", b"Imaging\xc2\x80of", "a character that no text has. Remove it, or save the file as UTF-8."),
+    ],
+)
+def test_what_is_no_text_is_told_beside_other_faults(old: bytes, new: bytes, message: str, cards: Path) -> None:
+    path = cards / POLICY
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    (cards / "acme/imaging/card.yaml").write_text("format: 2\n")
+    done = run("lint", cards)
+    assert done.exit_code == 10
+    assert done.output.splitlines() == [
+        "acme/imaging/card.yaml:1:1: error: 'format' must be 1. Write format: 1.",
+        f"acme/imaging/policy.yaml:35:23: error: {message}",
+        "2 errors, 0 warnings.",
+    ]
+
+
+def test_a_file_in_utf_16_is_told(cards: Path) -> None:
+    (cards / POLICY).write_bytes((cards / POLICY).read_text().encode("utf-16"))
+    done = run("lint", cards)
+    assert (done.exit_code, done.output.splitlines()[0]) == (
+        10,
+        f"{POLICY}:1:1: error: the file is not UTF-8 text. Save it in the encoding UTF-8.",
+    )
+
+
+@pytest.mark.parametrize(("name", "ending"), [("policy.YAML", ".YAML"), ("policy.yaml.txt", ".yaml.txt")])
+def test_a_file_that_would_be_passed_over_is_named(name: str, ending: str, cards: Path) -> None:
+    (cards / "acme/other").mkdir()
+    (cards / "acme/other" / name).write_text("format: 1\n")
+    assert run("lint", cards).output.splitlines()[0] == (
+        f"acme/other/{name}:1:1: error: the name ends in {ending}. Rename it: names end in .yaml."
+    )
+
+
+def test_lint_of_nothing_is_no_success(tmp_path: Path) -> None:
+    done = run("lint", tmp_path)
+    assert (done.exit_code, done.output) == (
+        2,
+        f"error: there is no policy below {tmp_path}. Policies are <publisher>/<policy>/policy.yaml.\n",
+    )
+
+
+def test_lint_of_a_compiled_file_says_what_to_lint(tmp_path: Path) -> None:
+    built = tmp_path / "b.cards"
+    assert run("build", BASE, "--out", built).exit_code == 0
+    done = run("lint", built)
+    assert (done.exit_code, done.output) == (
+        2,
+        f"error: {built} is a file. Name the cards folder that it was built from.\n",
+    )
+
+
+def test_a_request_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("a: 1\n")
+    done = run("explain", tmp_path / "x.json")
+    assert (done.exit_code, done.output) == (11, f"error: {tmp_path / 'x.json'}: is not JSON (line 1, column 1)\n")
 
 
 def test_output_is_plain_when_it_is_no_terminal(cards: Path) -> None:
