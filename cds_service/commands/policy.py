@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cds_service.commands import policy_attributes, policy_explain, policy_schema, policy_unmapped
 from cds_service.commands.policy_cases import report_json, run_policy, show_report
-from cds_service.commands.policy_diff import changes_of, show_changes
+from cds_service.commands.policy_diff import changes_of, show_changes, silent, versions_of
 from cds_service.commands.policy_explain import result_json, worked_case
 from cds_service.commands.policy_lint import lint_folder
 from cds_service.commands.policy_new import scaffold
@@ -211,23 +211,29 @@ def explain(
 @click.option(
     "--on", "files", multiple=True, required=True, type=FILE, help="Hook requests, cases.yaml, or folders of them."
 )
+@click.option("--as-of", type=_Day(), help="Judge all inputs as of this day, such as the first of a new version.")
 @JSON
 @reported
-def diff(old: Path, new: Path, files: tuple[Path, ...], as_json: bool) -> None:
+def diff(old: Path, new: Path, files: tuple[Path, ...], as_of: date | None, as_json: bool) -> None:
     """Show which determinations change from the policies in OLD to those in NEW, and what changed them."""
     before, after = load_rulebook(old), load_rulebook(new)
     folders = {**before.folders, **after.folders}
-    items, passed = inputs(files, folders)
+    items, passed = inputs(files, folders, as_of)
     for name in passed:
         click.echo(f"passed over {name}: no advisor answers its hook.", err=True)
     if not items:
         raise InputFileError("there is no cases.yaml and no request to compare on.")
     changes = []
+    judged: set[str] = set()
     for item in items:
         try:
-            changes += changes_of(item, before, after)
+            results = item.results(after)
+            changes += changes_of(item.name, item.results(before), results)
+            judged |= versions_of(results)
         except RequestError as error:
             click.echo(f"passed over {item.name}: {error}", err=True)
+    for text in silent(before, after, judged):
+        click.echo(f"note: {text}", err=True)
     if as_json:
         say_json([vars(c) for c in changes])
     else:

@@ -81,7 +81,7 @@ def request_of(path: Path, service: str | None = None, as_of: date | None = None
     return Requested(str(path), body, found, as_of)
 
 
-def cases_of(path: Path, folders: Mapping[str, PolicyFolder]) -> Iterator[Worked]:
+def cases_of(path: Path, folders: Mapping[str, PolicyFolder], as_of: date | None = None) -> Iterator[Worked]:
     """The worked cases of a cases file; the policy is the one whose folder (publisher/policy) it stands in."""
     name = "/".join(path.resolve().parts[-3:-1])
     folder = folders.get(name)
@@ -91,11 +91,14 @@ def cases_of(path: Path, folders: Mapping[str, PolicyFolder]) -> Iterator[Worked
     parsed, errors = validate_document(document, CasesFile)
     if parsed is None:
         raise Faults(errors)
-    yield from (Worked(f"{name}:{case.id}", folder, case) for case in parsed.cases)
+    for case in parsed.cases:
+        yield Worked(f"{name}:{case.id}", folder, case.model_copy(update={"on": as_of}) if as_of else case)
 
 
-def inputs(paths: tuple[Path, ...], folders: Mapping[str, PolicyFolder]) -> tuple[list[Worked | Requested], list[str]]:
-    """Worked cases (.yaml) and hook requests (.json) of files and, recursively, of folders.
+def inputs(
+    paths: tuple[Path, ...], folders: Mapping[str, PolicyFolder], as_of: date | None = None
+) -> tuple[list[Worked | Requested], list[str]]:
+    """Worked cases (.yaml) and hook requests (.json) of files and, recursively, of folders; judged as of a day, if any.
 
     Second: what was found in a folder and passed over, because no advisor answers its hook.
     """
@@ -105,7 +108,8 @@ def inputs(paths: tuple[Path, ...], folders: Mapping[str, PolicyFolder]) -> tupl
         listed = [p for pattern in ("cases.yaml", "request*.json") for p in sorted(path.rglob(pattern))]
         for file in listed if path.is_dir() else [path]:
             try:
-                found += [request_of(file)] if file.suffix == ".json" else cases_of(file, folders)
+                json_ = file.suffix == ".json"
+                found += [request_of(file, as_of=as_of)] if json_ else cases_of(file, folders, as_of)
             except NotFound:
                 if file == path:
                     raise

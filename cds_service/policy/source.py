@@ -92,7 +92,7 @@ class Document:
         except RecursionError as error:
             raise ContentError(file, 1, 1, "an alias (*name) stands inside its own anchor.", "Write it out.") from error
         except yaml.YAMLError as error:
-            raise ContentError(file, 1, 1, "not valid YAML: a character that YAML forbids.") from error
+            raise ContentError(file, 1, 1, "not valid YAML: a character that YAML forbids.", "Remove it.") from error
         finally:
             loader.dispose()
         if node is None:

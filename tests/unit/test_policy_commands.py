@@ -258,6 +258,26 @@ def test_diff_names_the_change_and_what_made_it(old: str, new: str, expected: li
     assert done.output.splitlines()[-1].endswith("changed, in 5 cases compared.")
 
 
+def test_diff_says_which_new_version_judged_nothing(cards: Path) -> None:
+    version = (cards / POLICY).read_text().partition("versions:\n")[2]
+    text = version.replace('"2026-11"', '"2027"').replace("from: null, to: null", "from: 2027-01-01, to: null")
+    text = text.replace("outcome: not-supported", "outcome: needs-information")
+    new = changed(cards, "from: null, to: null", "from: null, to: 2026-12-31")
+    with (new / POLICY).open("a") as file:
+        file.write(text)
+    done = run("diff", cards, new, "--on", cards)
+    assert done.exit_code == 0
+    assert done.stdout == "0 determinations changed, in 5 cases compared.\n"
+    assert done.stderr == (
+        "note: version 2027 of acme/imaging judged nothing: no input is of its days (from 2027-01-01 on) and orders "
+        "what it speaks to. --as-of DAY judges all inputs as of a day.\n"
+    )
+    then = run("diff", cards, new, "--on", cards, "--as-of", "2027-01-01")
+    assert then.stderr == ""
+    assert "acme/imaging:too-early  72148" in then.stdout
+    assert "not-supported -> needs-information" in then.stdout
+
+
 def test_diff_takes_a_compiled_file_and_names_a_policy_that_is_gone(cards: Path) -> None:
     out = cards.parent / "old.cards"
     assert run("build", cards, "--out", out).exit_code == 0
