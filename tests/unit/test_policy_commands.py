@@ -387,6 +387,21 @@ def test_attributes_are_read_off_the_criteria(cards: Path) -> None:
     assert "- Use of race: no\n" in page
 
 
+def test_attributes_say_how_sources_were_read_and_when(cards: Path) -> None:
+    (entry,) = json.loads(run("attributes", cards).output)
+    assert entry["bibliographic citation"] == ["Imaging (not read)"]
+    assert entry["developer"].startswith("Whoever wrote the policy file, from memory, as no source was read;")
+    assert (entry["revision date"], entry["last confirmed on"]) == (None, "2026-11-01")
+    seen = changed(cards, "confidence: recalled", "confidence: seen\n        date: 2026-03-01")
+    (entry,) = json.loads(run("attributes", seen).output)
+    assert entry["bibliographic citation"] == ["Imaging, 2026-03-01 (read at its source)"]
+    assert "from the publisher's text or other sources that were read" in entry["developer"]
+    assert entry["revision date"] == "2026-03-01"
+    assert (
+        "- Revision date: 2026-03-01\n- Last confirmed on: 2026-11-01\n" in run("attributes", seen, "--markdown").output
+    )
+
+
 def test_unmapped_counts_codes_and_reads_the_client_table(tmp_path: Path) -> None:
     def order(number: int, code: str) -> dict[str, object]:
         coding = {"system": "urn:local", "code": code}
