@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cds_service.errors import ConfigurationError
 from cds_service.policy.compiled import load
-from cds_service.policy.content import Content, Faults, read
+from cds_service.policy.content import YAML, Content, Faults, read
 from cds_service.policy.rulebook import Rulebook, compile_content
 from cds_service.render import wording
 
@@ -20,15 +20,20 @@ def bundled(name: str) -> Path:
 
 
 def read_files(folder: Path) -> dict[str, str]:
-    """All YAML files below a `cards/` folder: path below it -> text. Raises ConfigurationError."""
+    """All YAML files below a `cards/` folder: path below it -> text. Raises ConfigurationError.
+
+    Files that are misnamed are among them, and bytes that are not UTF-8 stand as surrogates: content says where.
+    """
+    if folder.is_file():
+        raise ConfigurationError(f"{folder} is a file. Name the cards folder that it was built from.")
     if not folder.is_dir():
         raise ConfigurationError(f"the cards folder {folder} does not exist. Set CDS_CARDS or --cards to a folder.")
     files = {}
-    for path in sorted(p for p in folder.rglob("*.y*ml") if p.suffix in (".yaml", ".yml")):
+    for path in sorted(p for p in folder.rglob("*") if YAML.search(p.name)):
         try:
-            files[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path} cannot be read as UTF-8 text: {type(error).__name__}.") from error
+            files[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}.") from error
     return files
 
 

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.text import Text
 
-from cds_service.commands.policy_requests import read_bytes
+from cds_service.commands.policy_requests import parse_file, read_bytes
 from cds_service.config import from_environment
 from cds_service.hooks.answer import Answer, answer, determinations, findings
 from cds_service.hooks.exact import as_written
-from cds_service.hooks.request import parse, validate
+from cds_service.hooks.request import validate
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.hooks.services import service_for
 
@@ -27,7 +27,7 @@ def answer_file(path: Path, service_id: str | None, as_of: date | None, cards: s
     """Answer a request file. The deployment is a demo: policies not yet approved fire, marked as such."""
     runtime = Runtime.build(from_environment(demo=True, cards=cards))
     raw = read_bytes(path)
-    body = parse(raw)
+    body = parse_file(raw, path)
     service = service_for(runtime.services, service_id, body)
     return answer(validate(body, service, raw), service, runtime, Caller("evaluate"), as_of=as_of)
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cds_service.commands import policy_attributes, policy_explain, policy_schema, policy_unmapped
 from cds_service.commands.policy_cases import report_json, run_policy, show_report
-from cds_service.commands.policy_diff import changes_of, show_changes
+from cds_service.commands.policy_diff import changes_of, show_changes, silent, versions_of
 from cds_service.commands.policy_explain import result_json, worked_case
 from cds_service.commands.policy_lint import lint_folder
 from cds_service.commands.policy_new import scaffold
@@ -60,7 +60,7 @@ def policy_group() -> None:
 @JSON
 @reported
 def lint(folder: Path | None, strict: bool, today: date | None, as_json: bool) -> None:
-    """Check all content below DIR: every fault and every doubt with its place and cure."""
+    """Check all content below DIR (default: the bundled cards): every fault and doubt with its place and cure."""
     remarks = lint_folder(folder or bundled("cards"), today or date.today())
     errors = sum(r.severity == "error" for r in remarks)
     warnings = len(remarks) - errors
@@ -79,7 +79,10 @@ def lint(folder: Path | None, strict: bool, today: date | None, as_json: bool) -
 @JSON
 @reported
 def test(folder: Path | None, only: str | None, as_json: bool) -> None:
-    """Run the worked cases beside each policy; name rules and outcomes that no case reaches."""
+    """Run the worked cases beside each policy below DIR (default: the bundled cards).
+
+    Names rules and outcomes that no case reaches.
+    """
     content = load_content(folder)
     rulebook = compile_content(content)
     chosen = {i: f for i, f in sorted(content.policies.items()) if only in (None, i)}
@@ -102,7 +105,7 @@ def test(folder: Path | None, only: str | None, as_json: bool) -> None:
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is out of date.")
 @reported
 def schema(folder: Path | None, check: bool) -> None:
-    """Write the JSON Schemas that editors use for completion into DIR/_schema."""
+    """Write the JSON Schemas that editors use for completion into DIR/_schema (default: the bundled cards)."""
     target = (folder or bundled("cards")) / "_schema"
     stale = [n for n, t in policy_schema.schemas().items() if not _same(target / n, t)]
     if not check:
@@ -123,7 +126,10 @@ def _same(path: Path, text: str) -> bool:
 @JSON
 @reported
 def list_policies(folder: Path | None, as_json: bool) -> None:
-    """List every policy version: days in force, review status, what it speaks to."""
+    """List every policy version: days in force, review status, what it speaks to.
+
+    DIR is a cards folder or compiled file. Default: the bundled cards.
+    """
     rulebook = load_rulebook(folder)
     rows = [
         {
@@ -159,6 +165,7 @@ def new(policy_id: str, folder: Path, code: str, today: date | None) -> None:
     """Start a policy: files that lint and pass, to be rewritten line by line."""
     for path in scaffold(folder, policy_id, code, today or date.today()):
         click.echo(f"wrote {path.as_posix()}")
+    click.echo(f"Next: cds-service policy lint {folder.as_posix()}; cds-service policy test {folder.as_posix()}")
 
 
 @policy_group.command("explain")
@@ -204,23 +211,29 @@ def explain(
 @click.option(
     "--on", "files", multiple=True, required=True, type=FILE, help="Hook requests, cases.yaml, or folders of them."
 )
+@click.option("--as-of", type=_Day(), help="Judge all inputs as of this day, such as the first of a new version.")
 @JSON
 @reported
-def diff(old: Path, new: Path, files: tuple[Path, ...], as_json: bool) -> None:
+def diff(old: Path, new: Path, files: tuple[Path, ...], as_of: date | None, as_json: bool) -> None:
     """Show which determinations change from the policies in OLD to those in NEW, and what changed them."""
     before, after = load_rulebook(old), load_rulebook(new)
     folders = {**before.folders, **after.folders}
-    items, passed = inputs(files, folders)
+    items, passed = inputs(files, folders, as_of)
     for name in passed:
         click.echo(f"passed over {name}: no advisor answers its hook.", err=True)
     if not items:
         raise InputFileError("there is no cases.yaml and no request to compare on.")
     changes = []
+    judged: set[str] = set()
     for item in items:
         try:
-            changes += changes_of(item, before, after)
+            results = item.results(after)
+            changes += changes_of(item.name, item.results(before), results)
+            judged |= versions_of(results)
         except RequestError as error:
             click.echo(f"passed over {item.name}: {error}", err=True)
+    for text in silent(before, after, judged):
+        click.echo(f"note: {text}", err=True)
     if as_json:
         say_json([vars(c) for c in changes])
     else:
@@ -232,7 +245,10 @@ def diff(old: Path, new: Path, files: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write.")
 @reported
 def build(folder: Path | None, out: Path) -> None:
-    """Compile DIR into one content-hashed file that loads fast; `--cards FILE` and CDS_CARDS accept it."""
+    """Compile DIR into one content-hashed file that loads fast; `--cards FILE` and CDS_CARDS accept it.
+
+    DIR is a cards folder. Default: the bundled cards.
+    """
     content = load_content(folder)
     data = dump(content)
     try:
@@ -248,7 +264,10 @@ def build(folder: Path | None, out: Path) -> None:
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown instead of JSON.")
 @reported
 def attributes(folder: Path | None, as_markdown: bool) -> None:
-    """Print each policy's source attributes for certification: 45 CFR 170.315(b)(11)."""
+    """Print each policy's source attributes for certification: 45 CFR 170.315(b)(11).
+
+    DIR is a cards folder or compiled file. Default: the bundled cards.
+    """
     entries = policy_attributes.attributes(_content(folder))
     if as_markdown:
         click.echo(policy_attributes.markdown(entries), nl=False)
@@ -267,8 +286,11 @@ def _content(folder: Path | None) -> Content:
 @JSON
 @reported
 def unmapped(files: tuple[Path, ...], client_table: Path | None, cards: Path | None, as_json: bool) -> None:
-    """Count the codes in hook requests (files or folders) that nothing maps, most frequent first."""
-    paths = [p for f in files for p in (sorted(f.rglob("*.json")) if f.is_dir() else [f])]
+    """Count the codes in hook requests that nothing maps, most frequent first.
+
+    FILES are JSON, NDJSON (one request a line), or folders of them.
+    """
+    paths = policy_unmapped.files_of(files)
     table = policy_unmapped.client_table(client_table)
     found = policy_unmapped.unmapped(paths, load_rulebook(cards), table)
     rows = sorted(found.items(), key=lambda r: (-r[1], str(r[0][0])))

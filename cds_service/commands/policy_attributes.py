@@ -13,7 +13,13 @@ from cds_service.policy.content import Content
 from cds_service.policy.model import ContentSource, Criterion, Policy, Version
 from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_vocabulary
 
-DEVELOPER = "The authors of this open-source service, from the publisher's text; not endorsed by the publisher."
+DEVELOPER = "Whoever wrote the policy file, {read}; an unofficial encoding, not the publisher's own."
+_READ = {
+    "seen": "from the publisher's text or other sources that were read",
+    "seen-2nd": "from summaries by others, as no source itself was read",
+    "recalled": "from memory, as no source was read",
+}  # best first
+_CONFIDENCE = {"seen": "read at its source", "seen-2nd": "read in a summary by others", "recalled": "not read"}
 FUNDING = "Not declared in the policy file."
 
 # Data that no operator of the policy language reads: the answer is no for every policy.
@@ -27,7 +33,7 @@ _STATUS_DIAGNOSES = ("F17", "Z72.0", "Z87.891", "Z33", "Z34", "Z3A")
 
 
 def attributes(content: Content) -> list[dict[str, Any]]:
-    """One entry per policy version."""
+    """One entry per policy version. Its release is its first day in force; its revision, the last date of a source."""
     vocabulary = compile_vocabulary(content.value_sets, content.procedures)
     return [
         _entry(folder.policy, version, vocabulary)
@@ -37,17 +43,20 @@ def attributes(content: Content) -> list[dict[str, Any]]:
 
 
 def _entry(policy: Policy, version: Version, vocabulary: Vocabulary) -> dict[str, Any]:
-    released = version.effective.from_
+    sources, released = version.sources.values(), version.effective.from_
+    revised = max((s.date for s in sources if s.date), default=None)
+    best = next((c for c in _READ if any(s.confidence == c for s in sources)), "recalled")
     return {
         "policy": policy.id,
         "version": version.version,
         "title": policy.title,
-        "bibliographic citation": [citation(s) for s in version.sources.values()],
-        "developer": DEVELOPER,
+        "bibliographic citation": [f"{citation(s)} ({_CONFIDENCE[s.confidence]})" for s in sources],
+        "developer": DEVELOPER.format(read=_READ[best]),
         "publisher of the policy": policy.publisher,
         "funding source": FUNDING,
         "release date": released.isoformat() if released else None,
-        "revision date": version.last_confirmed_on.isoformat(),
+        "revision date": revised.isoformat() if revised else None,
+        "last confirmed on": version.last_confirmed_on.isoformat(),
         "review": version.review.status,
         "uses": uses(version, vocabulary),
     }
@@ -87,7 +96,10 @@ def _starts(members: CodeSet, starts: tuple[str, ...]) -> bool:
     return any(code.startswith(starts) for code in codes)
 
 
-_STATED = ("publisher of the policy", "developer", "funding source", "release date", "revision date", "review")
+_STATED = (
+    "publisher of the policy", "developer", "funding source", "release date", "revision date", "last confirmed on",
+    "review",
+)  # fmt: skip
 
 
 def markdown(entries: list[dict[str, Any]]) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.text import Text
 
 from cds_service.commands.policy_explain import COLOURS
 from cds_service.commands.policy_output import console, counted
-from cds_service.commands.policy_requests import Requested, Worked
+from cds_service.determination.decide import OrderResult
 from cds_service.determination.worked import verdict_of
 from cds_service.policy.diff import Change, change
+from cds_service.policy.model import Version
 from cds_service.policy.rulebook import Rulebook
 
 
-def changes_of(item: Worked | Requested, before: Rulebook, after: Rulebook) -> list[Change]:
+def changes_of(name: str, before: Iterable[OrderResult], after: Iterable[OrderResult]) -> list[Change]:
     """What one input gives under two rulebooks, where it differs."""
-    old = {r.order.ref: r for r in item.results(before)}
-    new = {r.order.ref: r for r in item.results(after)}
+    old, new = {r.order.ref: r for r in before}, {r.order.ref: r for r in after}
     found = []
     for ref in dict.fromkeys((*old, *new)):
         results = [r for r in (old.get(ref), new.get(ref)) if r is not None]
@@ -23,8 +25,30 @@ def changes_of(item: Worked | Requested, before: Rulebook, after: Rulebook) -> l
         code = next((c.code for r in results for c in r.order.codes), "")
         for policy in policies:
             pair = [verdict_of(policy, r[ref]) if ref in r else None for r in (old, new)]
-            found.append(change(item.name, code, *pair))
+            found.append(change(name, code, *pair))
     return [c for c in found if c is not None]
+
+
+def versions_of(results: Iterable[OrderResult]) -> set[str]:
+    """Keys of the versions that spoke."""
+    spoken = {d.verdict.version.key for r in results for d in r.determinations if d.verdict}
+    return spoken | {f.version.key for r in results for f in r.findings}
+
+
+def silent(before: Rulebook, after: Rulebook, judged: set[str]) -> list[str]:
+    """Of each version that is new and judged none of the inputs: that nothing was compared by it."""
+    old = {v.key for v in before.versions}
+    return [
+        f"version {v.version.version} of {v.policy.id} judged nothing: no input is of its days ({_days(v.version)}) "
+        "and orders what it speaks to. --as-of DAY judges all inputs as of a day."
+        for v in after.versions
+        if v.key not in old | judged
+    ]
+
+
+def _days(version: Version) -> str:
+    start, end = version.effective.from_, version.effective.to
+    return " ".join((f"from {start}" if start else "from the first", f"to {end}" if end else "on"))
 
 
 def show_changes(changes: list[Change], compared: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cds_service.commands.policy_output import Remark, of_error, of_notice
 from cds_service.content_files import load_content
+from cds_service.errors import ConfigurationError
 from cds_service.policy.case import Code
 from cds_service.policy.content import Content, Faults, PolicyFolder
 from cds_service.policy.lint import Notice, lint, notice
@@ -19,12 +20,27 @@ OPERATIONS = ("operation", "fusion", "cervical operation", "thoracic operation",
 
 
 def lint_folder(folder: Path, today: date) -> list[Remark]:
-    """All errors of a folder; when there are none, all warnings, in file order."""
+    """All errors of a folder; when there are none, all warnings, in file order. Raises ConfigurationError."""
     try:
         content = load_content(folder)
     except Faults as faults:
         return [of_error(e) for e in faults.errors]
-    return [of_notice(n) for n in sorted([*lint(content, today), *long_lines(content)])]
+    if not content.policies:
+        raise ConfigurationError(f"there is no policy below {folder}. Policies are <publisher>/<policy>/policy.yaml.")
+    return [of_notice(n) for n in sorted([*lint(content, today), *long_lines(content), *silent_lines(content)])]
+
+
+def silent_lines(content: Content) -> Iterator[Notice]:
+    """Warnings: card lines of a policy that come out empty, and so are never used."""
+    filled = dict.fromkeys(wording.VALUES, "x")
+    for folder in content.policies.values():
+        document = next((d for n, d in folder.documents.items() if n.endswith("/card.yaml")), None)
+        for item, words in folder.card.orders.items() if document else ():
+            for name in ("summary", "summary_none", "summary_against"):
+                for number, text in enumerate(getattr(words, name)):
+                    if document and not any(wording.fill(text, {**filled, "ordered": o}) for o in ("x", "")):
+                        path = ("orders", item, name, number)
+                        yield notice(document, path, "empty-summary", "the template says nothing.", "Remove it.")
 
 
 def long_lines(content: Content) -> list[Notice]:

@@ -10,8 +10,11 @@ from cds_service.commands.policy_schema import schemas
 from cds_service.content_files import load_content
 from cds_service.errors import ConfigurationError
 from cds_service.policy.content import Faults
+from cds_service.policy.spelling import misspelt
 
 _NAME = re.compile(r"^[a-z0-9]+(?:-[a-z0-9]+)*/[a-z0-9]+(?:-[a-z0-9]+)*$")
+
+_NO_TEXT = re.compile(r"true|false|null|[\d ]+", re.IGNORECASE)
 
 _POLICY = """\
 # yaml-language-server: $schema=../../_schema/policy.schema.json
@@ -21,7 +24,7 @@ kind: coverage
 title: {title}
 short_title: {title}          # how cards name the policy
 publisher: {label}
-payers: [{publisher}]         # ids in payers.yaml
+payers: [{payer}]         # ids in payers.yaml
 notice: unofficial encoding
 topic: imaging
 versions:
@@ -82,26 +85,26 @@ format: 1
 cases:
   - id: red-flag
     title: Cauda equina syndrome
-    orders: ["{code}"]
+    orders: [{order}]
     conditions: ["G83.4"]
     expect: {{"{code}": {{outcome: supported, rule: red-flag}}}}
   - id: conservative-care
     title: Six weeks of conservative care, as answered
-    orders: ["{code}"]
+    orders: [{order}]
     answers: {{tried-six-weeks: true}}
     expect: {{"{code}": {{outcome: supported, rule: after-conservative-care}}}}
   - id: too-early
     title: No conservative care, as answered
-    orders: ["{code}"]
+    orders: [{order}]
     answers: {{tried-six-weeks: false}}
     expect: {{"{code}": not-supported}}
   - id: not-documented
     title: Nothing is documented, so there is a question and no refusal
-    orders: ["{code}"]
+    orders: [{order}]
     expect: {{"{code}": {{outcome: needs-information, missing: [tried-six-weeks]}}}}
   - id: chart-not-read
     title: The problem list could not be read
-    orders: ["{code}"]
+    orders: [{order}]
     unavailable: [conditions]
     answers: {{tried-six-weeks: false}}
     expect: {{"{code}": {{outcome: needs-information, missing: [red-flag]}}}}
@@ -114,7 +117,7 @@ id: {name}-orders
 title: Imaging of the low back
 source: {{title: Codes in our own words, confidence: recalled}}
 codes:
-  - {{system: cpt, code: "{code}", label: Imaging of the low back}}
+  - {{system: {system}, code: "{code}", label: Imaging of the low back}}
 """
 
 _FLAGS = """\
@@ -134,7 +137,7 @@ payers:
 """
 
 _PAYER = """\
-  - id: {publisher}
+  - id: {payer}
     label: {label}
     identifiers:
       - {{system: "http://example.org/payer-id", value: "{publisher}"}}
@@ -146,14 +149,18 @@ def scaffold(folder: Path, policy_id: str, code: str, today: date) -> list[Path]
     if not _NAME.match(policy_id):
         raise ConfigurationError(f"'{policy_id}' is not a policy name. Write publisher/policy in lower case.")
     publisher, name = policy_id.split("/")
+    system = _system(code)
     if (folder / policy_id).exists():
         raise ConfigurationError(f"{folder / policy_id} exists already. Choose another name.")
     words = {
         "publisher": publisher,
         "name": name,
-        "label": publisher.replace("-", " ").title(),
-        "title": name.replace("-", " ").capitalize(),
+        "payer": _text(publisher),
+        "label": _text(publisher.replace("-", " ").title()),
+        "title": _text(name.replace("-", " ").capitalize()),
         "code": code,
+        "system": system,
+        "order": f'"{code}"' if system == "cpt" else f'{{code: "{code}", system: {system}}}',
         "today": today,
     }
     files = {
@@ -172,6 +179,19 @@ def scaffold(folder: Path, policy_id: str, code: str, today: date) -> list[Path]
         if not (folder / "_schema" / schema).exists():
             _write(folder / "_schema" / schema, text)
     return written
+
+
+def _system(code: str) -> str:
+    """The system of an order's code. Raises ConfigurationError."""
+    for system in ("cpt", "hcpcs"):
+        if misspelt(system, code) is None:
+            return system
+    raise ConfigurationError(" ".join(misspelt("cpt", code) or ()))
+
+
+def _text(word: str) -> str:
+    """A word as YAML text: quoted where it would be read as a number, true, false or null."""
+    return f'"{word}"' if _NO_TEXT.fullmatch(word) else word
 
 
 def _write(path: Path, text: str) -> Path:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from cds_service.config import Settings
 from cds_service.determination.decide import OrderResult
 from cds_service.determination.routing import PayerDirectory
 from cds_service.determination.worked import run_case
-from cds_service.errors import InputFileError, NotFound
+from cds_service.errors import InputFileError, NotFound, RequestError
 from cds_service.hooks.answer import answer
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Book, Caller, Runtime
@@ -62,17 +63,25 @@ def read_bytes(path: Path) -> bytes:
         raise InputFileError(f"{path} cannot be read: {error.strerror}.") from error
 
 
+def parse_file(body: bytes, place: Path | str) -> dict[str, Any]:
+    """The JSON object in a file's bytes. Raises InputFileError, which names the place it was read from."""
+    try:
+        return parse(body)
+    except RequestError as error:
+        raise InputFileError(f"{place}: {error}") from error
+
+
 def request_of(path: Path, service: str | None = None, as_of: date | None = None) -> Requested:
     """A hook request from a file; the service is the advisor of its hook unless one is named."""
     body = read_bytes(path)
-    hook = parse(body).get("hook")
+    hook = parse_file(body, path).get("hook")
     found = next((s for s in ADVISORS if s.id == service or (service is None and s.hook == hook)), None)
     if found is None:
         raise NotFound(f"no advisor service for the hook of {path.name}. Name one with --service.")
     return Requested(str(path), body, found, as_of)
 
 
-def cases_of(path: Path, folders: Mapping[str, PolicyFolder]) -> Iterator[Worked]:
+def cases_of(path: Path, folders: Mapping[str, PolicyFolder], as_of: date | None = None) -> Iterator[Worked]:
     """The worked cases of a cases file; the policy is the one whose folder (publisher/policy) it stands in."""
     name = "/".join(path.resolve().parts[-3:-1])
     folder = folders.get(name)
@@ -82,11 +91,14 @@ def cases_of(path: Path, folders: Mapping[str, PolicyFolder]) -> Iterator[Worked
     parsed, errors = validate_document(document, CasesFile)
     if parsed is None:
         raise Faults(errors)
-    yield from (Worked(f"{name}:{case.id}", folder, case) for case in parsed.cases)
+    for case in parsed.cases:
+        yield Worked(f"{name}:{case.id}", folder, case.model_copy(update={"on": as_of}) if as_of else case)
 
 
-def inputs(paths: tuple[Path, ...], folders: Mapping[str, PolicyFolder]) -> tuple[list[Worked | Requested], list[str]]:
-    """Worked cases (.yaml) and hook requests (.json) of files and, recursively, of folders.
+def inputs(
+    paths: tuple[Path, ...], folders: Mapping[str, PolicyFolder], as_of: date | None = None
+) -> tuple[list[Worked | Requested], list[str]]:
+    """Worked cases (.yaml) and hook requests (.json) of files and, recursively, of folders; judged as of a day, if any.
 
     Second: what was found in a folder and passed over, because no advisor answers its hook.
     """
@@ -96,7 +108,8 @@ def inputs(paths: tuple[Path, ...], folders: Mapping[str, PolicyFolder]) -> tupl
         listed = [p for pattern in ("cases.yaml", "request*.json") for p in sorted(path.rglob(pattern))]
         for file in listed if path.is_dir() else [path]:
             try:
-                found += [request_of(file)] if file.suffix == ".json" else cases_of(file, folders)
+                json_ = file.suffix == ".json"
+                found += [request_of(file, as_of=as_of)] if json_ else cases_of(file, folders, as_of)
             except NotFound:
                 if file == path:
                     raise

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cds_service.commands.policy_requests import read_bytes
+from cds_service.commands.policy_requests import parse_file, read_bytes
 from cds_service.errors import InputFileError
 from cds_service.facts import codes
 from cds_service.facts.orders import ORDER_TYPES
-from cds_service.hooks.request import parse
 from cds_service.policy.case import Code
 from cds_service.policy.rulebook import Rulebook
 from cds_service.policy.source import Document
+from cds_service.replay.lines import Unreadable, read_document, read_lines
 
+_LINES = (".ndjson", ".jsonl")
 _CONCEPTS = ("code", "codeCodeableConcept", "medicationCodeableConcept", "serviceType")
 
 
@@ -37,11 +38,37 @@ def client_table(path: Path | None) -> dict[Code, Code]:
     return table
 
 
+def files_of(paths: Iterable[Path]) -> list[Path]:
+    """Files, and those of folders that hold JSON, gzipped or not. Raises InputFileError where there is none."""
+    found = [f for p in paths for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f == p or _holds(f)]
+    if not found:
+        raise InputFileError("there is nothing to read: no .json, .ndjson or .jsonl file (or .gz of these).")
+    return found
+
+
+def _holds(path: Path) -> bool:
+    return path.is_file() and path.name.removesuffix(".gz").endswith((".json", *_LINES))
+
+
+def _documents(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file: one, or one a line. Raises InputFileError, with the file and the line."""
+    try:
+        if not path.name.removesuffix(".gz").endswith(_LINES):
+            yield parse_file(read_document(path), path)
+            return
+        for number, line in read_lines(path):
+            if line is None:
+                raise InputFileError(f"{path}, line {number}: is too long.")
+            yield parse_file(line, f"{path}, line {number}")
+    except Unreadable as error:
+        raise InputFileError(f"{path} {error}.") from error
+
+
 def unmapped(paths: list[Path], rulebook: Rulebook, table: Mapping[Code, Code]) -> Counter[tuple[Code, str]]:
     """How often each code that nothing maps is ordered, with the resource type it was found in."""
     found: Counter[tuple[Code, str]] = Counter()
     for path in paths:
-        for resource in _orders(parse(read_bytes(path))):
+        for resource in (order for document in _documents(path) for order in _orders(document)):
             concepts = [c for name in _CONCEPTS for c in _listed(resource.get(name))]
             read = [code for concept in concepts for code in codes.read(concept, table)[0]]
             if read and not any(known(code, rulebook) for code in read):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -10,14 +9,9 @@ from typing import Literal
 
 from cds_service.policy.case import UNAVAILABLE, Case, Coverage, Order, Source
 from cds_service.policy.model import Payer
+from cds_service.policy.model.payers import plain
 
 Role = Literal["primary", "secondary", "guideline"]
-_PUNCTUATION = re.compile(r"[^\w\s]", re.UNICODE)
-
-
-def plain(name: str) -> str:
-    """A name without case, punctuation and surplus space; `&` reads as `and`."""
-    return " ".join(_PUNCTUATION.sub(" ", name.replace("&", " and ").casefold()).split())
 
 
 class PayerDirectory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -32,7 +32,7 @@ from cds_service.policy.model import (
     ExpectedOrder,
     WorkedCase,
 )
-from cds_service.policy.rulebook import Rulebook
+from cds_service.policy.rulebook import Rulebook, within
 
 SOURCES = ("orders", "active-orders", "patient", "conditions", "procedures", "observations", "answers", "coverage")
 
@@ -137,6 +137,8 @@ def run_case(folder: PolicyFolder, worked: WorkedCase, rulebook: Rulebook) -> Ca
     directory = _WorkedDirectory(rulebook.content.payers)
     decider, results = decide(case, rulebook, directory, Terms())
     failures = [f for code, want in worked.expect.items() for f in _compare(policy.id, code, want, results)]
+    if failures and not any(within((v.effective.from_, v.effective.to), worked.on) for v in policy.versions):
+        failures.append(f"no version of the policy is in force on {worked.on}: correct 'on' of the case")
     if worked.findings is not None:
         failures += _compare_findings(policy.id, worked.findings, results)
     return CaseReport(policy.id, worked, tuple(failures), results, decider)
@@ -160,18 +162,35 @@ def _compare(policy: str, name: str, want: str | ExpectedOrder, results: tuple[O
     failures = []
     for result in found:
         verdict = verdict_of(policy, result)
-        outcome = verdict.outcome if verdict else "not-addressed"
-        if outcome != expected.outcome:
-            failures.append(f"{name}: {outcome}, expected {expected.outcome}")
-        if verdict and expected.rule and verdict.rule != expected.rule:
-            failures.append(f"{name}: by rule {verdict.rule}, expected {expected.rule}")
-        if verdict and expected.prior_authorization and verdict.prior_authorization != expected.prior_authorization:
-            failures.append(f"{name}: prior authorisation {verdict.prior_authorization}")
-        if expected.missing is not None:
-            asked = {t.id for t in (verdict.trace.walk() if verdict else ()) if t.outcome == "unknown" and t.missing}
-            if not set(expected.missing) <= asked:
-                failures.append(f"{name}: open criteria {sorted(asked)}, expected {expected.missing}")
+        failures += [f"{name}: {text}" for text in _differences(verdict, expected)]
     return failures
+
+
+def _differences(verdict: Verdict | None, expected: ExpectedOrder) -> Iterator[str]:
+    """What is not as expected; where the policy does not speak, nothing but `not-addressed` can be."""
+    outcome = verdict.outcome if verdict else "not-addressed"
+    where = "" if verdict else " (this policy does not speak)"
+    if outcome != expected.outcome:
+        yield f"{outcome}, expected {expected.outcome}"
+    for wanted, got, words in (
+        (expected.rule, verdict and verdict.rule, "by rule"),
+        (expected.prior_authorization, verdict and verdict.prior_authorization, "prior authorization"),
+        (expected.recommendation, verdict and verdict.recommendation, "recommendation"),
+    ):
+        if wanted is not None and wanted != got:
+            yield f"{words} {got or 'none'}{where}, expected {wanted}"
+    if expected.missing is not None:
+        asked = asked_criteria(verdict) if verdict else set()
+        if not set(expected.missing) <= asked or (asked and not expected.missing):
+            yield f"open criteria {sorted(asked)}, expected {expected.missing}"
+
+
+def asked_criteria(verdict: Verdict) -> set[str]:
+    """The criteria whose answers would settle a verdict; none where it is settled."""
+    decision = verdict.decision
+    if decision.ruling.settled:
+        return set()
+    return {found[n].id for _, ruled, found in decision.looked for n in ruled.open if found[n].missing}
 
 
 def _compare_findings(policy: str, wanted: Mapping[str, list[str]], results: tuple[OrderResult, ...]) -> list[str]:

@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 from cds_service.errors import ContentError
-from cds_service.policy.check_files import card, cases, has_payer, has_set, payers, unknown
+from cds_service.policy.check_files import card, cases, has_payer, has_set
+from cds_service.policy.check_lists import payers, procedures
 from cds_service.policy.content import Content
 from cds_service.policy.model import (
     OPERATORS,
@@ -24,6 +25,8 @@ from cds_service.policy.model import (
     Version,
 )
 from cds_service.policy.source import Document, Path
+from cds_service.policy.spelling import spelling
+from cds_service.policy.words import unknown
 
 
 def check(content: Content) -> list[ContentError]:
@@ -33,6 +36,7 @@ def check(content: Content) -> list[ContentError]:
         if name.startswith("value_sets/"):
             errors += _value_set_file(name, content, document)
     errors += payers(content)
+    errors += procedures(content)
     for folder in content.policies.values():
         for name, source in folder.documents.items():
             if name.endswith("/policy.yaml"):
@@ -71,9 +75,9 @@ def _value_set(value_set: ValueSet, stem: str, content: Content, document: Docum
         if (code.system, code.code) in seen:
             yield document.error(("codes", index), f"the code {code.code} is here twice.", "Keep one of them.")
         seen.add((code.system, code.code))
-        yield from _spelling(document, ("codes", index, "code"), code.system, code.code)
+        yield from spelling(document, ("codes", index, "code"), code.system, code.code)
     for index, prefix in enumerate(value_set.prefixes):
-        yield from _spelling(document, ("prefixes", index, "prefix"), prefix.system, prefix.prefix)
+        yield from spelling(document, ("prefixes", index, "prefix"), prefix.system, prefix.prefix, start=True)
 
 
 def _patterns(document: Document, path: Path, patterns: list[str]) -> Iterator[ContentError]:
@@ -113,17 +117,7 @@ def _included(value_set: ValueSet, content: Content) -> set[str]:
     return found
 
 
-_SYSTEMS = ("cpt", "hcpcs", "icd-10-cm", "icd-10-pcs", "snomed", "loinc", "rxnorm")
-
-
-def _spelling(document: Document, path: Path, system: str, code: str) -> Iterator[ContentError]:
-    """Codes as `facts/codes.py` normalises them; spelt otherwise, they would match nothing."""
-    if system not in _SYSTEMS:
-        yield document.error((*path[:-1], "system"), *unknown("code system", system, _SYSTEMS))
-    elif code != code.upper() and system not in ("snomed", "loinc"):
-        yield document.error(path, f"'{code}' is in lower case.", f'Write "{code.upper()}".')
-    elif system == "icd-10-cm" and len(code) > 3 and code[3] != ".":
-        yield document.error(path, f"'{code}' lacks its dot.", f'Write "{code[:3]}.{code[3:]}".')
+_PLACE = re.compile(r"\{([^{}]*)\}")
 
 
 class _PolicyCheck:
@@ -189,8 +183,10 @@ class _PolicyCheck:
                 self.cites((*here, "cite"), rule.cite, version)
                 self.recommendation((*here, "recommendation"), rule.recommendation)
             self.cites((*path, "otherwise", "cite"), item.otherwise.cite, version)
+            self.recommendation((*path, "otherwise", "recommendation"), item.otherwise.recommendation)
             for index, alternative in enumerate(item.alternatives):
                 here = (*path, "alternatives", index)
+                self.errors += spelling(self.document, (*here, "code"), alternative.system, alternative.code)
                 if alternative.order not in version.orders:
                     self.add((*here, "order"), *unknown("item", alternative.order, version.orders))
                 if alternative.when is not None:
@@ -200,6 +196,8 @@ class _PolicyCheck:
             self.value_set((*here, "about"), finding.about)
             self.expression((*here, "when"), finding.when, version)
             self.cites((*here, "cite"), finding.cite, version)
+            self.places((*here, "text"), finding.text)
+            self.places((*here, "asks"), finding.asks or "")
         self.kinds(at, version)
 
     def kinds(self, at: Path, version: Version) -> None:
@@ -211,7 +209,7 @@ class _PolicyCheck:
         if not (version.orders or version.findings):
             self.add(at, f"version '{version.version}' says nothing.", "Add 'orders' (or 'findings').")
         if version.review.status == "approved":
-            if not (version.review.by and version.review.on):
+            if not ((version.review.by or "").strip() and version.review.on):
                 self.add((*at, "review"), "approved, but not by whom and when.", "Add 'by' and 'on'.")
             unread = sorted(k for k, s in version.sources.items() if s.confidence != "seen")
             if unread:
@@ -220,6 +218,12 @@ class _PolicyCheck:
                     f"approved, but the source '{unread[0]}' was not read at its source.",
                     "Read it, or set the status to submitted.",
                 )
+
+    def places(self, path: Path, text: str) -> None:
+        """What a remark leaves open to be filled in is its label or its code."""
+        for name in _PLACE.findall(text):
+            if name not in ("label", "code"):
+                self.add(path, f"nothing fills in '{{{name}}}'.", "Use {label} or {code}.")
 
     def recommendation(self, path: Path, value: str | None) -> None:
         if value is not None and self.policy.kind != "guideline":

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from difflib import get_close_matches
+from collections.abc import Iterator
 from typing import Any
 
 from cds_service.errors import ContentError
 from cds_service.policy.content import Content, PolicyFolder
-from cds_service.policy.model import CaseOrder, ExpectedOrder, WorkedCase
+from cds_service.policy.model import CaseObservation, CaseOrder, ExpectedOrder, WorkedCase
 from cds_service.policy.source import Document, Path
+from cds_service.policy.spelling import ordered, spelling
+from cds_service.policy.words import unknown
 
 SOURCES = ("orders", "active-orders", "patient", "conditions", "procedures", "observations", "answers", "coverage")
-
-
-def unknown(what: str, name: str, known: Collection[str]) -> tuple[str, str]:
-    """Text and cure for a name that nothing has."""
-    near = get_close_matches(name, list(known), 1, 0.7)
-    cure = f"Did you mean '{near[0]}'?" if near else f"Add it or name an existing {what}."
-    return f"there is no {what} '{name}'.", cure
 
 
 def has_set(content: Content, name: str) -> bool:
@@ -33,23 +27,6 @@ def has_payer(content: Content, name: str) -> bool:
 
 def _document(folder: PolicyFolder, name: str) -> Document | None:
     return next((d for n, d in folder.documents.items() if n.endswith(f"/{name}")), None)
-
-
-def payers(content: Content) -> Iterator[ContentError]:
-    """Payers once each, and the payers they follow exist."""
-    document = content.documents.get("payers.yaml")
-    if document is None or not content.payers:
-        return
-    seen: set[str] = set()
-    for index, row in enumerate(document.data["payers"]):
-        if row["id"] in seen:
-            yield document.error(
-                ("payers", index, "id"), f"the payer '{row['id']}' is here twice.", "Keep one of them."
-            )
-        seen.add(row["id"])
-        for number, name in enumerate(row.get("follows", [])):
-            if name not in content.payers:
-                yield document.error(("payers", index, "follows", number), *unknown("payer", name, content.payers))
 
 
 def card(folder: PolicyFolder) -> Iterator[ContentError]:
@@ -100,6 +77,7 @@ def _case(
     for number, source in enumerate(worked.unavailable):
         if source not in SOURCES:
             yield document.error((*at, "unavailable", number), *unknown("source of facts", source, SOURCES))
+    yield from _codes(document, at, worked)
     criteria = {c for v in folder.policy.versions for c in v.criteria}
     for answer in worked.answers:
         if answer not in criteria:
@@ -120,6 +98,22 @@ def _case(
         for number, finding in enumerate(wanted_findings):
             if finding not in findings:
                 yield document.error((*at, "findings", name, number), *unknown("finding", finding, findings))
+
+
+def _codes(document: Document, at: Path, worked: WorkedCase) -> Iterator[ContentError]:
+    """Codes of a case as those of a chart are normalised: the facts of a case are not."""
+    for key in ("orders", "conditions", "procedures", "observations"):
+        for index, item in enumerate(getattr(worked, key)):
+            path: Path = (*at, key, index)
+            spelt, system = (ordered, "cpt") if key == "orders" else (spelling, "icd-10-cm")
+            if isinstance(item, str):
+                yield from spelt(document, path, system, item)
+            elif item.code is not None:
+                yield from spelt(document, (*path, "code"), item.system, item.code)
+            for number, reason in enumerate(item.reason if isinstance(item, CaseOrder) else ()):
+                yield from spelling(document, (*path, "reason", number), "icd-10-cm", reason)
+            if isinstance(item, CaseObservation) and item.coded:
+                yield from spelling(document, (*path, "coded"), item.coded_system, item.coded)
 
 
 def _names(orders: list[Any]) -> set[str]:

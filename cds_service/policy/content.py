@@ -7,6 +7,7 @@ is `cds_service/content_files.py`.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -20,6 +21,9 @@ from cds_service.policy.source import Document
 from cds_service.policy.words import explain
 
 M = TypeVar("M", bound=BaseModel)
+YAML = re.compile(r"\.ya?ml(\.txt)?$", re.IGNORECASE)  # what was meant to be content, however it is named
+# Said where a file does not fit its schema and nothing else says why: a file is never left out without an error.
+_UNFIT = ("the file does not fit its schema.", "Compare it with docs/policy-language.md.")
 
 SCHEMAS: dict[str, type[BaseModel]] = {
     "policy": model.Policy,
@@ -67,7 +71,7 @@ def revision_of(files: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(f"{name}\0{len(files[name])}\0".encode())
-        digest.update(files[name].encode())
+        digest.update(files[name].encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -99,8 +103,9 @@ def kind_of(name: str) -> str | None:
 
 
 def _misplaced(name: str) -> ContentError:
-    if name.endswith(".yml"):
-        return ContentError(name, 1, 1, "the name ends in .yml.", "Rename it: names end in .yaml.")
+    ending = YAML.search(name)
+    if ending is not None and ending[0] != ".yaml":
+        return ContentError(name, 1, 1, f"the name ends in {ending[0]}.", "Rename it: names end in .yaml.")
     cure = "Policies are <publisher>/<policy>/policy.yaml, card.yaml and cases.yaml; lists are value_sets/<id>.yaml."
     return ContentError(name, 1, 1, "this file has no place in a cards folder.", cure)
 
@@ -116,7 +121,7 @@ class _Reader:
         kind = kind_of(name)
         self.names.add(name)
         if kind is None:
-            if name.endswith((".yaml", ".yml")) and not name.startswith("_"):
+            if YAML.search(name) and not name.startswith("_"):
                 self.errors.append(_misplaced(name))
             return
         try:
@@ -176,4 +181,5 @@ def validate(document: Document, shape: type[M]) -> tuple[M | None, list[Content
     try:
         return shape.model_validate(document.data), []
     except ValidationError as error:
-        return None, [document.error(*fault) for fault in explain(document, error)]
+        faults = explain(document, shape, error)
+        return None, [document.error(*fault) for fault in faults] or [document.error((), *_UNFIT)]

@@ -14,7 +14,10 @@ STRUCTURE = frozenset({"rules", "rule", "otherwise", "given", "all", "any", "not
 
 @dataclass(frozen=True)
 class Change:
-    """One order of one case that a policy judges differently. Outcomes are None where the policy does not speak."""
+    """One order of one case that a policy judges differently. Outcomes are None where the policy does not speak.
+
+    Where they are the same, `reasons` say what else differs: rule, prior authorization or recommendation.
+    """
 
     case: str
     order: str
@@ -26,11 +29,11 @@ class Change:
 
 
 def change(case: str, code: str, before: Verdict | None, after: Verdict | None) -> Change | None:
-    """The change of one order, or None when outcome and deciding rule are the same."""
+    """The change of one order, or None when all that cards tell of a ruling is the same: see `_ruling`."""
     either = after or before
     if either is None:
         return None
-    if before and after and (before.outcome, before.rule) == (after.outcome, after.rule):
+    if before and after and _ruling(before) == _ruling(after):
         return None
     return Change(
         case,
@@ -41,6 +44,10 @@ def change(case: str, code: str, before: Verdict | None, after: Verdict | None) 
         after.outcome if after else None,
         tuple(_reasons(before, after)),
     )
+
+
+def _ruling(verdict: Verdict) -> tuple[str | None, ...]:
+    return verdict.outcome, verdict.rule, verdict.prior_authorization, verdict.recommendation
 
 
 def _reasons(before: Verdict | None, after: Verdict | None) -> Iterator[str]:
@@ -54,8 +61,17 @@ def _reasons(before: Verdict | None, after: Verdict | None) -> Iterator[str]:
         yield f"version {old} was in force, now {new}"
     if before.item.id != after.item.id:
         yield f"judged as '{before.item.id}', now as '{after.item.id}'"
+    yield from _said(before, after)
     yield from _criteria(before, after)
     yield from _rules(before, after)
+
+
+def _said(before: Verdict, after: Verdict) -> Iterator[str]:
+    """What is said beside the outcome."""
+    if before.prior_authorization != after.prior_authorization:
+        yield f"prior authorization was {before.prior_authorization}, now {after.prior_authorization}"
+    if before.recommendation != after.recommendation:
+        yield f"recommendation was {before.recommendation or 'not given'}, now {after.recommendation or 'not given'}"
 
 
 def criteria_outcomes(trace: Trace) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
@@ -11,7 +11,8 @@ from typing import Any
 from cds_service.policy.case import Code
 from cds_service.policy.compile import used_criteria
 from cds_service.policy.content import Content, PolicyFolder
-from cds_service.policy.model import Alternative, Criterion, Expression, Item, Rule, Version
+from cds_service.policy.lint_reach import item_before, no_day
+from cds_service.policy.model import Alternative, Criterion, Expression, Item, ProcedureTest, Rule, ValueSet, Version
 from cds_service.policy.propositions import Table, table
 from cds_service.policy.source import Document, Path
 from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
@@ -48,7 +49,8 @@ def lint(content: Content, today: date) -> list[Notice]:
         if document is not None:
             found += _gaps(folder, document)
             for index, version in enumerate(folder.policy.versions):
-                found += _VersionLint(folder, version, document, ("versions", index), vocabulary, today).run()
+                at: Path = ("versions", index)
+                found += _VersionLint(folder, version, document, at, vocabulary, content.value_sets, today).run()
     return sorted(set(found))
 
 
@@ -84,10 +86,11 @@ def _gaps(folder: PolicyFolder, document: Document) -> Iterator[Notice]:
     numbered = enumerate(folder.policy.versions)
     spans = sorted((v.effective.from_ or date.min, v.effective.to or date.max, n) for n, v in numbered)
     for (_, end, _first), (start, _, second) in pairwise(spans):
-        if end < date.max and end + timedelta(days=1) < start:
+        meant = "gap" in (folder.policy.versions[second].changes or "").lower()
+        if end < date.max and end + timedelta(days=1) < start and not meant:
             text = f"no version is in force from {end + timedelta(days=1)} to {start - timedelta(days=1)}."
             path: Path = ("versions", second, "effective")
-            yield notice(document, path, "gap", text, "Close the gap, or say in 'changes' that it is meant.")
+            yield notice(document, path, "gap", text, "Close it, or say in 'changes' that this gap is meant.")
 
 
 @dataclass
@@ -97,13 +100,16 @@ class _VersionLint:
     document: Document
     at: Path
     vocabulary: Vocabulary
+    value_sets: Mapping[str, ValueSet]
     today: date
 
     def run(self) -> Iterator[Notice]:
         yield from self.confirmed()
+        yield from self.to_come()
         yield from self.criteria()
         yield from self.sources()
         for item_id, item in self.version.orders.items():
+            yield from self.reached(item_id)
             yield from self.rules(item_id, item)
             for index, alternative in enumerate(item.alternatives):
                 path = (*self.at, "orders", item_id, "alternatives", index)
@@ -124,6 +130,21 @@ class _VersionLint:
                 f"version '{self.version.version}' was last confirmed on {self.version.last_confirmed_on}.",
                 "Read its sources again and update last_confirmed_on.",
             )
+
+    def to_come(self) -> Iterator[Notice]:
+        """Days on which something was done, but which are to come. East of here it may be tomorrow."""
+        version = self.version
+        days = (("last_confirmed_on",), version.last_confirmed_on), (("review", "on"), version.review.on)
+        for path, day in days:
+            if day is not None and day > self.today + timedelta(days=1):
+                text = f"version '{version.version}': {day} is still to come."
+                yield self.at_((*self.at, *path), "future", text, "Write the day on which it was done.")
+
+    def reached(self, item_id: str) -> Iterator[Notice]:
+        before = item_before(item_id, self.version, self.value_sets, self.vocabulary)
+        if before:
+            text = f"the item '{item_id}' is never reached: {before} before it takes all that it matches."
+            yield self.at_((*self.at, "orders", item_id), "unreachable-item", text, "Put the narrower item first.")
 
     def criteria(self) -> Iterator[Notice]:
         shown = {looked.criterion for wording in self.folder.card.orders.values() for looked in wording.context}
@@ -217,7 +238,7 @@ def _hidden(rule: Rule, before: list[Rule], proved: Table | None) -> str:
 
 
 def impossible(criterion: Criterion) -> str:
-    """Why no value lies within a criterion's bounds; empty when one does."""
+    """Why no value or day lies within a criterion's bounds; empty when one does."""
     arguments = criterion.operator[1]
     low, high = getattr(arguments, "at_least", None), getattr(arguments, "at_most", None)
     above, below = getattr(arguments, "above", None), getattr(arguments, "below", None)
@@ -232,7 +253,7 @@ def impossible(criterion: Criterion) -> str:
     for floor, least, ceiling, most, strict in pairs:
         if least is not None and most is not None and (least > most or (strict and least == most)):
             return f"nothing is {floor} {least:g} and {ceiling} {most:g}"
-    return ""
+    return no_day(arguments) if isinstance(arguments, ProcedureTest) else ""
 
 
 def _unitless(criterion: Criterion) -> bool:

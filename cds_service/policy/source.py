@@ -32,6 +32,22 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 
 
+# Bytes that are not UTF-8, as `content_files` passes them on, and control characters.
+_NO_TEXT = re.compile("[\udc80-\udcff]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
+
+
+def _refuse_what_is_no_text(file: str, text: str) -> None:
+    """Raises ContentError at the first character that no text file has."""
+    found = _NO_TEXT.search(text)
+    if found is None:
+        return
+    lines = text[: found.start()].split("\n")
+    place = (len(lines), len(lines[-1]) + 1)
+    if found[0] >= "\udc80":
+        raise ContentError(file, *place, "the file is not UTF-8 text.", "Save it in the encoding UTF-8.")
+    raise ContentError(file, *place, "a character that no text has.", "Remove it, or save the file as UTF-8.")
+
+
 _SYNTAX = (
     ("mapping values are not allowed", "a ': ' where a text goes on.", "Quote the text, or correct the indentation."),
     ("could not find expected ':'", "a key without ': '.", "Write key: value."),
@@ -64,6 +80,7 @@ class Document:
         self.file = file
         self._marks: dict[Path, tuple[int, int]] = {}
         self._keys: dict[Path, tuple[int, int]] = {}
+        _refuse_what_is_no_text(file, text)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -75,7 +92,7 @@ class Document:
         except RecursionError as error:
             raise ContentError(file, 1, 1, "an alias (*name) stands inside its own anchor.", "Write it out.") from error
         except yaml.YAMLError as error:
-            raise ContentError(file, 1, 1, "not valid YAML: a character that YAML forbids.") from error
+            raise ContentError(file, 1, 1, "not valid YAML: a character that YAML forbids.", "Remove it.") from error
         finally:
             loader.dispose()
         if node is None:
@@ -92,8 +109,10 @@ class Document:
     def _mapping(self, node: Any, path: Path, loader: Any) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
             where = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ContentError(self.file, *where, "a list or mapping where a key goes.", "Write a word.")
+            key = str(key_node.value)
             if key in result:
                 raise ContentError(self.file, *where, f"the key '{key}' is here twice.", "Keep one of them.")
             self._keys[(*path, key)] = where

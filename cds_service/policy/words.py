@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from cds_service.policy import model
+from cds_service.policy.keys import keys_at
 from cds_service.policy.source import Document, Path
 
 _COMBINATORS = frozenset({"All", "AnyOf", "Not", "AtLeast"})
 _EXPRESSION = "Use a criterion's name, 'always', or one of all, any, not, at_least with of."
+_FEW = 8  # keys that a message can name
+_KEY = "[key]"  # how pydantic ends the place of a complaint about a mapping's key
 _EXPECTED = re.compile(r"'([^']*)'|(\d+)")
 _FORMS = {
     "^https?://": ("must be a web address.", "Start it with https://."),
@@ -29,22 +31,19 @@ class Fault(NamedTuple):
     cure: str
 
 
-def _fields() -> frozenset[str]:
-    shapes = [m for m in vars(model).values() if isinstance(m, type) and issubclass(m, BaseModel)]
-    return frozenset(f.alias or n for shape in shapes for n, f in shape.model_fields.items())
-
-
-KEYS = _fields()
-
-
 class _Located(NamedTuple):
     path: Path
     branches: tuple[tuple[Path, str], ...]  # union branches passed on the way, which are not in the file
     detail: Any
 
+    @property
+    def around(self) -> Path:
+        """The part of the file that the complaint is about: the first union it is a branch of, or its own place."""
+        return self.branches[0][0] if self.branches else self.path
 
-def explain(document: Document, error: ValidationError) -> list[Fault]:
-    """Every mistake of one document, once each, in file order of the schema's complaints."""
+
+def explain(document: Document, shape: type[BaseModel], error: ValidationError) -> list[Fault]:
+    """Every mistake of one document, once each, in file order of the schema's complaints; never none."""
     located = [_locate(document.data, detail) for detail in error.errors()]
     expressions = {path for item in located for path, tag in item.branches if tag in _COMBINATORS}
     faults: dict[Path, Fault] = {}
@@ -53,9 +52,12 @@ def explain(document: Document, error: ValidationError) -> list[Fault]:
         if outer is not None:
             fault = next(expression_faults(_at(document.data, outer), outer), None)
         else:
-            fault = _plain(item) if _chosen(document.data, item) else None
+            fault = _plain(item, shape) if _chosen(document.data, item) else None
         if fault is not None:
             faults.setdefault(fault.path, fault)
+    for item in located:  # no part that the schema refuses goes without a message, whatever was left out above
+        if not any(path[: len(item.around)] == item.around for path in faults):
+            faults[item.around] = _plain(item._replace(path=item.around), shape)
     return _without_misspelt(list(faults.values()))
 
 
@@ -63,6 +65,8 @@ def _locate(data: Any, detail: Any) -> _Located:
     path: list[str | int] = []
     branches: list[tuple[Path, str]] = []
     steps = detail["loc"]
+    if steps[-1:] == (_KEY,) and detail["type"] != "extra_forbidden":
+        steps = steps[:-1]  # the complaint is about the key itself, which is in the file
     for index, step in enumerate(steps):
         inside = (isinstance(data, dict) and step in data) or (
             isinstance(data, list) and isinstance(step, int) and step < len(data)
@@ -142,11 +146,23 @@ def _combination(value: dict[str, Any], path: Path) -> Fault:
     return Fault(path, f"{listed} cannot stand side by side.", "Put one inside the other.")
 
 
-def _plain(item: _Located) -> Fault:
+def _plain(item: _Located, shape: type[BaseModel]) -> Fault:
     name = str(item.path[-1]) if item.path else "the file"
     if isinstance(item.path[-1] if item.path else "", int):
         name = f"{item.path[-2]}[{item.path[-1]}]" if len(item.path) > 1 else f"[{name}]"
+    if item.detail["type"] == "extra_forbidden":
+        return Fault(item.path, f"'{name}' is not a key here.", _other_key(name, keys_at(shape, item.path[:-1])))
     return Fault(item.path, *words_for(name, item.detail))
+
+
+def _other_key(name: str, keys: list[str]) -> str:
+    """The cure for a key that has no place: the key of this place that was meant, or those that there are."""
+    near = get_close_matches(name, keys, 1, 0.75)
+    if near:
+        return f"Did you mean '{near[0]}'?"
+    if 0 < len(keys) <= _FEW:
+        return f"Use one of: {', '.join(keys)}."
+    return "Remove it; docs/policy-language.md lists the keys."
 
 
 def words_for(name: str, detail: Any) -> tuple[str, str]:
@@ -154,10 +170,6 @@ def words_for(name: str, detail: Any) -> tuple[str, str]:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "missing":
         return f"'{name}' is missing.", "Add it."
-    if kind == "extra_forbidden":
-        near = get_close_matches(name, KEYS, 1, 0.75)
-        cure = f"Did you mean '{near[0]}'?" if near else "Remove it; docs/policy-language.md lists the keys."
-        return f"'{name}' is not a key here.", cure
     if kind == "literal_error":
         return _literal(name, value, context["expected"])
     if kind == "string_pattern_mismatch":
@@ -172,6 +184,8 @@ def words_for(name: str, detail: Any) -> tuple[str, str]:
 
 def _literal(name: str, value: Any, expected: str) -> tuple[str, str]:
     words = [a or b for a, b in _EXPECTED.findall(expected)]
+    if value is None:
+        return f"'{name}' is empty.", f"Use one of: {', '.join(words)}."
     near = get_close_matches(str(value), words, 1)
     if len(words) == 1:
         return f"'{name}' must be {words[0]}.", f"Write {name}: {words[0]}."
@@ -195,3 +209,10 @@ def _typed(name: str, kind: str, value: Any, message: str) -> tuple[str, str]:
     if kind in ("dict_type", "model_type", "model_attributes_type"):
         return f"'{name}' must be a mapping.", "Write 'key: value' lines below it."
     return f"'{name}': {message[0].lower()}{message[1:]}.", "Correct the value."
+
+
+def unknown(what: str, name: str, known: Collection[str]) -> tuple[str, str]:
+    """Text and cure for a name that nothing has."""
+    near = get_close_matches(name, list(known), 1, 0.7)
+    cure = f"Did you mean '{near[0]}'?" if near else f"Add it or name an existing {what}."
+    return f"there is no {what} '{name}'.", cure

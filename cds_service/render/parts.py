@@ -110,7 +110,8 @@ def source_of(version: CompiledVersion, topic: str) -> Json:
     urls = (s.url for s in version.version.sources.values() if s.url)
     url = policy.url or next(urls, None)
     label = f"{policy.short_title} ({policy.notice})"
-    source: Json = {"label": label, "topic": {"system": TEMP, "code": topic, "display": policy.topic}}
+    about = policy.topic or policy.title
+    source: Json = {"label": label, "topic": {"system": TEMP, "code": topic, "display": about}}
     if url:
         source["url"] = url
     return source

@@ -58,13 +58,13 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=4096)
 def first_fitting(templates: tuple[str, ...], **values: str) -> str:
-    """The first line that is under 140 characters. Lines are never cut: that would change what they say.
+    """The first line that says something in under 140 characters. Lines are never cut: that would change what they say.
 
     Remembered: `values` are labels of the policy and codes, nothing of a patient.
     """
     for text in templates:
         line = fill(text, values)
-        if len(line) < SUMMARY_LIMIT:
+        if line and len(line) < SUMMARY_LIMIT:
             return line
     raise ValueError("no summary is short enough; the defaults end with one that always is")
 

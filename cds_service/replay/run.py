@@ -22,7 +22,7 @@ from cds_service.content_files import bundled, load_content
 from cds_service.errors import ConfigurationError, InputFileError, NotFound
 from cds_service.hooks.crd_services import CRD_SERVICES
 from cds_service.hooks.services import ADVISORS
-from cds_service.policy.compiled import dump
+from cds_service.policy.compiled import dump, load
 from cds_service.replay.bulk import Export, Sorted
 from cds_service.replay.inputs import Inputs, find
 from cds_service.replay.journal import Journal, State, reopen
@@ -94,7 +94,9 @@ def terms_of(service: str | None, cards: str | None, baseline: str | None) -> Te
 def _compiled(cards: str) -> bytes:
     path = Path(cards) if cards else bundled("cards")
     if path.is_file():
-        return path.read_bytes()
+        compiled = path.read_bytes()
+        load(compiled, str(path))  # raises ContentError with this path, before the run begins
+        return compiled
     return dump(load_content(path))
 
 

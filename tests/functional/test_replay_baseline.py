@@ -90,3 +90,10 @@ def test_faulty_policies_end_the_run_before_it_begins(changed: Path, tmp_path: P
     done = run("replay", STORIES, "--cards", broken, "--out", tmp_path / "o.ndjson", code=10)
     assert "aetna/bone-graft-adjuncts/policy.yaml:1" in done.stderr
     assert not (tmp_path / "o.ndjson").exists()
+
+
+def test_a_baseline_that_is_no_compiled_file_is_named(tmp_path: Path) -> None:
+    baseline = ROOT / "cards" / "payers.yaml"
+    done = run("replay", STORIES, "--baseline", baseline, "--out", tmp_path / "o.ndjson", code=10)
+    assert f"{baseline}:1:1: not a file made by 'policy build'." in done.stderr
+    assert not (tmp_path / "o.ndjson").exists()

@@ -28,6 +28,14 @@ LAST = "        otherwise:"
 CRITERIA = "      tried-six-weeks:"
 
 
+SHADOW = """    orders:
+      any-imaging:
+        label: Any imaging
+        value_set: imaging-orders
+        otherwise: {outcome: supported, because: Because.}
+"""
+
+
 def rule(name: str, when: str, outcome: str = "not-supported") -> tuple[str, str]:
     return LAST, RULE.format(id=name, when=when, outcome=outcome)
 
@@ -87,6 +95,35 @@ WARNINGS = {
         f"{POLICY}:27:7: the criterion 'no-age' can never be met: nothing is at least 65 and under 18. "
         "Correct the bounds.",
     ),
+    "windows-without-a-day": (
+        [
+            criterion("again", "procedure: {value_set: imaging-orders, within: {months: 6}, before: {months: 12}}"),
+            rule("by-history", "again"),
+        ],
+        f"{POLICY}:27:7: the criterion 'again' can never be met: no day is both in 'within' and in 'before'. "
+        "Correct the bounds.",
+    ),
+    "a-window-that-ends-where-it-starts": (
+        [
+            criterion("again", "procedure: {value_set: imaging-orders, after: {months: 6}, before: {months: 6}}"),
+            rule("by-history", "again"),
+        ],
+        f"{POLICY}:27:7: the criterion 'again' can never be met: no day is both in 'after' and in 'before'. "
+        "Correct the bounds.",
+    ),
+    "confirmed-on-a-day-to-come": (
+        [("last_confirmed_on: 2026-11-01", "last_confirmed_on: 2062-11-01")],
+        f"{POLICY}:14:5: version '2026-11': 2062-11-01 is still to come. Write the day on which it was done.",
+    ),
+    "reviewed-on-a-day-to-come": (
+        [("{status: submitted}", "{status: submitted, by: A. Author, on: 2026-12-01}")],
+        f"{POLICY}:15:48: version '2026-11': 2026-12-01 is still to come. Write the day on which it was done.",
+    ),
+    "an-item-behind-its-own-set": (
+        [("    orders:\n", SHADOW)],
+        f"{POLICY}:38:7: the item 'low-back-imaging' is never reached: 'any-imaging' before it takes all that it "
+        "matches. Put the narrower item first.",
+    ),
     "unused-criterion": (
         [criterion("adult", "age: {at_least: 18}")],
         f"{POLICY}:27:7: no rule uses the criterion 'adult'. Use it or remove it.",
@@ -123,7 +160,7 @@ WARNINGS = {
     "gap": (
         second_version("from: null, to: 2026-11-30", "from: 2026-12-15, to: null"),
         f"{POLICY}:53:5: no version is in force from 2026-12-01 to 2026-12-14. "
-        "Close the gap, or say in 'changes' that it is meant.",
+        "Close it, or say in 'changes' that this gap is meant.",
     ),
     "long-label": (
         [("label: Imaging of the low back", "label: " + "Imaging of the low back and of all that is near it " * 3)],
@@ -159,6 +196,67 @@ def test_warning(name: str, tmp_path: Path) -> None:
 def test_all_of_all_is_a_count_that_can_be_met(tmp_path: Path) -> None:
     both = rule("both", "{at_least: 2, of: [{not: tried-six-weeks}, {not: red-flag}]}")
     assert lint_folder(folder(tmp_path, POLICY, [both]), TODAY) == []
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        "within: {months: 6}, before: {months: 6}",  # its last day is in both
+        "after: {days: 31}, before: {months: 1}",  # a day in months of 30 days
+        "after: {months: 7}, before: {months: 6}",
+        "within: {months: 6}, after: {months: 7}",
+    ],
+)
+def test_windows_that_hold_a_day(windows: str, tmp_path: Path) -> None:
+    change = criterion("again", f"procedure: {{value_set: imaging-orders, {windows}}}")
+    assert lint_folder(folder(tmp_path, POLICY, [change, rule("by-history", "again")]), TODAY) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "reached"),
+    [
+        ('codes: [{system: cpt, code: "72100", label: L}, {system: cpt, code: "72148", label: L}]', False),
+        ('prefixes: [{system: cpt, prefix: "721", label: L}]', False),
+        ("includes: [imaging-orders]", False),
+        ('codes: [{system: cpt, code: "72100", label: L}]', True),
+        ("terms: [imaging]", True),
+    ],
+)
+def test_an_item_is_reached_unless_those_before_it_take_all(body: str, reached: bool, tmp_path: Path) -> None:
+    wider = SHADOW.replace("imaging-orders", "other").replace("imaging-orders", "other")
+    target = folder(tmp_path, POLICY, [("    orders:\n", wider)])
+    text = f"format: 1\nid: other\ntitle: Other\nsource: {{title: S, confidence: recalled}}\n{body}\n"
+    (target / "value_sets/other.yaml").write_text(text)
+    found = [r.text for r in lint_folder(target, TODAY)]
+    assert found == (
+        [] if reached else [
+            "the item 'low-back-imaging' is never reached: 'any-imaging' before it takes all that it matches."
+        ]
+    )  # fmt: skip
+
+
+def test_a_gap_that_is_meant(tmp_path: Path) -> None:
+    changes = second_version("from: null, to: 2026-11-30", "from: 2026-12-15, to: null")
+    target = folder(tmp_path, POLICY, changes)
+    text = (target / POLICY).read_text()
+    at = text.rindex("    last_confirmed_on")
+    (target / POLICY).write_text(f"{text[:at]}    changes: The gap is meant.\n{text[at:]}")
+    assert lint_folder(target, TODAY) == []
+
+
+def test_a_template_that_says_nothing(tmp_path: Path) -> None:
+    target = folder(
+        tmp_path, CARD, [("{{ name }} comes after six weeks of conservative care", "{% if false %}x{% endif %}")]
+    )
+    assert [(r.severity, r.line, r.text, r.cure) for r in lint_folder(target, TODAY)] == [
+        ("warning", 6, "the template says nothing.", "Remove it.")
+    ]
+
+
+def test_a_template_that_speaks_only_of_what_is_ordered_is_valid(tmp_path: Path) -> None:
+    text = "{% if ordered %}{{ ordered }} is ordered{% endif %}"
+    target = folder(tmp_path, CARD, [("{{ name }} comes after six weeks of conservative care", text)])
+    assert lint_folder(target, TODAY) == []
 
 
 def test_a_value_set_that_nobody_uses(tmp_path: Path) -> None:

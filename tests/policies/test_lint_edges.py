@@ -218,6 +218,10 @@ def test_an_option_that_another_item_judges() -> None:
     other = ("value_sets/other.yaml", "", edited()[ORDERS].replace("id: imaging-orders", "id: other"))
     found = lint(content(other, (POLICY, "", second)), TODAY)
     assert [(n.kind, n.text) for n in found] == [
+        (
+            "unreachable-item",
+            "the item 'again' is never reached: 'low-back-imaging' before it takes all that it matches.",
+        ),
         ("unsupported-alternative", "'72148' is never offered: 'low-back-imaging' judges it, not 'again'."),
     ]
 
@@ -226,7 +230,7 @@ def test_an_option_that_only_otherwise_supports() -> None:
     second = (
         "      again:\n        label: Again\n        value_set: other\n"
         "        otherwise: {outcome: supported, because: b, cite: [policy]}\n"
-        '        alternatives: [{order: again, code: "1", label: l}]\n'
+        '        alternatives: [{order: again, code: "72100", label: l}]\n'
     )
-    text = edited()[ORDERS].replace("id: imaging-orders", "id: other").replace("72148", "1")
+    text = edited()[ORDERS].replace("id: imaging-orders", "id: other").replace("72148", "72100")
     assert kinds(("value_sets/other.yaml", "", text), (POLICY, "", second)) == []

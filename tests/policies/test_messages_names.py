@@ -249,6 +249,193 @@ MESSAGES: dict[str, tuple[list[Edit], list[str]]] = {
         ],
         ["acme/imaging/cases.yaml:8:54: the case has no draft order 'o2'. One of: mine, o1."],
     ),
+    "a code: 62323  of cpt": (
+        [(ORDERS, "", '  - {system: cpt, code: "62323 ", label: L}\n')],
+        [
+            "value_sets/imaging-orders.yaml:8:19: '62323 ' has a space at its end or start. Write \"62323\".",
+        ],
+    ),
+    "a code: 62320-62327 of cpt": (
+        [(ORDERS, "", '  - {system: cpt, code: "62320-62327", label: L}\n')],
+        [
+            "value_sets/imaging-orders.yaml:8:19: '62320-62327' is more than one code. Write each code on its own, or a prefix.",
+        ],
+    ),
+    "a code: 62322, 62323 of cpt": (
+        [(ORDERS, "", '  - {system: cpt, code: "62322, 62323", label: L}\n')],
+        [
+            "value_sets/imaging-orders.yaml:8:19: '62322, 62323' is more than one code. Write each code on its own, or a prefix.",
+        ],
+    ),
+    "a code: CPT 62323 of cpt": (
+        [(ORDERS, "", '  - {system: cpt, code: "CPT 62323", label: L}\n')],
+        [
+            "value_sets/imaging-orders.yaml:8:19: 'CPT 62323' does not look like a code of CPT. Write it as in \"62323\".",
+        ],
+    ),
+    "a code: 62323-59 of cpt": (
+        [(ORDERS, "", '  - {system: cpt, code: "62323-59", label: L}\n')],
+        [
+            "value_sets/imaging-orders.yaml:8:19: '62323-59' holds a modifier. Write \"62323\".",
+        ],
+    ),
+    "a code: 6232 of cpt": (
+        [(ORDERS, "", '  - {system: cpt, code: "6232", label: L}\n')],
+        [
+            "value_sets/imaging-orders.yaml:8:19: '6232' does not look like a code of CPT. Write it as in \"62323\".",
+        ],
+    ),
+    "a code: E0748 of cpt": (
+        [(ORDERS, "", '  - {system: cpt, code: "E0748", label: L}\n')],
+        [
+            "value_sets/imaging-orders.yaml:8:19: 'E0748' is a code of HCPCS. Write system: hcpcs.",
+        ],
+    ),
+    "a code: 62323 of hcpcs": (
+        [(ORDERS, "", '  - {system: hcpcs, code: "62323", label: L}\n')],
+        [
+            "value_sets/imaging-orders.yaml:8:21: '62323' is a code of CPT. Write system: cpt.",
+        ],
+    ),
+    "a code: 48.06 of icd-10-cm": (
+        [(ORDERS, "", '  - {system: icd-10-cm, code: "48.06", label: L}\n')],
+        [
+            "value_sets/imaging-orders.yaml:8:25: '48.06' does not look like a code of ICD-10-CM. Write it as in \"M48.06\".",
+        ],
+    ),
+    "a code: 777–3 of loinc": (
+        [(ORDERS, "", '  - {system: loinc, code: "777–3", label: L}\n')],
+        [
+            "value_sets/imaging-orders.yaml:8:21: '777–3' does not look like a code of LOINC. Write it as in \"777-3\".",
+        ],
+    ),
+    "a prefix: M48..06": (
+        [(FLAGS, "G83.4", "M48..06")],
+        [
+            "value_sets/imaging-red-flags.yaml:7:25: 'M48..06' does not look like a code of ICD-10-CM. Write it as in \"M48.06\".",
+        ],
+    ),
+    "a prefix: M48 06": (
+        [(FLAGS, "G83.4", "M48 06")],
+        [
+            "value_sets/imaging-red-flags.yaml:7:25: 'M48 06' does not look like a code of ICD-10-CM. Write it as in \"M48.06\".",
+        ],
+    ),
+    "a prefix: M48-06": (
+        [(FLAGS, "G83.4", "M48-06")],
+        [
+            "value_sets/imaging-red-flags.yaml:7:25: 'M48-06' does not look like a code of ICD-10-CM. Write it as in \"M48.06\".",
+        ],
+    ),
+    "codes of a case that no chart gives": (
+        [
+            (CASES, 'conditions: ["G83.4"]', 'conditions: ["G834", {code: "G83.4", system: icd10}]'),
+            (CASES, "answers: {tried-six-weeks: true}", 'procedures: [{code: "72148-26"}]'),
+        ],
+        [
+            "acme/imaging/cases.yaml:7:18: 'G834' lacks its dot. Write \"G83.4\".",
+            "acme/imaging/cases.yaml:7:42: there is no code system 'icd10'. Did you mean 'icd-10-cm'?",
+            "acme/imaging/cases.yaml:12:19: '72148-26' holds a modifier. Write \"72148\".",
+        ],
+    ),
+    "a procedure twice": (
+        [
+            (
+                "procedures.yaml",
+                "",
+                'format: 1\nsource: {title: S, confidence: seen}\nprocedures:\n  - {system: cpt, code: "22600", label: A, role: fusion}\n  - {system: cpt, code: "22600", label: B, role: other}\n',
+            )
+        ],
+        [
+            "procedures.yaml:5:19: the code 22600 is here twice. Keep one of them.",
+        ],
+    ),
+    "a procedure of no system": (
+        [
+            (
+                "procedures.yaml",
+                "",
+                'format: 1\nsource: {title: S, confidence: seen}\nprocedures:\n  - {system: cptt, code: "22600", label: A, role: fusion}\n',
+            )
+        ],
+        [
+            "procedures.yaml:4:6: there is no code system 'cptt'. Did you mean 'cpt'?",
+        ],
+    ),
+    "a procedure with a space": (
+        [
+            (
+                "procedures.yaml",
+                "",
+                'format: 1\nsource: {title: S, confidence: seen}\nprocedures:\n  - {system: cpt, code: "22600 ", label: A, role: fusion}\n',
+            )
+        ],
+        [
+            "procedures.yaml:4:19: '22600 ' has a space at its end or start. Write \"22600\".",
+        ],
+    ),
+    "a procedure added to nothing": (
+        [
+            (
+                "procedures.yaml",
+                "",
+                'format: 1\nsource: {title: S, confidence: seen}\nprocedures:\n  - {system: cpt, code: "64483", label: A, role: other}\n  - {system: cpt, code: "64484", label: A, role: other, add_on: true, requires: ["6448"]}\n',
+            )
+        ],
+        [
+            "procedures.yaml:5:82: there is no procedure '6448'. Did you mean '64484'?",
+        ],
+    ),
+    "fewest above most": (
+        [
+            (
+                "procedures.yaml",
+                "",
+                'format: 1\nsource: {title: S, confidence: seen}\nprocedures:\n  - {system: cpt, code: "22800", label: A, role: fusion, segments: [7, 2]}\n',
+            )
+        ],
+        [
+            "procedures.yaml:4:58: 7 is more than 2. Write the fewest first.",
+        ],
+    ),
+    "two payers of one name and identifier": (
+        [
+            (
+                PAYERS,
+                "",
+                '  - id: other\n    label: Other\n    names: ["ACME."]\n    identifiers:\n      - {system: "http://example.org/payer-id", value: acme}\n',
+            )
+        ],
+        [
+            "payers.yaml:10:13: the name 'ACME.' is that of the payer 'acme' too. Leave it with one of them.",
+            "payers.yaml:12:9: the identifier 'acme' is that of the payer 'acme' too. Leave it with one of them.",
+        ],
+    ),
+    "approved by a space": (
+        review('{status: approved, by: " ", on: 2026-01-01}'),
+        ["acme/imaging/policy.yaml:15:5: approved, but not by whom and when. Add 'by' and 'on'."],
+    ),
+    "a recommendation under otherwise of a coverage policy": (
+        [(POLICY, "unless there is a red flag.\n", "unless there is a red flag.\n          recommendation: against\n")],
+        ["acme/imaging/policy.yaml:51:11: only a guideline makes recommendations. Remove 'recommendation'."],
+    ),
+    "a remark that nothing fills in": (
+        [
+            (POLICY, "kind: coverage", "kind: coding"),
+            (POLICY, "payers: [acme] ", ""),
+            (
+                POLICY,
+                edited()[POLICY][edited()[POLICY].index("    orders:") :],
+                '    findings:\n      - {id: f, about: imaging-orders, when: red-flag, text: "{lable}?", asks: "{x}", cite: [policy]}\n',
+            ),
+            (CARD, edited()[CARD], "format: 1\n"),
+            (CASES, edited()[CASES], "format: 1\ncases: []\n"),
+        ],
+        [
+            "acme/imaging/policy.yaml:34:56: nothing fills in '{lable}'. Use {label} or {code}.",
+            "acme/imaging/policy.yaml:34:74: nothing fills in '{x}'. Use {label} or {code}.",
+        ],
+    ),
     "a payers file that cannot be read": (
         [(PAYERS, "label: Acme", "label: [Acme")],
         ["payers.yaml:6:16: a bracket is not closed. Close it, and separate the parts by commas."],
@@ -259,7 +446,11 @@ VALID: dict[str, list[Edit]] = {
     "a file that is no YAML": [("notes.txt", "", "x"), ("acme/notes.md", "", "x")],
     "a file of the service's own": [("_default/card.yaml", "", "x: [")],
     "codes that have letters of their own": [
-        (ORDERS, "", '  - {system: loinc, code: "LA1-a", label: R}\n  - {system: snomed, code: "a1", label: R}\n')
+        (
+            ORDERS,
+            "",
+            '  - {system: loinc, code: "LA11834-1", label: R}\n  - {system: snomed, code: "410681005", label: R}\n',
+        )
     ],
     "a diagnosis of three letters": [(FLAGS, "G83.4", "G83")],
     "four digits of another system": [(FLAGS, 'icd-10-cm, prefix: "G83.4"', 'icd-10-pcs, prefix: "0RG1"')],

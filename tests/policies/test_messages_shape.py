@@ -3,8 +3,15 @@
 # ruff: noqa: E501 - whole messages, one a line
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
-from support.cards import CARD, CASES, PAYERS, POLICY, Edit, edited, faults
+from support.cards import CARD, CASES, ORDERS, PAYERS, POLICY, Edit, edited, faults
+
+from cds_service.policy.content import SCHEMAS, kind_of, validate
+from cds_service.policy.source import Document
 
 REASON = "because: A red flag needs imaging without delay."
 SOURCE = "        title: Imaging\n"
@@ -224,6 +231,104 @@ MESSAGES: dict[str, tuple[list[Edit], list[str]]] = {
         criterion("procedure: {value_set: imaging-orders, at_least: 0}"),
         ["acme/imaging/policy.yaml:29:48: 'at_least': input should be greater than or equal to 1. Correct the value."],
     ),
+    "a criterion's name that is no name": (
+        [(POLICY, "      red-flag:\n", "      red_flag:\n")],
+        [
+            "acme/imaging/policy.yaml:22:7: 'red_flag' must be lower-case words joined by hyphens. Use a to z, 0 to 9, hyphen and dot."
+        ],
+    ),
+    "an item's name that is no name": (
+        [(POLICY, "low-back-imaging:", "Low-back-imaging:")],
+        [
+            "acme/imaging/policy.yaml:34:7: 'Low-back-imaging' must be lower-case words joined by hyphens. Use a to z, 0 to 9, hyphen and dot."
+        ],
+    ),
+    "a source's name that is no name": (
+        [(POLICY, "      policy:\n", "      the policy:\n")],
+        [
+            "acme/imaging/policy.yaml:17:7: 'the policy' must be lower-case words joined by hyphens. Use a to z, 0 to 9, hyphen and dot."
+        ],
+    ),
+    "a name that is null": (
+        [(POLICY, "      red-flag:\n", "      ~:\n")],
+        [
+            "acme/imaging/policy.yaml:22:7: '~' must be lower-case words joined by hyphens. Use a to z, 0 to 9, hyphen and dot."
+        ],
+    ),
+    "an item's name in the wording that is no name": (
+        [(CARD, "low-back-imaging:", "low_back_imaging:")],
+        [
+            "acme/imaging/card.yaml:4:3: 'low_back_imaging' must be lower-case words joined by hyphens. Use a to z, 0 to 9, hyphen and dot."
+        ],
+    ),
+    "an answer's name that is no name": (
+        [(CASES, "{tried-six-weeks: true}", "{tried_six_weeks: true}")],
+        [
+            "acme/imaging/cases.yaml:12:15: 'tried_six_weeks' must be lower-case words joined by hyphens. Use a to z, 0 to 9, hyphen and dot."
+        ],
+    ),
+    "a list as a key": (
+        [(POLICY, "      red-flag:\n", "      [red, flag]:\n")],
+        ["acme/imaging/policy.yaml:22:7: a list or mapping where a key goes. Write a word."],
+    ),
+    "a value of many kinds that is none of them": (
+        [(CASES, 'orders: ["72148"]\n', 'orders: ["72148"]\n    observations: [{code: "1", value: {a: 1}}]\n')],
+        ["acme/imaging/cases.yaml:7:32: 'value' must be a number. Write digits without quotes."],
+    ),
+    "an outcome that is empty": (
+        [(CASES, 'expect: {"72148": not-supported}', 'expect: {"72148": }')],
+        [
+            "acme/imaging/cases.yaml:18:14: '72148' is empty. Use one of: supported, not-supported, needs-information, not-addressed."
+        ],
+    ),
+    "a key of another operator": (
+        criterion("age: {at_most: 65}"),
+        ["acme/imaging/policy.yaml:29:15: 'at_most' is not a key here. Use one of: at_least, under."],
+    ),
+    "a day written as 0": (
+        [(POLICY, "from: null", "from: 0")],
+        ["acme/imaging/policy.yaml:13:17: 'from' is not a date. Write it as YYYY-MM-DD."],
+    ),
+    "a day written as 1767225600": (
+        [(POLICY, "from: null", "from: 1767225600")],
+        ["acme/imaging/policy.yaml:13:17: 'from' is not a date. Write it as YYYY-MM-DD."],
+    ),
+    "a day written as 20260101": (
+        [(POLICY, "from: null", "from: 20260101")],
+        ["acme/imaging/policy.yaml:13:17: 'from' is not a date. Write it as YYYY-MM-DD."],
+    ),
+    "a day written as 2026-01-01T00:00:00": (
+        [(POLICY, "from: null", "from: 2026-01-01T00:00:00")],
+        ["acme/imaging/policy.yaml:13:17: 'from' is not a date. Write it as YYYY-MM-DD."],
+    ),
+    "a day written as true": (
+        [(POLICY, "from: null", "from: true")],
+        ["acme/imaging/policy.yaml:13:17: 'from' is not a date. Write it as YYYY-MM-DD."],
+    ),
+    "a day written as 1767225600 in quotes": (
+        [(POLICY, "from: null", 'from: "1767225600"')],
+        ["acme/imaging/policy.yaml:13:17: 'from' is not a date. Write it as YYYY-MM-DD."],
+    ),
+    "a window of more than a hundred years in days": (
+        criterion("procedure: {value_set: imaging-orders, within: {days: 36526}}"),
+        ["acme/imaging/policy.yaml:29:57: 'days': input should be less than or equal to 36525. Correct the value."],
+    ),
+    "a window of more than a hundred years in weeks": (
+        criterion("procedure: {value_set: imaging-orders, within: {weeks: 5219}}"),
+        ["acme/imaging/policy.yaml:29:57: 'weeks': input should be less than or equal to 5218. Correct the value."],
+    ),
+    "a window of more than a hundred years in months": (
+        criterion("procedure: {value_set: imaging-orders, within: {months: 1201}}"),
+        ["acme/imaging/policy.yaml:29:57: 'months': input should be less than or equal to 1200. Correct the value."],
+    ),
+    "an age of -5": (
+        [(CASES, "    title: Cauda", "    age: -5\n    title: Cauda")],
+        ["acme/imaging/cases.yaml:5:5: 'age': input should be greater than or equal to 0. Correct the value."],
+    ),
+    "an age of 3000": (
+        [(CASES, "    title: Cauda", "    age: 3000\n    title: Cauda")],
+        ["acme/imaging/cases.yaml:5:5: 'age': input should be less than or equal to 130. Correct the value."],
+    ),
     "a window of no days": (
         criterion("procedure: {value_set: imaging-orders, within: {days: 0}}"),
         ["acme/imaging/policy.yaml:29:57: 'days': input should be greater than 0. Correct the value."],
@@ -243,3 +348,40 @@ MESSAGES: dict[str, tuple[list[Edit], list[str]]] = {
 def test_message(name: str) -> None:
     edits, expected = MESSAGES[name]
     assert faults(*edits) == expected
+
+
+ODD = (None, {}, [], "", "X_y", 5, 2.5, True, {"a": 1}, [[1]], {"[key]": 1}, [None], {"all": 1}, {"X_y": {}})
+
+
+def places(data: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place of a document."""
+    yield at
+    for step, inner in data.items() if isinstance(data, dict) else enumerate(data if isinstance(data, list) else ()):
+        yield from places(inner, (*at, step))
+
+
+def put(data: Any, at: tuple[str | int, ...], value: Any) -> Any:
+    """The document with a value at a place."""
+    if not at:
+        return value
+    if isinstance(data, dict):
+        return {k: put(v, at[1:], value) if k == at[0] else v for k, v in data.items()}
+    return [put(v, at[1:], value) if n == at[0] else v for n, v in enumerate(data)]
+
+
+def renamed(data: Any, at: tuple[str | int, ...]) -> Any:
+    """The document with the key at a place in capitals and with an underscore."""
+    if len(at) > 1:
+        return put(data, at[:1], renamed(data[at[0]], at[1:]))
+    return {k if k != at[0] else f"X_{k}": v for k, v in data.items()} if isinstance(data, dict) else data
+
+
+@pytest.mark.parametrize("file", [POLICY, CARD, CASES, PAYERS, ORDERS])
+def test_a_file_that_does_not_fit_is_never_left_out_in_silence(file: str) -> None:
+    shape = SCHEMAS[str(kind_of(file))]
+    data = Document(file, edited()[file]).data
+    found = [renamed(data, at) for at in places(data) if at]
+    found += [put(data, at, value) for at in places(data) for value in ODD]
+    for each in found:
+        parsed, errors = validate(Document(file, json.dumps(each)), shape)
+        assert (parsed is None) == bool(errors), each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -64,8 +65,15 @@ def _keys(shape: type[BaseModel]) -> str:
     lines.append(_row(["---", "---", "---"]))
     for name, entry in schema["properties"].items():
         needed = " (required)" if name in schema.get("required", []) else ""
-        lines.append(_row([f"`{name}`{needed}", _value(entry), str(entry.get("description", ""))]))
+        lines.append(_row([f"`{name}`{needed}", _value(entry), _meaning(entry)]))
     return "\n".join(lines)
+
+
+def _meaning(entry: dict[str, Any]) -> str:
+    """A key's description, and what holds where it is left out."""
+    default = entry.get("default")
+    told = f"default: {json.dumps(default)}" if default not in (None, "", [], {}) else ""
+    return "; ".join(t for t in (str(entry.get("description", "")), told) if t)
 
 
 def _value(entry: dict[str, Any]) -> str:
@@ -82,7 +90,8 @@ def _value(entry: dict[str, Any]) -> str:
     if entry.get("type") == "array":
         return f"list of {_value(entry.get('items', {}))}"
     if entry.get("type") == "object":
-        return f"mapping to {_value(entry.get('additionalProperties', {}))}"
+        named = entry.get("patternProperties", {"": entry.get("additionalProperties", {})})
+        return f"mapping to {_value(next(iter(named.values())))}"
     names = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
     return "date" if entry.get("format") == "date" else names.get(str(entry.get("type")), "text")
 

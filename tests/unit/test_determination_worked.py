@@ -149,7 +149,7 @@ NO = {"answers": {"asked": False}, "conditions": []}
         (
             ILL,
             {"20930": {"outcome": "supported", "prior_authorization": "not-required"}},
-            ("20930: prior authorisation required",),
+            ("20930: prior authorization required, expected not-required",),
         ),
         (ILL, {"20930": {"outcome": "supported", "missing": []}}, ()),
         (
@@ -167,7 +167,33 @@ NO = {"answers": {"asked": False}, "conditions": []}
         (ILL, {"o2": "supported"}, ("o2: no such draft order in the case",)),
         ({"orders": ["20936"]}, {"20936": "not-addressed"}, ()),
         ({"orders": ["20936"]}, {"20936": "supported"}, ("20936: not-addressed, expected supported",)),
-        ({"orders": ["20936"]}, {"20936": {"outcome": "not-addressed", "rule": "ill", "missing": []}}, ()),
+        ({"orders": ["20936"]}, {"20936": {"outcome": "not-addressed", "missing": []}}, ()),
+        (
+            {"orders": ["20936"]},
+            {
+                "20936": {
+                    "outcome": "not-addressed",
+                    "rule": "ill",
+                    "prior_authorization": "required",
+                    "recommendation": "for",
+                }
+            },
+            (
+                "20936: by rule none (this policy does not speak), expected ill",
+                "20936: prior authorization none (this policy does not speak), expected required",
+                "20936: recommendation none (this policy does not speak), expected for",
+            ),
+        ),
+        (
+            ILL,
+            {"20930": {"outcome": "supported", "recommendation": "for"}},
+            ("20930: recommendation none, expected for",),
+        ),
+        (
+            {},
+            {"20930": {"outcome": "needs-information", "missing": []}},
+            ("20930: open criteria ['asked', 'ill'], expected []",),
+        ),
         ({"payer": "beta"}, {"20930": "not-addressed"}, ()),
         ({**ILL, "payer": "acme"}, {"20930": "supported"}, ()),
         (
@@ -179,6 +205,27 @@ NO = {"answers": {"asked": False}, "conditions": []}
 )
 def test_expectations(facts: Any, expect: Any, expected: tuple[str, ...]) -> None:
     assert failures(**facts, expect=expect) == expected
+
+
+def test_only_what_would_settle_the_order_is_missing() -> None:
+    """A rule that may be met waits for `asked`; `ill` is not known either, but nobody asks for it."""
+    either = {"any": ["asked", {"all": ["ill", "old"]}]}
+    criteria = {**CRITERIA, "old": {"text": "Old.", "age": {"at_least": 65}}}
+    orders = {"bone": item("bone", rule("r", either, "supported"), otherwise="not-supported")}
+    rulebook = book(policy("a/one", criteria=criteria, orders=orders))
+    for missing, wrong in (["asked"], 0), (["ill"], 1):
+        expect = {"20930": {"outcome": "needs-information", "missing": missing}}
+        case = worked(orders=["20930"], expect=expect)
+        assert len(run_case(rulebook.folders["a/one"], case, rulebook).failures) == wrong
+
+
+def test_a_day_on_which_no_version_is_in_force_is_named() -> None:
+    rulebook = book(policy("a/one", effective={"from": "2027-01-01", "to": None}, orders={"bone": item("bone")}))
+    case = worked(orders=["20930"], expect={"20930": "supported"})
+    assert run_case(rulebook.folders["a/one"], case, rulebook).failures == (
+        "20930: not-addressed, expected supported",
+        "no version of the policy is in force on 2026-03-05: correct 'on' of the case",
+    )
 
 
 @pytest.mark.parametrize(

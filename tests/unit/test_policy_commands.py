@@ -104,6 +104,31 @@ def test_new_beside_an_existing_policy_adds_its_payer_and_stays_clean(cards: Pat
     assert run("test", cards).exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["123/456", "true/x", "null/y", "x/null", "12-3/4-5", "a/false"])
+def test_new_writes_what_lints_whatever_it_is_called(name: str, tmp_path: Path) -> None:
+    done = run("new", name, "--dir", tmp_path, "--today", "2026-11-01")
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == (
+        f"Next: cds-service policy lint {tmp_path}; cds-service policy test {tmp_path}"
+    )
+    assert run("lint", tmp_path, "--strict", "--today", "2026-11-02").output == "No faults.\n"
+    assert run("test", tmp_path).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("", "error: '' does not look like a code of CPT. Write it as in \"62323\"."),
+        ('ab"c', 'error: \'ab"c\' does not look like a code of CPT. Write it as in "62323".'),
+        ("72148-26", "error: '72148-26' holds a modifier. Write \"72148\"."),
+    ],
+)
+def test_new_refuses_what_is_no_code(code: str, message: str, tmp_path: Path) -> None:
+    done = run("new", "acme/imaging", "--dir", tmp_path, "--code", code)
+    assert (done.exit_code, done.output.strip()) == (2, message)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -233,6 +258,26 @@ def test_diff_names_the_change_and_what_made_it(old: str, new: str, expected: li
     assert done.output.splitlines()[-1].endswith("changed, in 5 cases compared.")
 
 
+def test_diff_says_which_new_version_judged_nothing(cards: Path) -> None:
+    version = (cards / POLICY).read_text().partition("versions:\n")[2]
+    text = version.replace('"2026-11"', '"2027"').replace("from: null, to: null", "from: 2027-01-01, to: null")
+    text = text.replace("outcome: not-supported", "outcome: needs-information")
+    new = changed(cards, "from: null, to: null", "from: null, to: 2026-12-31")
+    with (new / POLICY).open("a") as file:
+        file.write(text)
+    done = run("diff", cards, new, "--on", cards)
+    assert done.exit_code == 0
+    assert done.stdout == "0 determinations changed, in 5 cases compared.\n"
+    assert done.stderr == (
+        "note: version 2027 of acme/imaging judged nothing: no input is of its days (from 2027-01-01 on) and orders "
+        "what it speaks to. --as-of DAY judges all inputs as of a day.\n"
+    )
+    then = run("diff", cards, new, "--on", cards, "--as-of", "2027-01-01")
+    assert then.stderr == ""
+    assert "acme/imaging:too-early  72148" in then.stdout
+    assert "not-supported -> needs-information" in then.stdout
+
+
 def test_diff_takes_a_compiled_file_and_names_a_policy_that_is_gone(cards: Path) -> None:
     out = cards.parent / "old.cards"
     assert run("build", cards, "--out", out).exit_code == 0
@@ -342,6 +387,21 @@ def test_attributes_are_read_off_the_criteria(cards: Path) -> None:
     assert "- Use of race: no\n" in page
 
 
+def test_attributes_say_how_sources_were_read_and_when(cards: Path) -> None:
+    (entry,) = json.loads(run("attributes", cards).output)
+    assert entry["bibliographic citation"] == ["Imaging (not read)"]
+    assert entry["developer"].startswith("Whoever wrote the policy file, from memory, as no source was read;")
+    assert (entry["revision date"], entry["last confirmed on"]) == (None, "2026-11-01")
+    seen = changed(cards, "confidence: recalled", "confidence: seen\n        date: 2026-03-01")
+    (entry,) = json.loads(run("attributes", seen).output)
+    assert entry["bibliographic citation"] == ["Imaging, 2026-03-01 (read at its source)"]
+    assert "from the publisher's text or other sources that were read" in entry["developer"]
+    assert entry["revision date"] == "2026-03-01"
+    assert (
+        "- Revision date: 2026-03-01\n- Last confirmed on: 2026-11-01\n" in run("attributes", seen, "--markdown").output
+    )
+
+
 def test_unmapped_counts_codes_and_reads_the_client_table(tmp_path: Path) -> None:
     def order(number: int, code: str) -> dict[str, object]:
         coding = {"system": "urn:local", "code": code}
@@ -362,6 +422,95 @@ def test_unmapped_counts_codes_and_reads_the_client_table(tmp_path: Path) -> Non
     assert json.loads(run("unmapped", request, "--client-table", table, "--json").output) == [
         {"system": "urn:local", "code": "GRAFT", "resource": "ServiceRequest", "count": 1}
     ]
+
+
+def test_unmapped_reads_requests_one_a_line_and_says_when_there_are_none(tmp_path: Path) -> None:
+    coding = {"coding": [{"system": "urn:local", "code": "BMA"}]}
+    order = {"resourceType": "ServiceRequest", "id": "o1", "code": coding}
+    done = run("unmapped", tmp_path)
+    assert (done.exit_code, done.output) == (
+        11,
+        "error: there is nothing to read: no .json, .ndjson or .jsonl file (or .gz of these).\n",
+    )
+    lines = "\n".join(json.dumps({"context": {"draftOrders": {"entry": [{"resource": order}]}}}) for _ in range(2))
+    (tmp_path / "requests.ndjson").write_text(lines)
+    (tmp_path / "notes.txt").write_text("x")
+    assert run("unmapped", tmp_path).output.splitlines() == [
+        "     2  urn:local BMA  (ServiceRequest)",
+        "1 code unmapped, in 1 file.",
+    ]
+    (tmp_path / "requests.ndjson").write_text(lines + "\nx")
+    done = run("unmapped", tmp_path)
+    assert (done.exit_code, done.output) == (
+        11,
+        f"error: {tmp_path / 'requests.ndjson'}, line 3: is not JSON (line 1, column 1)\n",
+    )
+
+
+# --- messages about files -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"Imaging of", b"Imaging\x96of", "the file is not UTF-8 text. Save it in the encoding UTF-8."),
+        (b"Imaging of", b"Imaging\x00of", "a character that no text has. Remove it, or save the file as UTF-8."),
+        (b"Imaging of", b"Imaging\xc2\x80of", "a character that no text has. Remove it, or save the file as UTF-8."),
+    ],
+)
+def test_what_is_no_text_is_told_beside_other_faults(old: bytes, new: bytes, message: str, cards: Path) -> None:
+    path = cards / POLICY
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    (cards / "acme/imaging/card.yaml").write_text("format: 2\n")
+    done = run("lint", cards)
+    assert done.exit_code == 10
+    assert done.output.splitlines() == [
+        "acme/imaging/card.yaml:1:1: error: 'format' must be 1. Write format: 1.",
+        f"acme/imaging/policy.yaml:35:23: error: {message}",
+        "2 errors, 0 warnings.",
+    ]
+
+
+def test_a_file_in_utf_16_is_told(cards: Path) -> None:
+    (cards / POLICY).write_bytes((cards / POLICY).read_text().encode("utf-16"))
+    done = run("lint", cards)
+    assert (done.exit_code, done.output.splitlines()[0]) == (
+        10,
+        f"{POLICY}:1:1: error: the file is not UTF-8 text. Save it in the encoding UTF-8.",
+    )
+
+
+@pytest.mark.parametrize(("name", "ending"), [("policy.YAML", ".YAML"), ("policy.yaml.txt", ".yaml.txt")])
+def test_a_file_that_would_be_passed_over_is_named(name: str, ending: str, cards: Path) -> None:
+    (cards / "acme/other").mkdir()
+    (cards / "acme/other" / name).write_text("format: 1\n")
+    assert run("lint", cards).output.splitlines()[0] == (
+        f"acme/other/{name}:1:1: error: the name ends in {ending}. Rename it: names end in .yaml."
+    )
+
+
+def test_lint_of_nothing_is_no_success(tmp_path: Path) -> None:
+    done = run("lint", tmp_path)
+    assert (done.exit_code, done.output) == (
+        2,
+        f"error: there is no policy below {tmp_path}. Policies are <publisher>/<policy>/policy.yaml.\n",
+    )
+
+
+def test_lint_of_a_compiled_file_says_what_to_lint(tmp_path: Path) -> None:
+    built = tmp_path / "b.cards"
+    assert run("build", BASE, "--out", built).exit_code == 0
+    done = run("lint", built)
+    assert (done.exit_code, done.output) == (
+        2,
+        f"error: {built} is a file. Name the cards folder that it was built from.\n",
+    )
+
+
+def test_a_request_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("a: 1\n")
+    done = run("explain", tmp_path / "x.json")
+    assert (done.exit_code, done.output) == (11, f"error: {tmp_path / 'x.json'}: is not JSON (line 1, column 1)\n")
 
 
 def test_output_is_plain_when_it_is_no_terminal(cards: Path) -> None:

@@ -161,3 +161,21 @@ def test_the_same_outcome_by_another_rule_is_a_change() -> None:
         "rule 'neck' is gone: it gave not-supported",
         "rule 'otherwise' gave supported, now not-supported",
     )
+
+
+def test_a_change_of_prior_authorization_alone_is_a_change() -> None:
+    needed = {**NECK, "prior_authorization": "required"}
+    found = between(bone(NECK), bone(needed), "22551")
+    assert found is not None
+    assert (found.before, found.after) == ("not-supported", "not-supported")
+    assert found.reasons == ("prior authorization was unknown, now required",)
+
+
+def test_a_change_of_a_recommendation_alone_is_a_change() -> None:
+    def guided(recommendation: str) -> Json:
+        orders = {"bone": item("bone", {**NECK, "outcome": "supported", "recommendation": recommendation})}
+        return policy("a/one", "guideline", criteria=CRITERIA, orders=orders)
+
+    found = between(guided("option"), guided("for"), "22551")
+    assert found is not None
+    assert found.reasons == ("recommendation was option, now for",)

@@ -43,9 +43,9 @@ def evaluator(body: str, codes: str) -> tuple[Evaluator, tuple[Order, ...]]:
     for code in codes:
         files[f"value_sets/{code}.yaml"] = (
             f"format: 1\nid: {code}\ntitle: {code}\nsource: {{title: S, confidence: recalled}}\n"
-            f'codes: [{{system: cpt, code: "{code.upper()}", label: {code}}}]\n'
+            f'codes: [{{system: cpt, code: "0000{code.upper()}", label: {code}}}]\n'
         )
-    orders = tuple(Order(f"ServiceRequest/{c}", (Code("cpt", c.upper()),)) for c in codes)
+    orders = tuple(Order(f"ServiceRequest/{c}", (Code("cpt", f"0000{c.upper()}"),)) for c in codes)
     sources = {s: Source(SourceState.READ) for s in ("orders", "active-orders")}
     case = Case(orders=orders, sources=sources, received=DAY)
     book = compile_content(read(files))

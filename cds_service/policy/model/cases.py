@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import date
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cds_service.policy.model.terms import CodeText, DeterminationOutcome, Id, IsoDate, Model, PriorAuthorization, Text
+from cds_service.policy.model.terms import (
+    CodeText,
+    DeterminationOutcome,
+    Id,
+    IsoDate,
+    Model,
+    PriorAuthorization,
+    Recommendation,
+    Text,
+)
 
 
 class CaseOrder(Model):
@@ -66,7 +76,10 @@ class ExpectedOrder(Model):
     outcome: DeterminationOutcome
     rule: Id | None = None
     prior_authorization: PriorAuthorization | None = None
-    missing: list[str] | None = None
+    recommendation: Recommendation | None = None
+    missing: list[str] | None = Field(
+        default=None, description="criteria that are asked for, among others; an empty list: none is"
+    )
 
 
 class WorkedCase(Model):
@@ -75,9 +88,9 @@ class WorkedCase(Model):
     id: Id
     title: Text
     scenario: str | None = None
-    payer: Id | None = None
-    on: IsoDate = IsoDate(2026, 6, 1)
-    age: int | None = 51
+    payer: Id | None = Field(default=None, description="default: the first payer of the policy, if it has payers")
+    on: IsoDate = Field(default=date(2026, 6, 1), description="the day on which the orders are judged")
+    age: Annotated[int, Field(ge=0, le=130)] | None = Field(default=51, description="null: no birth date is known")
     orders: list[CodeText | CaseOrder]
     conditions: list[CodeText | CaseCondition] = []
     procedures: list[CaseProcedure] = []

@@ -10,11 +10,11 @@ from cds_service.policy.model.terms import Approach, Id, Model, Region, Role, Te
 
 
 class Window(Model):
-    """A span of time before the day of the order."""
+    """A span of time before the day of the order; no part is longer than a hundred years."""
 
-    days: Annotated[int, Field(gt=0)] | None = None
-    weeks: Annotated[int, Field(gt=0)] | None = None
-    months: Annotated[int, Field(gt=0)] | None = None
+    days: Annotated[int, Field(gt=0, le=36_525)] | None = None
+    weeks: Annotated[int, Field(gt=0, le=5_218)] | None = None
+    months: Annotated[int, Field(gt=0, le=1_200)] | None = None
 
 
 class OrderTest(Model):
@@ -71,8 +71,8 @@ class ProcedureTest(Model):
 class AgeTest(Model):
     """Age in completed years on the day of the order."""
 
-    at_least: int | None = None
-    under: int | None = None
+    at_least: Annotated[int, Field(ge=0, le=130)] | None = None
+    under: Annotated[int, Field(ge=1, le=130)] | None = None
 
 
 class ObservationTest(Model):
@@ -132,7 +132,9 @@ class Criterion(Model):
     repeated: Flag | None = Field(default=None, description="the same code is ordered twice in the operation")
     lacks_primary: Flag | None = Field(default=None, description="an add-on without a procedure it adds to")
     asked: Flag | None = Field(default=None, description="no code carries it: unknown until answered")
-    when_absent: Literal["not-met", "unknown"] = "unknown"
+    when_absent: Literal["not-met", "unknown"] = Field(
+        default="unknown", description="what it means that a source was read and has nothing of the kind"
+    )
     ask: Ask | None = None
     cite: list[Id] = []
 

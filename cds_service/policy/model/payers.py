@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field
 
 from cds_service.policy.model.terms import Id, Model, Text
+
+_PUNCTUATION = re.compile(r"[^\w\s]", re.UNICODE)
+
+
+def plain(name: str) -> str:
+    """A payer's name without case, punctuation and surplus space; `&` reads as `and`."""
+    return " ".join(_PUNCTUATION.sub(" ", name.replace("&", " and ").casefold()).split())
 
 
 class PayerIdentifier(Model):

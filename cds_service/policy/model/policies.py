@@ -16,6 +16,7 @@ from cds_service.policy.model.terms import (
     IsoDate,
     Model,
     PriorAuthorization,
+    Recommendation,
     Text,
 )
 
@@ -30,7 +31,7 @@ class Rule(Model):
     because: Text = Field(description="the reason in one sentence, for a clinician")
     because_patient: str | None = Field(default=None, description="the same, for a patient")
     cite: Annotated[list[Id], Field(min_length=1)]
-    recommendation: Literal["against", "none", "option", "for"] | None = Field(
+    recommendation: Recommendation | None = Field(
         default=None, description="guidelines only: what the guideline recommends"
     )
     asks: str | None = Field(default=None, description="what would settle a needs-information outcome")
@@ -44,7 +45,7 @@ class Otherwise(Model):
     because: Text
     because_patient: str | None = None
     cite: list[Id] = []
-    recommendation: Literal["against", "none", "option", "for"] | None = None
+    recommendation: Recommendation | None = None
     asks: str | None = None
 
 
@@ -126,6 +127,6 @@ class Policy(Model):
     payers: list[Id] = Field(default=[], description="coverage policies: which payers apply it")
     notice: Literal["unofficial encoding"]
     url: Annotated[str, Field(pattern=r"^https?://")] | None = None
-    topic: Text = "bone graft"
+    topic: Text | None = Field(default=None, description="what cards give as their topic; default: the title")
     keywords: list[Text] = []
     versions: Annotated[list[Version], Field(min_length=1)]

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(?:[.-][a-z0-9]+)*$", description="lower-case words joined by - or .")]
 Text = Annotated[str, Field(min_length=1)]
-IsoDate = date
+
+
+def _day(value: Any) -> Any:
+    """A day is written as YYYY-MM-DD: a number would be read as seconds since 1970."""
+    if not isinstance(value, date) and not (isinstance(value, str) and _DAY.fullmatch(value)):
+        raise PydanticCustomError("date_form", "not a date")
+    return value
+
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+IsoDate = Annotated[date, BeforeValidator(_day)]
 CodeText = Annotated[str, Field(min_length=1, description="always quoted in YAML")]
 Region = Literal["cervical", "thoracic", "lumbar", "sacral"]
 Approach = Literal["anterior", "lateral", "posterior", "posterolateral", "interbody", "percutaneous", "presacral"]
@@ -19,6 +31,7 @@ Role = Literal[
 ]  # fmt: skip
 DeterminationOutcome = Literal["supported", "not-supported", "needs-information", "not-addressed"]
 PriorAuthorization = Literal["required", "not-required", "unknown"]
+Recommendation = Literal["against", "none", "option", "for"]
 Confidence = Literal["seen", "seen-2nd", "recalled"]
 
 
