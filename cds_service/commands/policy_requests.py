@@ -68,7 +68,7 @@ def parse_file(body: bytes, place: Path | str) -> dict[str, Any]:
     try:
         return parse(body)
     except RequestError as error:
-        raise InputFileError(f"{place}: {error}") from error
+        raise InputFileError(f"{place}: {'; '.join(i.text for i in error.issues)}") from error
 
 
 def request_of(path: Path, service: str | None = None, as_of: date | None = None) -> Requested:
