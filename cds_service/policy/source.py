@@ -104,7 +104,19 @@ class Document:
             return self._mapping(node, path, loader)
         if isinstance(node, yaml.SequenceNode):
             return [self._build(child, (*path, i), loader) for i, child in enumerate(node.value)]
-        return loader.construct_object(node)
+        return self._scalar(node, path, loader)
+
+    def _scalar(self, node: Any, path: Path, loader: Any) -> Any:
+        try:
+            return loader.construct_object(node)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:
+            # PyYAML lets through whatever the type of a tag such as !!int or !!timestamp raises.
+            cure = "Remove the tag (!!name), or put the text in quotes."
+            raise ContentError(
+                self.file, *self._marks[path], "a value that does not fit its YAML tag.", cure
+            ) from error
 
     def _mapping(self, node: Any, path: Path, loader: Any) -> dict[str, Any]:
         result: dict[str, Any] = {}

@@ -385,3 +385,9 @@ def test_a_file_that_does_not_fit_is_never_left_out_in_silence(file: str) -> Non
     for each in found:
         parsed, errors = validate(Document(file, json.dumps(each)), shape)
         assert (parsed is None) == bool(errors), each
+
+
+@pytest.mark.parametrize("value", ["!!timestamp foo", "!!bool foo", "!!int ''", "!!float x", "!!int " + "9" * 5000])
+def test_a_value_that_does_not_fit_its_tag(value: str) -> None:
+    [fault] = faults((POLICY, "version: ", f"version: {value} #"))
+    assert fault.endswith("a value that does not fit its YAML tag. Remove the tag (!!name), or put the text in quotes.")
