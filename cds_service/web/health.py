@@ -9,6 +9,7 @@ from flask import Blueprint, Response, current_app
 
 from cds_service.errors import CdsServiceError
 from cds_service.hooks import contract
+from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
 from cds_service.web import metrics
 from cds_service.web.control import Live
@@ -18,6 +19,7 @@ from cds_service.web.responses import json_response
 checks = Blueprint("health", __name__)
 operators = Blueprint("operators", __name__)
 _FRESH_SECONDS = 1.0
+_WAIT_SECONDS = 1.0
 
 
 class LedgerCheck:
@@ -30,8 +32,14 @@ class LedgerCheck:
         self._fault = ""
 
     def fault(self) -> str:
-        """What is wrong with database or disk; empty if nothing is."""
-        with self._lock:
+        """What is wrong with database or disk; empty if nothing is.
+
+        While one probe waits for a database that hangs, the others do not join it: they would hold all places of a
+        worker, and it would answer nothing any more.
+        """
+        if not self._lock.acquire(timeout=_WAIT_SECONDS):
+            return "The ledger's database gives no answer."
+        try:
             if time.monotonic() - self._asked >= _FRESH_SECONDS:
                 try:
                     self._ledger.ready()
@@ -40,6 +48,13 @@ class LedgerCheck:
                     self._fault = str(error)
                 self._asked = time.monotonic()
             return self._fault
+        finally:
+            self._lock.release()
+
+
+def nothing_shows(runtime: Runtime) -> bool:
+    """True where no policy may fire: none is approved, and the deployment does not show others."""
+    return not any(runtime.shows(o.status) for told in runtime.book.rulebook.outlines.values() for o in told)
 
 
 @checks.get("/health/live")
