@@ -104,6 +104,8 @@ class Settings:
         for name in ("port", "admin_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise ConfigurationError(f"CDS_{name.upper()} must be a port: 1 to 65535.")
+        if self.admin_port == self.port != 0 and not self.demo:
+            raise ConfigurationError("CDS_ADMIN_PORT must differ from CDS_PORT: operators' pages ask for no login.")
         if self.demo and self.host not in ("127.0.0.1", "::1", "localhost"):
             raise ConfigurationError("--demo listens on loopback only. Leave --host at 127.0.0.1, or drop --demo.")
         return self

@@ -9,7 +9,6 @@ from flask import Blueprint, Response, current_app
 
 from cds_service.errors import CdsServiceError
 from cds_service.hooks import contract
-from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
 from cds_service.web import metrics
 from cds_service.web.control import Live
@@ -52,11 +51,6 @@ class LedgerCheck:
             self._lock.release()
 
 
-def nothing_shows(runtime: Runtime) -> bool:
-    """True where no policy may fire: none is approved, and the deployment does not show others."""
-    return not any(runtime.shows(o.status) for told in runtime.book.rulebook.outlines.values() for o in told)
-
-
 @checks.get("/health/live")
 def live() -> Response:
     """The process answers."""
@@ -69,7 +63,13 @@ def ready() -> Response:
     check = current_app.extensions.setdefault("cds_ledger_check", LedgerCheck(ledger()))
     content: Live = current_app.extensions["cds_live"]
     fault = check.fault()
-    found = {"ledger": fault or "ok", "content": content.revision[:12], "reload": content.fault or "ok"}
+    shows_nothing = content.state.runtime.shows_nothing
+    found = {
+        "ledger": fault or "ok",
+        "content": content.revision[:12],
+        "reload": content.fault or "ok",
+        "policies": "none is approved: nothing is shown" if shows_nothing else "ok",
+    }
     return json_response({"status": "unavailable" if fault else "ok", "checks": found}, 503 if fault else 200)
 
 
