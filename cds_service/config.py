@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cds_service.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -167,7 +169,7 @@ def from_environment(environment: Mapping[str, str] | None = None, **overrides: 
             continue
         name = known.get(variable)
         if name is None:
-            warnings.warn(f"{variable} is not a setting; docs/configuration.md lists them.", stacklevel=2)
+            log.warning("%s is not a setting; docs/configuration.md lists them.", variable)
             continue
         hint = hints[name]
         kind = kinds.get(hint) or Literal[_options(hint)]

@@ -146,7 +146,7 @@ class _Finder:
 
     def _sort(self, file: Path) -> None:
         try:
-            if _ending(file) in _LINES or several_lines(head(file)):
+            if named_lines(file) or several_lines(head(file)):
                 self._sort_lines(file)
             else:
                 self.inputs.documents.append(file)
@@ -183,6 +183,11 @@ def _exists(path: Path) -> bool:
 
 def _ending(path: Path) -> str:
     return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def named_lines(file: Path) -> bool:
+    """True where the file's name says that it holds a document a line."""
+    return _ending(file) in _LINES
 
 
 def several_lines(start: bytes) -> bool:

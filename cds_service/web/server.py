@@ -36,6 +36,7 @@ _read: Book | None = None
 
 def run(options: dict[str, Any]) -> None:
     """Start the service with command-line options; returns when it is stopped."""
+    logs.configure("warning")  # until it is known what is to be logged
     settings = from_environment(**options)
     folder = process.RunFolder.make()
     try:
