@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +15,8 @@ from cds_service.errors import ConfigurationError
 from cds_service.urls import LOOPBACK, check_origin, is_address, split_checked
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+log = logging.getLogger(__name__)
 
 
 def _setting(default: Any, text: str, least: float | None = None, most: float | None = None) -> Any:
@@ -123,6 +125,8 @@ class Settings:
 
     def check_listening(self) -> Settings:
         """The settings, if what listens may listen where they say; raises ConfigurationError."""
+        if self.admin_port == self.port and not self.demo:
+            raise ConfigurationError("CDS_ADMIN_PORT must differ from CDS_PORT: operators' pages ask for no login.")
         if self.demo and self.host not in LOOPBACK:
             raise ConfigurationError("--demo listens on loopback only. Leave --host at 127.0.0.1, or drop --demo.")
         return self
@@ -207,7 +211,7 @@ def from_environment(environment: Mapping[str, str] | None = None, **overrides: 
             continue
         name = known.get(variable)
         if name is None:
-            warnings.warn(f"{variable} is not a setting; docs/configuration.md lists them.", stacklevel=2)
+            log.warning("%s is not a setting; docs/configuration.md lists them.", variable)
             continue
         hint = hints[name]
         kind = kinds.get(hint) or Literal[_options(hint)]

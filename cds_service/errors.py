@@ -5,6 +5,7 @@
     ├── ContentError              exit 10   cards/ is wrong: refuse to start
     ├── InputFileError            exit 11   a file given on the command line cannot be read
     ├── LedgerError       500     exit 12   the record could not be made durable
+    ├── Unfinished                exit 14   a command could not do all of its work: a full disk, a killed process
     └── RequestError      400     exit 13   the caller's request
         ├── Unauthorized  401
         ├── NotFound      404
@@ -86,6 +87,12 @@ class LedgerError(CdsServiceError):
     """The record of an answer could not be made durable, so the answer must not leave."""
 
     exit_code = 12
+
+
+class Unfinished(CdsServiceError):
+    """A command could not do all of its work, through no fault of its inputs: a full disk, a killed process."""
+
+    exit_code = 14
 
 
 class RequestError(CdsServiceError):

@@ -11,7 +11,8 @@ import click
 from rich.console import Console
 
 from cds_service.commands.policy_output import reported
-from cds_service.errors import ConfigurationError, InputFileError
+from cds_service.errors import ConfigurationError, InputFileError, Unfinished
+from cds_service.replay.output import check_report
 from cds_service.replay.run import Options, Outcome, run
 from cds_service.replay.summary import show
 
@@ -40,21 +41,40 @@ def replay(
     signing day, with the chart as it was known on that day. In a story folder (request.json beside fhir/) only
     request.json is replayed.
     """
-    options = Options(paths, out=Path(out) if out else None, **more)
-    if options.resume and (options.out is None or out == "-" or engine == "spark"):
+    options = Options(paths, out=Path(out) if out else None, report=report, **more)
+    if options.resume and (options.journal is None or engine == "spark"):
         raise ConfigurationError("--resume needs --out FILE and the local engine.")
+    if report is not None:
+        check_report(report)
     told = Console(stderr=True, highlight=False)
     try:
         outcome = _engine(engine)(options, told)
+        show(outcome, options.baseline is not None, told if out == "-" else _console())
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        how = " --resume goes on where it stopped." if options.out is not None and out != "-" else ""
-        told.print(f"Interrupted.{how}")
+        told.print(f"Interrupted.{_how_to_go_on(options)}")
         sys.exit(INTERRUPTED)
-    compared = options.baseline is not None
-    show(outcome, compared, told if out == "-" else _console())
+    except OSError as error:
+        _give_up_stdout()
+        raise Unfinished(f"the run could not go on: {error.strerror or error}.{_how_to_go_on(options)}") from error
+    except Unfinished as error:
+        raise Unfinished(f"{error}{_how_to_go_on(options)}") from error
     if report is not None:
         _report(report, outcome, options, engine)
-    sys.exit(_exit_code(outcome, compared, strict))
+    sys.exit(_exit_code(outcome, options.baseline is not None, strict))
+
+
+def _how_to_go_on(options: Options) -> str:
+    journal = options.journal
+    return " --resume goes on where it stopped." if journal is not None and journal.path.exists() else ""
+
+
+def _give_up_stdout() -> None:
+    """What is buffered for a standard output that is full cannot be written at Python's end either."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _console() -> Console:

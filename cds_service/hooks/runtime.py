@@ -95,6 +95,11 @@ class Runtime:
         """May a policy of this review status fire here?"""
         return status == "approved" or self.settings.demo or self.settings.unreviewed_policies == "show"
 
+    @property
+    def shows_nothing(self) -> bool:
+        """True where no policy may fire, because none is approved."""
+        return not any(self.shows(o.status) for told in self.book.rulebook.outlines.values() for o in told)
+
     def terms(self) -> Terms:
         """What the deployment adds to the content."""
         everything = not self.stopped and self.shows("submitted")

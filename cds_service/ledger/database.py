@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.sql import ClauseElement
 
 from cds_service.errors import ConfigurationError, LedgerError
+from cds_service.ledger.silence import CONNECT_SECONDS, connection_class
 
 Sync = Literal["normal", "full"]
 BUSY_SECONDS = 15.0
@@ -38,15 +39,15 @@ class Statement:
 
 
 class Database:
-    """One SQLite file or PostgreSQL database."""
+    """One SQLite file or PostgreSQL database; `patience` is how many seconds a silent server is waited for."""
 
-    def __init__(self, url: str, sync: Sync = "normal", *, make: bool = True) -> None:
+    def __init__(self, url: str, sync: Sync = "normal", patience: float | None = None, *, make: bool = True) -> None:
         """A SQLite file that is not there is made, or with `make` False is a ConfigurationError."""
         self.url = _parsed(url)
-        self.sync = sync
+        self.sync, self.patience = sync, patience
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
-            _check_place(self.path, make)
+            self._file = _check_place(self.path, make)
         elif _psycopg() is None:
             raise ConfigurationError("PostgreSQL needs psycopg: install cds-service[postgresql].")
 
@@ -54,6 +55,15 @@ class Database:
     def path(self) -> Path:
         """The SQLite file."""
         return Path(self.url.database or "")
+
+    def check_file(self) -> None:
+        """Raise LedgerError where the SQLite file was moved or replaced: what is written now would not be found."""
+        try:
+            found = _identity(self.path.stat())
+        except OSError:
+            found = None
+        if found != self._file:
+            raise LedgerError(f"The ledger's file {self.path} was moved or replaced. Put it back, or restart.")
 
     @cached_property
     def engine(self) -> Engine:
@@ -79,7 +89,8 @@ class Database:
     def _connect_postgresql(self) -> Any:
         arguments, options = self.engine.dialect.create_connect_args(self.url)
         try:
-            connection = self.engine.dialect.loaded_dbapi.connect(*arguments, **options)
+            connection = connection_class().connect(*arguments, **{"connect_timeout": CONNECT_SECONDS, **options})
+            connection.patience = self.patience
             with connection.cursor() as cursor:
                 cursor.execute(f"SET synchronous_commit = {_POSTGRESQL_SYNC[self.sync]}")
             connection.commit()
@@ -163,13 +174,21 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _check_place(path: Path, make: bool) -> None:
-    """Make the file for its owner only: it will hold patient data."""
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _check_place(path: Path, make: bool) -> tuple[int, int]:
+    """Make the file for its owner only: it will hold patient data; returns which file it is."""
     if not make and not path.exists():
         raise ConfigurationError(f"There is no ledger at {path}. Check the path.")
     if not path.parent.is_dir():
         raise ConfigurationError(f"The ledger's folder {path.parent} does not exist. Create it.")
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            return _identity(os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise ConfigurationError(f"The ledger at {path} cannot be written: {error.strerror}.") from error

@@ -29,6 +29,9 @@ def upgrade(database: Database, revision: str = HEAD, after: Callable[[Connectio
     if database.is_sqlite:
         _use_wal(database)
     with database.engine.connect() as connection:
+        if not database.is_sqlite:
+            connection.detach()  # for this alone: an upgrade takes its time
+            connection.connection.dbapi_connection.patience = None  # type: ignore[union-attr]
         _lock(connection, database)
         _run(connection, revision)
         if after is not None:

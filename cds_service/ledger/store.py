@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import itemgetter
-from queue import LifoQueue
+from queue import Empty, LifoQueue
 from typing import IO, Any, TypeVar
 from uuid import uuid4
 
@@ -48,6 +48,7 @@ from cds_service.ledger.verify import verify
 
 T = TypeVar("T")
 POSTGRESQL_LANES = 8
+LANE_SECONDS = 20.0  # longer than one write may take: see silence.py
 SKEW_SECONDS = 120
 FREE_BYTES = 256 << 20
 _PROJECTED = itemgetter(
@@ -87,13 +88,15 @@ class Ledger:
         writer: str | None = None,
         explanation_life: timedelta = timedelta(days=30),
         segment_rows: int = 1000,
+        patience: float | None = None,
     ) -> Ledger:
         """Open, and create or upgrade, the ledger at `url` (`sqlite:///...` or `postgresql://...`).
 
         `key` signs the chains; `mask` lists JSON Pointers that are never stored (see `Mask`); a `writer`
-        name continues its chains after a restart, without one every opening begins new chains.
+        name continues its chains after a restart, without one every opening begins new chains. `patience`
+        is how many seconds a PostgreSQL server may be silent before an answer is given up; None: any.
         """
-        database, masked, sealer = Database(url, sync), Mask(mask), Sealer(key)
+        database, masked, sealer = Database(url, sync, patience), Mask(mask), Sealer(key)
         try:
             upgrade(database, after=lambda connection: _prepare(connection, sealer))
             with reading(database.engine) as connection:
@@ -179,7 +182,10 @@ class Ledger:
     def _run(self, work: Callable[[Transaction], T]) -> T:
         if os.getpid() != self._pid:
             raise LedgerError("The ledger was opened in another process. Open it after the fork.")
-        lane = self._free.get()
+        try:
+            lane = self._free.get(timeout=LANE_SECONDS)
+        except Empty:
+            raise LedgerError("The ledger's database does not keep up: no connection to it is free.") from None
         try:
             return lane.run(work)
         finally:
@@ -236,8 +242,9 @@ class Ledger:
         return export_.export(self.database.engine, stream)
 
     def ready(self) -> None:
-        """Raise LedgerError unless the database takes writes and the disk has room."""
+        """Raise LedgerError unless the database takes writes, is where it was, and the disk has room."""
         if self.database.is_sqlite:
+            self.database.check_file()
             free = shutil.disk_usage(self.database.path.parent).free
             if free < FREE_BYTES:
                 raise LedgerError(f"The ledger's disk has only {free >> 20} MiB left.")

@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 
 from cds_service.facts.references import key_of
-from cds_service.replay.charts import CHART_TYPES, SHARED_TYPES, Chart, Entry, patient_of
+from cds_service.replay.charts import CHART_TYPES, SHARED_TYPES, Chart, Entry, is_signed, patient_of
 from cds_service.replay.inputs import content_size
-from cds_service.replay.lines import BOM, MAX_DOCUMENT, Unreadable, is_packed, open_file, read_lines
-from cds_service.replay.problems import Problem
+from cds_service.replay.lines import BOM, MAX_DOCUMENT, Unreadable, is_packed, name_of, open_file, read_lines
+from cds_service.replay.problems import KEPT, Problem
 
 # Bytes of a part, and of what one process sorts at a time: at least these, and not too many of them.
 PART, PARTS = 1024 * 1024, 4096
@@ -41,7 +41,7 @@ class Export:
     def plan(cls, folder: Path, files: list[Path], place: Path) -> Export:
         """How to sort an export; the same files are always sorted in the same way."""
         size = sum(content_size(f) for f in files)
-        return cls(str(folder), tuple(files), max(1, min(PARTS, size // PART)), place)
+        return cls(name_of(folder), tuple(files), max(1, min(PARTS, size // PART)), place)
 
     def pieces(self) -> list[Piece]:
         """Pieces to sort, in order."""
@@ -69,10 +69,11 @@ class Piece:
 
 @dataclass
 class Sorted:
-    """What came of sorting one piece."""
+    """What came of sorting one piece; `more` faulty lines are counted only, `orders` are those of events."""
 
     problems: list[Problem] = field(default_factory=list)
-    lines: int = 0
+    more: int = 0
+    orders: int = 0
 
 
 def resource_of(line: bytes) -> dict[str, Any]:
@@ -120,10 +121,9 @@ def sort(piece: Piece) -> Sorted:
     done, parts = Sorted(), _Parts(piece)
     try:
         for number, line in _lines(piece):
-            done.lines += 1
             _place(line, number, piece, parts, done)
     except Unreadable as error:
-        done.problems.append(Problem(str(piece.file), error.line, "faulty", str(error)))
+        done.problems.append(Problem(name_of(piece.file), error.line, "faulty", str(error)))
     parts.flush()
     return done
 
@@ -135,9 +135,13 @@ def _place(line: bytes | None, number: int, piece: Piece, parts: _Parts, done: S
         resource = resource_of(line)
         part = _part(resource, piece.export.parts)
     except ValueError as error:
+        if len(done.problems) >= KEPT:
+            done.more += 1
+            return
         at = number if piece.start == 0 else number + _lines_before(piece.file, piece.start)
-        done.problems.append(Problem(str(piece.file), at, "faulty", str(error)))
+        done.problems.append(Problem(name_of(piece.file), at, "faulty", str(error)))
         return
+    done.orders += is_signed(resource)
     if part is not None and line is not None:
         parts.add(part, line)
 

@@ -125,7 +125,7 @@ def events(chart: Chart) -> Iterator[Event]:
         index.add(entry.resource, entry.full_url)
     signed: dict[tuple[str, str], list[Entry]] = {}
     for entry in chart.entries:
-        if _is_signed(entry.resource):
+        if is_signed(entry.resource):
             day = signing_day(entry.resource)
             encounter = index.key(entry.resource.get("encounter")) or ""
             signed.setdefault((day.isoformat() if day else "undated", encounter), []).append(entry)
@@ -135,7 +135,8 @@ def events(chart: Chart) -> Iterator[Event]:
         yield Event(event_id, _request(event_id, chart, orders, encounter, as_of, index), as_of)
 
 
-def _is_signed(resource: Json) -> bool:
+def is_signed(resource: Json) -> bool:
+    """True for an order that a clinician signs: events are made of these."""
     return (
         resource.get("resourceType") in SIGNED_TYPES
         and resource.get("status") != "entered-in-error"
@@ -186,7 +187,7 @@ def _prefetch(chart: Chart, orders: list[Entry], day: date | None, index: Index)
 def _active(chart: Chart, orders: list[Entry], day: date | None) -> Iterator[Entry]:
     event = {id(e) for e in orders}
     for entry in chart.entries:
-        if id(entry) not in event and _is_signed(entry.resource) and active_on(day, entry.resource):
+        if id(entry) not in event and is_signed(entry.resource) and active_on(day, entry.resource):
             yield Entry({**entry.resource, "status": "active"}, entry.full_url)
 
 

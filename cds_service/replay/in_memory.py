@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from cds_service.errors import InputFileError
+from cds_service.errors import CdsServiceError, InputFileError
 from cds_service.hooks.answer import Answer, findings
+from cds_service.replay.inputs import named_lines, several_lines
 from cds_service.replay.judge import Desk, Result
-from cds_service.replay.lines import Unreadable, read_document
+from cds_service.replay.lines import BOM, Unreadable, name_of, read_document, unpacked
 from cds_service.replay.run import terms_of
 
 Json = dict[str, Any]
@@ -36,12 +37,22 @@ class Replayer:
         self._desk = Desk(terms_of(service, cards, None))
 
     def replay(self, source: str | Path | bytes | Mapping[str, Any], as_of: date | None = None) -> Told:
-        """Answer the events of a file (a path), JSON text (bytes) or an object. Raises InputFileError."""
-        name, data = _read(source)
+        """Answer the events of a file (a path), JSON or NDJSON text (str, or bytes, gzipped or not) or an object.
+
+        Text begins with a brace; any other str is a path. Raises InputFileError, TypeError for an `as_of` that is not
+        a date, and CdsServiceError for a fault of this program.
+        """
+        if as_of is not None and (not isinstance(as_of, date) or isinstance(as_of, datetime)):
+            raise TypeError(f"as_of must be a datetime.date, not {type(as_of).__name__}")
+        name, data, lines = _read(source)
         answers: list[Answer] = []
         result = Result()
         desk = _Listening(self._desk, answers, as_of)
-        desk.document(data, name, None, result)
+        for line, document in _documents(data, lines):
+            desk.document(document, name, line, result)
+        for problem in result.problems:
+            if problem.kind == "internal":
+                raise CdsServiceError(f"{problem}. This is a fault of cds-service; please report it.")
         told = Told(problems=[str(p) for p in result.problems])
         told.determinations = [_brief(orjson.loads(line)) for line in bytes(result.lines).splitlines()]
         for answer in answers:
@@ -70,12 +81,25 @@ def _brief(entry: Json) -> Json:
     return {k: v for k, v in entry.items() if k not in ("file", "line")}
 
 
-def _read(source: str | Path | bytes | Mapping[str, Any]) -> tuple[str, bytes]:
-    if isinstance(source, bytes):
-        return "source", source
+def _read(source: str | Path | bytes | Mapping[str, Any]) -> tuple[str, bytes, bool]:
+    """What the source is called, its content, and whether it holds a document a line."""
     if isinstance(source, Mapping):
-        return "source", orjson.dumps(dict(source))
+        return "source", orjson.dumps(dict(source)), False
+    if isinstance(source, str) and source.lstrip().startswith("{"):
+        source = source.encode()
+    if isinstance(source, bytes):
+        data = unpacked(source).removeprefix(BOM)
+        return "source", data, several_lines(data)
+    path = Path(source)
     try:
-        return Path(source).name, read_document(Path(source))
+        data = read_document(path)
     except Unreadable as error:
         raise InputFileError(f"{source} {error}.") from error
+    return name_of(Path(path.name)), data, named_lines(path) or several_lines(data)
+
+
+def _documents(data: bytes, lines: bool) -> Iterator[tuple[int | None, bytes]]:
+    if not lines:
+        yield None, data
+        return
+    yield from ((number, line) for number, line in enumerate(data.splitlines(), 1) if line.strip())

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Protocol, TypeVar
 
-from cds_service.errors import CdsServiceError
+from cds_service.errors import Unfinished
 from cds_service.replay.bulk import Piece, Sorted, sort
 from cds_service.replay.judge import Desk, Result, Terms
 from cds_service.replay.work import Work, do
@@ -75,7 +75,7 @@ class Processes:
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise CdsServiceError("a worker process ended, perhaps for want of memory. --resume goes on.") from error
+            raise Unfinished("a worker process ended, perhaps for want of memory.") from error
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+KEPT = 1000  # problems kept for the end and the report
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -40,13 +40,13 @@ class Watch:
         left = seconds * (self._total - self._done) / self._done if self._done else 0.0
         self._tell(f"{self._orders:,} orders, {rate:,.0f}/s, {self._done / self._total:.0%}, {_clock(left)} left")
 
-    def problems(self, found: list[Problem]) -> None:
-        """Tell of what was not replayed; after many, only how to learn of the rest."""
+    def problems(self, found: list[Problem], more: int = 0) -> None:
+        """Tell of what was not replayed, and that there is `more`; after many, only how to learn of the rest."""
         for problem in found[: max(0, SHOWN - self._shown)]:
-            self._console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
-        if self._shown < SHOWN <= self._shown + len(found):
+            self._console.print(str(problem), markup=False, emoji=False, highlight=False, soft_wrap=True)
+        if self._shown < SHOWN <= self._shown + len(found) + more:
             self._console.print("Further problems are counted, not shown.")
-        self._shown += len(found)
+        self._shown += len(found) + more
 
     def _tell(self, text: str) -> None:
         if self._bar is not None and self._task is not None:

@@ -67,10 +67,17 @@ class Replayed:
             return
         if not file.exists():
             pytest.fail(f"{file} does not exist. Write it with --update-golden.", pytrace=False)
-        expected, found = json.loads(file.read_text(encoding="utf-8")), self.golden()
+        expected, found = _held(file), self.golden()
         if found != expected:
             told = "\n".join(_differences(expected, found))
             pytest.fail(f"{file} differs; --update-golden accepts this:\n{told}", pytrace=False)
+
+
+def _held(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        pytest.fail(f"{file} is not JSON: {error}. --update-golden writes it anew.", pytrace=False)
 
 
 def _differences(expected: Json, found: Json) -> list[str]:
@@ -95,7 +102,11 @@ class CdsReplay:
         cards: str | Path | None = None,
         as_of: date | None = None,
     ) -> Replayed:
-        """Replay a file, JSON text or an object; `cards` is a policy folder, `as_of` the day to judge by."""
+        """Replay a file, JSON or NDJSON text (gzipped or not), or an object.
+
+        `cards` is a policy folder, `as_of` the day to judge by. Raises InputFileError for a file that cannot be read,
+        TypeError for a wrong `as_of`, and CdsServiceError for a fault of this program.
+        """
         from cds_service.replay.in_memory import Replayer
 
         key = (str(cards) if cards is not None else None, service)

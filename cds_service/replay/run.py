@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,26 +12,27 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
 from rich.console import Console
 
 from cds_service.config import from_environment
 from cds_service.content_files import bundled, load_content
-from cds_service.errors import ConfigurationError, InputFileError, NotFound
+from cds_service.errors import InputFileError, NotFound
 from cds_service.hooks.crd_services import CRD_SERVICES
 from cds_service.hooks.services import ADVISORS
 from cds_service.policy.compiled import dump, load
 from cds_service.replay.bulk import Export, Sorted
 from cds_service.replay.inputs import Inputs, find
-from cds_service.replay.journal import Journal, State, reopen
+from cds_service.replay.journal import Journal, State, create, reopen
 from cds_service.replay.judge import EXAMPLES, Result, Terms
 from cds_service.replay.local import Engine, engine
-from cds_service.replay.problems import Problem
+from cds_service.replay.output import changes_file, check_apart, check_outside, parts, parts_folder, written
+from cds_service.replay.problems import KEPT, Problem
 from cds_service.replay.progress import Watch, watching
 from cds_service.replay.tally import Tally
 from cds_service.replay.work import work
 
-KEPT = 1000  # problems kept for the end and the report
+# Settings that decide what an event gets; in a replay all policies fire, for all payers.
+_DECIDING = ("default_payer", "services")
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,14 @@ class Options:
     cards: str | None = None
     baseline: str | None = None
     out: Path | None = None
+    report: Path | None = None
     resume: bool = False
     processes: int = 1
+
+    @property
+    def journal(self) -> Journal | None:
+        """The journal beside the output; None where the output is no file."""
+        return None if self.out is None or str(self.out) == "-" else Journal(self.out)
 
 
 @dataclass
@@ -63,10 +68,12 @@ class Outcome:
         self.problems += result.problems[: KEPT - len(self.problems)]
         self.examples += result.examples[: EXAMPLES - len(self.examples)]
 
-    def note(self, found: list[Problem]) -> None:
-        """Add problems that no piece of work has counted."""
+    def note(self, found: list[Problem], more: int = 0) -> None:
+        """Add problems that no piece of work has counted, and how many `more` were faulty."""
         self.problems += found[: KEPT - len(self.problems)]
         self.tally.problems.update([p.kind for p in found])
+        if more:
+            self.tally.problems["faulty"] += more
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for the journal."""
@@ -103,16 +110,18 @@ def _compiled(cards: str) -> bytes:
 def run(options: Options, console: Console) -> Outcome:
     """Replay the inputs; progress and problems go to the console. Raises InputFileError or content faults.
 
-    An interrupted run (KeyboardInterrupt) leaves its journal, so that `resume` goes on where it stopped.
+    An interrupted run (KeyboardInterrupt) leaves its journal, so that `resume` goes on where it stopped; so does one
+    that ends with an OSError, because the output could not be written.
     """
     inputs = find(options.paths)
     if not inputs.files and not inputs.problems:
         raise InputFileError("there is nothing to replay: no .json, .ndjson or .jsonl file (or .gz of these).")
+    _check_places(options, inputs)
     terms = terms_of(options.service, options.cards, options.baseline)
     with ExitStack() as stack:
         output = stack.enter_context(_output(options, terms, inputs))
         terms = replace(terms, received=datetime.fromisoformat(output.state.identity["received"]))
-        place = stack.enter_context(_place(output.path, output.resumed))
+        place = stack.enter_context(parts(output.path, output.resumed))
         if output.state.finished:
             return output.outcome
         watch = stack.enter_context(watching(console, inputs.size))
@@ -123,11 +132,10 @@ def run(options: Options, console: Console) -> Outcome:
 
 def _run(inputs: Inputs, by: Engine, output: Output, watch: Watch, place: Path) -> None:
     exports = [Export.plan(f, files, place / f"{n:03}") for n, (f, files) in enumerate(sorted(inputs.bulk.items()))]
-    found = inputs.problems + _sorted(exports, by, watch, place)
     if not output.resumed:
-        output.outcome.note(found)
-        watch.problems(found)
-        output.begin()
+        output.note(Sorted(inputs.problems), watch)
+    _sort(exports, by, output, watch, place)
+    output.begin()
     for result in by.judge(islice(work(inputs, exports), output.state.done, None)):
         output.write(result)
         watch.problems(result.problems)
@@ -135,39 +143,26 @@ def _run(inputs: Inputs, by: Engine, output: Output, watch: Watch, place: Path) 
     output.finish()
 
 
-def _sorted(exports: list[Export], by: Engine, watch: Watch, place: Path) -> list[Problem]:
+def _sort(exports: list[Export], by: Engine, output: Output, watch: Watch, place: Path) -> None:
     """Sort the exports by patient, unless an interrupted run has done so."""
-    if not exports:
-        return []
-    marker = place / "sorted.json"
-    if marker.exists():
-        return [Problem(*p) for p in orjson.loads(marker.read_bytes())]
-    pieces = [piece for export in exports for piece in export.pieces()]
-    problems: list[Problem] = []
-    for number, sorted_ in enumerate(by.sort(pieces), 1):
-        _numbered(sorted_, problems)
-        watch.sorting(number, len(pieces))
-    marker.write_bytes(orjson.dumps([[p.file, p.line, p.kind, p.text] for p in problems]))
-    return problems
-
-
-def _numbered(sorted_: Sorted, problems: list[Problem]) -> None:
-    problems += sorted_.problems[: KEPT - len(problems)]
-
-
-@contextmanager
-def _place(out: Path | None, resumed: bool) -> Iterator[Path]:
-    """Where exports are sorted: beside the output, so that a resumed run finds them, or a temporary folder."""
-    if out is None:
-        with tempfile.TemporaryDirectory(prefix="cds-replay-") as folder:
-            yield Path(folder)
+    marker = place / "sorted"
+    if not exports or marker.exists():
         return
-    place = out.with_name(out.name + ".parts")
-    if not resumed:
-        shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True, exist_ok=True)
-    yield place
-    shutil.rmtree(place)
+    pieces = [piece for export in exports for piece in export.pieces()]
+    orders = dict.fromkeys((export.name for export in exports), 0)
+    for number, (piece, done) in enumerate(zip(pieces, by.sort(pieces), strict=True), 1):
+        orders[piece.export.name] += done.orders
+        if not output.resumed:
+            output.note(done, watch)
+        watch.sorting(number, len(pieces))
+    if not output.resumed:
+        output.note(Sorted([no_orders(name) for name, count in orders.items() if not count]), watch)
+    marker.touch()
+
+
+def no_orders(export: str) -> Problem:
+    """What is said of an export from which no event can be made."""
+    return Problem(export, None, "skipped", "an export that holds no orders")
 
 
 # --- output -----------------------------------------------------------------------------------------
@@ -190,12 +185,19 @@ class Output:
         self.state.done += 1
         self._vouch()
 
+    def note(self, done: Sorted, watch: Watch) -> None:
+        """Count and tell what was found before the work begins."""
+        self.outcome.note(done.problems, done.more)
+        watch.problems(done.problems, done.more)
+
     def begin(self) -> None:
         """From here on a run can be resumed."""
         self._vouch(now=True)
 
     def finish(self) -> None:
         """Everything is written."""
+        for file in self._files.values():
+            file.flush()
         self.state.finished = True
         self._vouch(now=True)
 
@@ -210,9 +212,18 @@ class Output:
             self._vouch(now=True)
 
 
-def changes_file(out: Path) -> Path:
-    """Where the changes against a baseline are listed: beside the determinations."""
-    return out.with_name(f"{out.name.removesuffix('.ndjson')}.changes.ndjson")
+def _check_places(options: Options, inputs: Inputs) -> None:
+    """Refuse, before anything is written, to write over what is read or is not ours."""
+    outputs = written(options.out, options.report, options.baseline is not None)
+    check_apart(outputs, [*inputs.files, *_policy_files(options)])
+    if options.journal is not None and options.out is not None:
+        check_outside(options.out, options.paths)
+        parts_folder(options.out)
+
+
+def _policy_files(options: Options) -> Iterator[Path]:
+    for path in (Path(cards) for cards in (options.cards, options.baseline) if cards):
+        yield from (f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path] if path.exists() else []
 
 
 @contextmanager
@@ -223,6 +234,7 @@ def _output(options: Options, terms: Terms, inputs: Inputs) -> Iterator[Output]:
         "cards": _revision(terms.cards),
         "baseline": _revision(terms.baseline) if terms.baseline is not None else "",
         "service": terms.service or "",
+        "settings": [getattr(terms.settings, name) for name in _DECIDING],
         "received": terms.received.isoformat(),
     }
     with ExitStack() as stack:
@@ -240,11 +252,9 @@ def _revision(compiled: bytes) -> str:
 
 
 def _opened(options: Options, identity: dict[str, Any], stack: ExitStack) -> Output:
-    if options.out is None:
-        return Output({}, None, State(identity), None)
-    if str(options.out) == "-":
-        return Output({"lines": sys.stdout.buffer}, None, State(identity), None)
-    journal = Journal(options.out)
+    journal = options.journal
+    if options.out is None or journal is None:
+        return Output({"lines": sys.stdout.buffer} if options.out else {}, None, State(identity), None)
     paths = {"lines": options.out}
     if options.baseline is not None:
         paths["changes"] = changes_file(options.out)
@@ -254,24 +264,24 @@ def _opened(options: Options, identity: dict[str, Any], stack: ExitStack) -> Out
             raise InputFileError(
                 f"{options.out} has no journal, so nothing is known of its run. Start again without --resume."
             )
-        files = {name: stack.enter_context(_created(path)) for name, path in paths.items()}
+        files = {name: stack.enter_context(create(path)) for name, path in paths.items()}
+        journal.clear()
+        for file in files.values():
+            file.truncate(0)
         return Output(files, journal, State(identity), options.out)
     _same_run(state.identity, identity)
-    files = {n: stack.enter_context(reopen(path, state.lengths[n])) for n, path in paths.items()}
-    return Output(files, journal, state, options.out)
-
-
-def _created(path: Path) -> BinaryIO:
     try:
-        return path.open("wb")
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from error
+        files = {n: stack.enter_context(reopen(path, state.lengths[n])) for n, path in paths.items()}
+        return Output(files, journal, state, options.out)
+    except (KeyError, TypeError, ValueError) as error:
+        raise journal.foreign() from error
 
 
 def _same_run(was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Going on is only right with the same inputs and policies."""
     words = {"version": "this program", "inputs": "the inputs", "cards": "the policies",
-             "baseline": "the baseline", "service": "the service"}  # fmt: skip
+             "baseline": "the baseline", "service": "the service",
+             "settings": "CDS_DEFAULT_PAYER or CDS_SERVICES"}  # fmt: skip
     changed = [words[name] for name in words if was.get(name) != now[name]]
     if changed:
         verb = "have" if len(changed) > 1 or changed[0].endswith("s") else "has"

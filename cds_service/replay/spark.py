@@ -20,13 +20,14 @@ from rich.console import Console
 
 from cds_service.errors import ConfigurationError, InputFileError
 from cds_service.replay.bulk import SHARED, by_reference, home, resource_of
-from cds_service.replay.charts import Chart, Entry
+from cds_service.replay.charts import Chart, Entry, is_signed
 from cds_service.replay.inputs import find
 from cds_service.replay.judge import Desk, Result, Terms
-from cds_service.replay.lines import MAX_DOCUMENT, unpacked
+from cds_service.replay.lines import MAX_DOCUMENT, name_of, unpacked
+from cds_service.replay.output import changes_file, check_apart
 from cds_service.replay.problems import Problem
 from cds_service.replay.progress import watching
-from cds_service.replay.run import Options, Outcome, changes_file, terms_of
+from cds_service.replay.run import Options, Outcome, no_orders, terms_of
 from cds_service.replay.work import Files, Lines, Work, do
 
 # pyspark is an extra: what it makes is named here, not imported.
@@ -58,7 +59,7 @@ def run(options: Options, console: Console) -> Outcome:
     _check(options)
     terms = terms_of(options.service, options.cards, options.baseline)
     with _session(options.processes) as spark:
-        found = _find(options.paths, spark)
+        found = _find(options.paths, options.report, spark)
         rows = spark.sparkContext.union(list(_rows(found, spark, terms)))
         outcome = _written(rows, options, spark)
     outcome.note(found.problems)
@@ -100,14 +101,15 @@ def _session(processes: int) -> Iterator[SparkSession]:
 # --- inputs -----------------------------------------------------------------------------------------
 
 
-def _find(paths: Iterable[str], spark: SparkSession) -> Found:
+def _find(paths: Iterable[str], report: Path | None, spark: SparkSession) -> Found:
     paths = list(paths)
     remote = [p for p in paths if "://" in p]
     near = find(p for p in paths if p not in remote)
+    check_apart([report] if report is not None else [], near.files)
     found = Found(problems=near.problems)
     found.documents = [(str(p), _url(p)) for p in near.documents]
-    found.lines = [(str(p), _url(p)) for p in near.lines]
-    found.bulk = {str(f): [(str(p), _url(p)) for p in files] for f, files in near.bulk.items()}
+    found.lines = [(name_of(p), _url(p)) for p in near.lines]
+    found.bulk = {name_of(f): [(name_of(p), _url(p)) for p in files] for f, files in near.bulk.items()}
     for path in remote:
         _find_remote(path, spark, found)
     if not (found.documents or found.lines or found.bulk or found.problems):
@@ -207,7 +209,13 @@ def _export(folder: str, files: list[tuple[str, str]], spark: SparkSession, poli
         by_reference(resource_of(line) for _, (_, _, line) in resources.filter(lambda r: r[0] == SHARED).collect())
     )
     yield resources.filter(lambda r: r[0] == "").map(lambda r: (_COUNTED, r[1]))
-    charts = resources.filter(lambda r: r[0].startswith("Patient/")).groupByKey()
+    of_patients = resources.filter(lambda r: r[0].startswith("Patient/"))
+    if of_patients.filter(lambda r: is_signed(resource_of(r[1][2]))).isEmpty():
+        said = no_orders(folder)
+        result = Result()
+        result.problem(said.file, said.line, said.kind, said.text)
+        yield context.parallelize([(_COUNTED, result)], 1)
+    charts = of_patients.groupByKey()
     yield charts.mapPartitions(lambda some: _charts(some, folder, common.value, policies))
 
 

@@ -36,6 +36,15 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
+def _add(table: Table, *cells: str | Text) -> None:
+    """A row of plain text: what comes from a chart is neither markup nor control codes."""
+    table.add_row(*(c if isinstance(c, Text) else Text(_printable(c)) for c in cells))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def _outcome(text: str) -> Text:
     return Text(text or "-", style=_STYLES.get(text, ""))
 
@@ -43,7 +52,7 @@ def _outcome(text: str) -> Text:
 def _by_policy(tally: Tally) -> Table:
     table = _table("Determinations", "policy", "rule", "role", "outcome", "count")
     for (policy, rule, role, outcome), count in sorted(tally.rows.items()):
-        table.add_row(policy or "(no coverage policy speaks)", rule or "-", role, _outcome(outcome), f"{count:,}")
+        _add(table, policy or "(no coverage policy speaks)", rule or "-", role, _outcome(outcome), f"{count:,}")
     return table
 
 
@@ -55,11 +64,11 @@ def _show_changes(outcome: Outcome, out: Console) -> None:
     out.print(f"Against the baseline, {tally.changed_orders:,} orders change.")
     shifts = _table("Outcomes that change", "policy", "before", "after", "count")
     for (policy, before, after), count in sorted(tally.shifts.items(), key=lambda i: (-i[1], i[0])):
-        shifts.add_row(policy or "-", _outcome(before), _outcome(after), f"{count:,}")
+        _add(shifts, policy or "-", _outcome(before), _outcome(after), f"{count:,}")
     out.print(shifts)
     reasons = _table("By which criterion", "policy", "what made the difference", "count")
     for (policy, reason), count in sorted(tally.reasons.items(), key=lambda i: (-i[1], i[0]))[:LISTED]:
-        reasons.add_row(policy or "-", reason, f"{count:,}")
+        _add(reasons, policy or "-", reason, f"{count:,}")
     out.print(reasons)
     out.print(_for_whom(outcome))
 
@@ -70,7 +79,7 @@ def _for_whom(outcome: Outcome) -> Table:
     title = "For whom" + (f" (the first {len(listed)}; {more:,} more are in the changes beside --out)" if more else "")
     table = _table(title, "event", "order", "code", "policy", "before", "after", "criterion")
     for change in listed:
-        table.add_row(*cells(change))
+        _add(table, *cells(change))
     return table
 
 

@@ -81,9 +81,11 @@ FORMATS: dict[str, Callable[[Iterator[list[Json]], Path], int]] = {
 
 
 def write(patients: int, seed: int, out: Path, form: str) -> int:
-    """Write the charts of `patients` patients below `out`. Raises ConfigurationError where it cannot be written."""
+    """Write the charts of `patients` patients below `out`, a folder that is new or empty. Raises ConfigurationError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise ConfigurationError(f"{out} is not empty: its files would mix with the new ones. Name another folder.")
         return FORMATS[form](charts(patients, seed), out)
     except OSError as error:
         raise ConfigurationError(f"{out} cannot be written: {error.strerror}.") from error

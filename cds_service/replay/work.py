@@ -11,7 +11,7 @@ from cds_service.replay import bulk
 from cds_service.replay.charts import Entry
 from cds_service.replay.inputs import Inputs, content_size
 from cds_service.replay.judge import Desk, Result
-from cds_service.replay.lines import MAX_DOCUMENT, Unreadable, read_document, read_lines
+from cds_service.replay.lines import MAX_DOCUMENT, Unreadable, name_of, read_document, read_lines
 
 _LINES, _BYTES, _FILES = 32, 512 * 1024, 32
 
@@ -66,10 +66,10 @@ def _cut(file: Path) -> Iterator[Lines]:
         held.append((number, line))
         size += len(line)
         if len(held) >= _LINES or size >= _BYTES:
-            yield Lines(str(file), tuple(held), size)
+            yield Lines(name_of(file), tuple(held), size)
             held, size = [], 0
     if held:
-        yield Lines(str(file), tuple(held), size)
+        yield Lines(name_of(file), tuple(held), size)
 
 
 def _told(file: Path) -> Iterator[tuple[int | None, bytes | str]]:
@@ -103,9 +103,9 @@ def _file(desk: Desk, path: Path, result: Result) -> None:
     try:
         data = read_document(path)
     except Unreadable as error:
-        result.problem(str(path), error.line, "faulty", str(error))
+        result.problem(name_of(path), error.line, "faulty", str(error))
         return
-    desk.document(data, str(path), None, result)
+    desk.document(data, name_of(path), None, result)
 
 
 @lru_cache(maxsize=2)

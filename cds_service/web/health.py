@@ -18,6 +18,7 @@ from cds_service.web.responses import json_response
 checks = Blueprint("health", __name__)
 operators = Blueprint("operators", __name__)
 _FRESH_SECONDS = 1.0
+_WAIT_SECONDS = 1.0
 
 
 class LedgerCheck:
@@ -30,8 +31,14 @@ class LedgerCheck:
         self._fault = ""
 
     def fault(self) -> str:
-        """What is wrong with database or disk; empty if nothing is."""
-        with self._lock:
+        """What is wrong with database or disk; empty if nothing is.
+
+        While one probe waits for a database that hangs, the others do not join it: they would hold all places of a
+        worker, and it would answer nothing any more.
+        """
+        if not self._lock.acquire(timeout=_WAIT_SECONDS):
+            return "The ledger's database gives no answer."
+        try:
             if time.monotonic() - self._asked >= _FRESH_SECONDS:
                 try:
                     self._ledger.ready()
@@ -40,6 +47,8 @@ class LedgerCheck:
                     self._fault = str(error)
                 self._asked = time.monotonic()
             return self._fault
+        finally:
+            self._lock.release()
 
 
 @checks.get("/health/live")
@@ -54,7 +63,13 @@ def ready() -> Response:
     check = current_app.extensions.setdefault("cds_ledger_check", LedgerCheck(ledger()))
     content: Live = current_app.extensions["cds_live"]
     fault = check.fault()
-    found = {"ledger": fault or "ok", "content": content.revision[:12], "reload": content.fault or "ok"}
+    shows_nothing = content.state.runtime.shows_nothing
+    found = {
+        "ledger": fault or "ok",
+        "content": content.revision[:12],
+        "reload": content.fault or "ok",
+        "policies": "none is approved: nothing is shown" if shows_nothing else "ok",
+    }
     return json_response({"status": "unavailable" if fault else "ok", "checks": found}, 503 if fault else 200)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cds_service.config import Settings
 from cds_service.ledger.keys import ledger_key
+from cds_service.ledger.silence import ANSWER_SECONDS
 from cds_service.ledger.store import Ledger
 
 # From the parent to its workers; not CDS_ settings of their own.
@@ -94,6 +95,7 @@ def open_ledger(settings: Settings) -> Ledger:
         sync=settings.ledger_sync,
         mask=settings.listed("ledger_mask"),
         explanation_life=timedelta(days=settings.explanation_days),
+        patience=ANSWER_SECONDS,
     )
 
 

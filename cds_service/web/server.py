@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,9 +24,11 @@ from cds_service.errors import ConfigurationError
 from cds_service.facts.client import FhirClient, Limits
 from cds_service.hooks.runtime import Book, Runtime, load_book
 from cds_service.web import logs, process
+from cds_service.web.listening import OperatorsListener, check_places, has_operators
 
 log = logging.getLogger(__name__)
 GC_THRESHOLDS = 50_000, 20, 20
+_PAUSE = 0.01
 
 # Workers that are forked find the content here, already read; what a SIGHUP has outdated is not used.
 _read: Book | None = None
@@ -35,12 +36,14 @@ _read: Book | None = None
 
 def run(options: dict[str, Any]) -> None:
     """Start the service with command-line options; returns when it is stopped."""
+    logs.configure("warning")  # until it is known what is to be logged
     settings = from_environment(**options).check_listening()
     folder = process.RunFolder.make()
     try:
         if settings.demo and not settings.database_url:
             settings = replace(settings, database_url=folder.throwaway_database())
         _check(settings)
+        check_places(settings)
         process.hand_down(settings)
         _announce(settings)
         _serve(settings, folder)
@@ -64,6 +67,8 @@ def _serve(settings: Settings, folder: process.RunFolder) -> None:
     server = Server("cds_service.web.server:application", settings.host, settings.port, settings, settings.workers)
     server.reload = folder.marker.touch
     logs.configure(settings.log_level)
+    if _read is not None and Runtime.build(settings, book=_read).shows_nothing:
+        log.warning("no policy is approved: nothing will be shown; see CDS_UNREVIEWED_POLICIES")
     with _operators_listener(settings):
         server.serve()
 
@@ -90,6 +95,20 @@ class Server(MPServer):
             workers_kill_timeout=settings.shutdown_seconds,
         )
 
+    def _stop_workers(self) -> None:
+        """Ask the workers to end, and wait for them.
+
+        granian by itself may take one that has just ended for one that refuses to, and say so: the thread that waits
+        for it has heard of its end, but not taken note of it yet.
+        """
+        for worker in self.wrks:
+            worker.terminate()  # type: ignore[no-untyped-call]
+        until = time.monotonic() + (self.workers_kill_timeout or 0)
+        while any(worker.is_alive() for worker in self.wrks) and time.monotonic() < until:  # type: ignore[no-untyped-call]
+            time.sleep(_PAUSE)
+        self.workers_kill_timeout = 1
+        super()._stop_workers()  # type: ignore[no-untyped-call]
+
     def signal_handler_reload(self, *_args: Any, **_more: Any) -> None:
         """On SIGHUP. granian itself would replace its workers, and drop the connections that wait for the old ones."""
         global _read  # noqa: PLW0603
@@ -100,19 +119,14 @@ class Server(MPServer):
 
 @contextmanager
 def _operators_listener(settings: Settings) -> Iterator[None]:
-    if settings.demo or not settings.admin_port:
+    if not has_operators(settings):
         yield
         return
-    listener = subprocess.Popen([sys.executable, "-m", "cds_service.web.admin"])
+    listener = OperatorsListener(settings.shutdown_seconds)
     try:
         yield
     finally:
-        listener.terminate()
-        try:
-            listener.wait(settings.shutdown_seconds)
-        except subprocess.TimeoutExpired:
-            listener.kill()
-            listener.wait()
+        listener.stop()
 
 
 def application() -> Flask:

@@ -6,8 +6,11 @@ import atexit
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,6 +70,20 @@ class PostgreSQL:
     def restart(self, mode: str) -> None:
         """Stop with pg_ctl's mode (`fast`, `immediate`) and start again."""
         self._run("pg_ctl", "-D", str(self.root / "data"), "-l", str(self.root / "log"), "-m", mode, "-w", "restart")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server and its processes hang, as with a disk that answers no more, until the block ends."""
+        parent = (self.root / "data" / "postmaster.pid").read_text().split()[0]
+        found = [parent, *Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+        for pid in found:
+            os.kill(int(pid), signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGCONT)
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self.root / "data"), "-m", "immediate", "-w", "stop")

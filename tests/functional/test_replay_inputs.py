@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.paths import ROOT
 
 from tests.functional.replay_runs import STORIES, bundle_of, chart, ndjson, policies, rows, run, story, told
 
@@ -176,3 +178,88 @@ def test_the_summary_counts_by_policy_rule_and_outcome(made: Path, tmp_path: Pat
     assert "<svg" in page
     assert "<script" not in page
     assert "aetna/bone-graft-adjuncts" in page
+
+
+def test_text_of_a_chart_is_shown_as_it_is(made: Path, tmp_path: Path) -> None:
+    """Neither markup nor emoji: an event's id in the table of changes, a line's number after a file's name."""
+    told = ("[/x]", "[bold]y", "\x1b[2Jz")
+    ndjson(tmp_path / "in.ndjson", *[story("cervical-fusion") | {"hookInstance": t} for t in told], *["{"] * 97)
+    fewer = tmp_path / "fewer"
+    shutil.copytree(ROOT / "cards", fewer)
+    shutil.rmtree(fewer / "aetna" / "bone-graft-adjuncts")
+    said = replay(made, tmp_path / "in.ndjson", out=tmp_path / "o.ndjson", code=1, options=("--baseline", str(fewer)))
+    assert "[/x]" in said
+    assert "[bold]y" in said
+    assert "\x1b" not in said
+    assert f"{tmp_path}/in.ndjson:100: faulty" in said
+
+
+def test_a_folder_that_cannot_be_read_is_noted(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in" / "closed").mkdir(parents=True)
+    ndjson(tmp_path / "in" / "one.ndjson", story("cervical-fusion"))
+    listed = Path.iterdir
+
+    def guarded(folder: Path) -> Any:
+        if folder.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", guarded)
+    said = replay(made, tmp_path / "in", out=tmp_path / "o.ndjson")
+    assert f"{tmp_path}/in/closed: faulty: cannot be read: Permission denied" in said
+    assert "1 events" in said
+    assert "cannot be read" in run("replay", tmp_path / "in" / "closed", code=11).stderr
+
+
+def test_a_name_that_is_not_utf8_is_told_in_text(made: Path, tmp_path: Path) -> None:
+    for name, content in ((b"caf\xe9.json", json.dumps(story("cervical-fusion"))), (b"th\xe9.json", "{")):
+        (tmp_path / os.fsdecode(name)).write_text(content)
+    said = replay(made, tmp_path, out=tmp_path / "o.out", options=("--report", str(tmp_path / "r.html")))
+    assert {r["file"] for r in rows(tmp_path / "o.out")} == {f"{tmp_path}/caf\\xe9.json"}
+    assert f"{tmp_path}/th\\xe9.json: faulty: is not JSON" in said
+
+
+def test_a_file_is_replayed_once_by_whatever_way_it_is_found(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    (folder / "below").mkdir(parents=True)
+    ndjson(folder / "one.ndjson", story("cervical-fusion"))
+    (folder / "below" / "loop").symlink_to(folder)
+    (folder / "two.ndjson").symlink_to(folder / "one.ndjson")
+    monkeypatch.chdir(tmp_path)
+    said = replay(made, "in", folder, f"{folder}/**/*.ndjson", out=tmp_path / "o.ndjson", options=("--strict",))
+    assert "1 events" in said
+    shutil.copytree(made / "bulk", tmp_path / "export")
+    paths = ("export/Patient.ndjson", f"{tmp_path}/export/*.ndjson", "export")
+    replay(made, *paths, out=tmp_path / "o.ndjson", options=("--strict",))
+    orders = len((made / "bulk" / "ServiceRequest.ndjson").read_text().splitlines())
+    assert len({(r["event"], r["order"]) for r in rows(tmp_path / "o.ndjson")}) == orders
+    assert len({r["file"] for r in rows(tmp_path / "o.ndjson")}) == 1
+
+
+def test_faulty_lines_of_an_export_are_all_counted(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "bulk", tmp_path / "export")
+    with (tmp_path / "export" / "Condition.ndjson").open("a") as file:
+        file.write("{oops\n" * 1500)
+    said = replay(made, tmp_path / "export", out=tmp_path / "o.ndjson")
+    assert "Not replayed: 1,500 faulty." in said
+
+
+def test_what_holds_no_orders_is_said(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "bulk", tmp_path / "export")
+    (tmp_path / "export" / "ServiceRequest.ndjson").write_text("")
+    (tmp_path / "export" / "AllergyIntolerance.ndjson").write_text("")
+    said = replay(made, tmp_path / "export", out=tmp_path / "o.ndjson", code=11, options=("--strict",))
+    assert f"{tmp_path}/export: skipped: an export that holds no orders" in said
+    assert "Not replayed: 1 skipped." in said
+    (tmp_path / "nothing.ndjson").write_text("\n")
+    said = replay(made, tmp_path / "nothing.ndjson", out=tmp_path / "o.ndjson", code=11, options=("--strict",))
+    assert f"{tmp_path}/nothing.ndjson: skipped: is empty" in said
+
+
+def test_pipes_and_empty_paths_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", "/dev/null"):
+        assert "replay reads regular files" in run("replay", path, code=11).stderr
+    assert "a path is empty" in run("replay", "", code=11).stderr

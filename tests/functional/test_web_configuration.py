@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from dataclasses import fields
@@ -145,3 +146,14 @@ def test_serve_refuses_to_start_and_says_why(tmp_path: Path, options: dict[str, 
     )  # fmt: skip
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     assert told in done.stderr
+
+
+def test_a_variable_that_is_no_setting_is_a_line_of_the_log(tmp_path: Path) -> None:
+    environment = {"CDS_TYPO": "1", "CDS_CARDS": str(CONTENT), "CDS_DATABASE_URL": f"sqlite:///{tmp_path}/l.db"}
+    done = subprocess.run(
+        [sys.executable, "-m", "cds_service.cli", "serve"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    first, *others = done.stderr.splitlines()
+    assert json.loads(first)["message"] == "CDS_TYPO is not a setting; docs/configuration.md lists them."
+    assert [line.split(":")[0] for line in others] == ["cds-service"]

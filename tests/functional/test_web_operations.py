@@ -17,10 +17,12 @@ import requests
 from support.service import free_port
 
 from cds_service.config import Settings
+from cds_service.errors import LedgerError
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger import store
 from cds_service.ledger.store import Ledger
 from cds_service.web.app import create_admin_app, create_app
+from tests.functional import postgres
 from tests.functional.deployment import (
     CONTENT,
     COVERAGE,
@@ -262,3 +264,39 @@ def test_one_thread_at_a_time_asks_the_ledger_whether_it_is_ready(tmp_path: Path
         for thread in threads:
             thread.join()
     assert len(asked) == 1
+
+
+@pytest.mark.postgresql
+def test_a_database_that_hangs_is_given_up_and_takes_nothing_with_it(tmp_path: Path) -> None:
+    server = postgres.server()
+    with deployed(tmp_path, "north", CDS_DATABASE_URL=server.new_database()) as site:
+        assert site.call("north", hook_request()).status_code == 200
+        with ThreadPoolExecutor(82) as callers, server.frozen():
+            time.sleep(1.1)  # what the last probe found counts for a second
+            started = time.monotonic()
+            calls = [callers.submit(post, site, hook_request()) for _ in range(2)]
+            probes = [callers.submit(requests.get, f"{site.url}/health/ready", timeout=60) for _ in range(80)]
+            time.sleep(3)
+            asked = time.monotonic()
+            assert requests.get(f"{site.url}/health/live", timeout=5).status_code == 200
+            assert time.monotonic() - asked < 2
+            assert {future.result().status_code for future in calls} == {500}
+            assert {future.result().status_code for future in probes} == {503}
+            assert time.monotonic() - started < 30
+        site.wait_until(site.answers)
+        assert site.call("north", hook_request()).status_code == 200
+        with site.ledger() as ledger:
+            assert ledger.verify().problems == ()
+
+
+def test_ready_tells_of_a_ledger_that_was_moved_away(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with Ledger.open(f"sqlite:///{file}", key=SECRET.encode()) as ledger:
+        ledger.ready()
+        file.rename(tmp_path / "elsewhere.db")
+        for _ in range(2):
+            with pytest.raises(LedgerError, match="was moved or replaced"):
+                ledger.ready()
+            file.write_bytes(b"")
+        (tmp_path / "elsewhere.db").rename(file)
+        ledger.ready()
