@@ -202,7 +202,7 @@ def test_only_the_callers_own_fhir_servers_are_asked(site: Deployment, fhir: Hos
     assert [request.headers["authorization"] for request in asked] == ["Bearer t-north-1"]
     stranger = site.call("south", hook_request(prefetch=prefetch, **access))
     assert stranger.status_code == 412
-    assert "'coverage' is needed" in stranger.text
+    assert "prefetch.coverage is needed" in stranger.text
     assert "fhirServer is not a FHIR server declared for this client" in stranger.text
     assert len(fhir.requests) == before + 1
 

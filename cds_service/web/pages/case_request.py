@@ -36,19 +36,21 @@ def request_of(folder: PolicyFolder, worked: WorkedCase, rulebook: Rulebook) -> 
             "patientId": "worked",
             "draftOrders": {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in drafts]},
         },
-        "prefetch": _prefetch(folder, worked, payer, [resource for spec, resource in orders if spec.active]),
+        "prefetch": _prefetch(folder, worked, payer, orders),
     }
 
 
-def _prefetch(folder: PolicyFolder, worked: WorkedCase, payer: Payer | None, active: list[Json]) -> Json:
+def _prefetch(
+    folder: PolicyFolder, worked: WorkedCase, payer: Payer | None, orders: list[tuple[CaseOrder, Json]]
+) -> Json:
     sources: dict[str, Any] = {
         "patient": _patient(worked),
         "conditions": searchset([_condition(n, c) for n, c in enumerate(worked.conditions, 1)]),
         "procedures": searchset([_procedure(n, p) for n, p in enumerate(worked.procedures, 1)]),
         "observations": searchset([_observation(n, o, worked.on) for n, o in enumerate(worked.observations, 1)]),
-        "answers": searchset(_answers(folder.policy.id, worked)),
+        "answers": searchset(_answers(folder.policy.id, worked, [resource for _, resource in orders])),
         "coverage": searchset(_coverage(payer)),
-        "active-orders": searchset(active),
+        "active-orders": searchset([resource for spec, resource in orders if spec.active]),
         "authorizations": searchset([]),
     }
     failed = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "timeout"}]}
@@ -159,7 +161,7 @@ def _observation(number: int, spec: CaseObservation, on: date) -> Json:
     }
 
 
-def _answers(policy: str, worked: WorkedCase) -> list[Json]:
+def _answers(policy: str, worked: WorkedCase, orders: list[Json]) -> list[Json]:
     if not worked.answers:
         return []
     items = [{"linkId": link, "answer": [{"valueBoolean": value}]} for link, value in worked.answers.items()]
@@ -169,6 +171,7 @@ def _answers(policy: str, worked: WorkedCase) -> list[Json]:
             "id": "q1",
             "status": "completed",
             "questionnaire": f"http://example.org/Questionnaire/{policy}/worked",
+            "basedOn": [{"reference": f"ServiceRequest/{order['id']}"} for order in orders],
             "subject": _PATIENT,
             "authored": worked.on.isoformat(),
             "item": items,
