@@ -111,6 +111,8 @@ class Settings:
         for name in ("public_url", "allow_fhir", "cors_origins"):
             for url in self.listed(name):
                 _check_url(name, url, _check_origin if name == "cors_origins" else split_checked)
+        if self.admin_port == self.port and not self.demo:
+            raise ConfigurationError("CDS_ADMIN_PORT must differ from CDS_PORT: operators' pages ask for no login.")
         self._check_names()
         return self
 
@@ -125,8 +127,6 @@ class Settings:
 
     def check_listening(self) -> Settings:
         """The settings, if what listens may listen where they say; raises ConfigurationError."""
-        if self.admin_port == self.port and not self.demo:
-            raise ConfigurationError("CDS_ADMIN_PORT must differ from CDS_PORT: operators' pages ask for no login.")
         if self.demo and self.host not in LOOPBACK:
             raise ConfigurationError("--demo listens on loopback only. Leave --host at 127.0.0.1, or drop --demo.")
         return self

@@ -119,7 +119,8 @@ class Rules:
     def _ruling(self, outcomes: tuple[Outcome, ...]) -> Ruling:
         """An outcome stands if no rule that was left open could have given another one.
 
-        So do, for themselves, the prior authorisation and the recommendation of what was reached.
+        So do, for themselves, the prior authorisation and the recommendation of what was reached; but the note of
+        `otherwise` that nothing is recommended stands beside open rules, and its words say what is not clear.
         """
         unknown = [c.rule for c, o in zip(self._rules, outcomes, strict=False) if o is UNKNOWN]
         decides = MET in outcomes  # the last rule looked at
@@ -135,7 +136,8 @@ class Rules:
                 "needs-information", authorization, first, None, False, (), tuple(first.cite), None, otherwise
             )
         recommendation = reached.recommendation
-        if any(r.recommendation != recommendation for r in unknown):
+        noted = not decides and recommendation == "none"
+        if not noted and any(r.recommendation != recommendation for r in unknown):
             recommendation = None
         return Ruling(reached.outcome, authorization, reached, reached.id if isinstance(reached, Rule) else None, True,
                       _asked(reached), tuple(reached.cite), recommendation, otherwise)  # fmt: skip

@@ -66,16 +66,19 @@ def decide(rules: list[tuple[Tree, str]], otherwise: str, facts: dict[str, str])
 def recommendation(
     rules: list[tuple[Tree, str, str | None]], otherwise: str | None, facts: dict[str, str]
 ) -> str | None:
-    """The recommendation of a rule list whose outcome stands: none where a rule that is open says another."""
-    reached, pending = otherwise, []
+    """The recommendation of a rule list whose outcome stands: none where a rule that is open says another.
+
+    That nothing is recommended is what `otherwise` may note beside open rules.
+    """
+    reached, pending, last = otherwise, [], True
     for when, _, recommended in rules:
         value = kleene(when, facts)
         if value == "met":
-            reached = recommended
+            reached, last = recommended, False
             break
         if value == "unknown":
             pending.append(recommended)
-    return reached if all(p == reached for p in pending) else None
+    return reached if (last and reached == "none") or all(p == reached for p in pending) else None
 
 
 def first_met(rules: list[tuple[Tree, str]], otherwise: str, world: dict[str, bool]) -> str:

@@ -69,11 +69,18 @@ def test_the_rule_that_is_met_speaks() -> None:
 
 def test_a_recommendation_is_withheld_where_an_open_rule_says_another() -> None:
     against = {"id": "against", "when": "asked", "outcome": "not-addressed", "recommendation": "against"}
-    last = {"outcome": "not-addressed", "recommendation": "none"}
+    last = {"outcome": "not-addressed", "recommendation": "option"}
     assert verdict([against], last).outcome == "not-addressed"
     assert verdict([against], last).recommendation is None
-    assert verdict([against], last, **answered(False)).recommendation == "none"
-    assert verdict([{**against, "recommendation": "none"}], last).recommendation == "none"
+    assert verdict([against], last, **answered(False)).recommendation == "option"
+    assert verdict([{**against, "recommendation": "option"}], last).recommendation == "option"
+
+
+def test_otherwise_may_note_beside_open_rules_that_nothing_is_recommended() -> None:
+    against = {"id": "against", "when": "asked", "outcome": "not-addressed", "recommendation": "against"}
+    assert verdict([against], {"outcome": "not-addressed", "recommendation": "none"}).recommendation == "none"
+    noted = {"id": "noted", "when": "always", "outcome": "not-addressed", "recommendation": "none"}
+    assert verdict([against, noted], {"outcome": "not-addressed"}).recommendation is None
 
 
 def test_otherwise_speaks_when_no_rule_is_met() -> None:
