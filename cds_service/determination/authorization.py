@@ -34,4 +34,4 @@ def _is_theirs(
     own = next((c for c in case.coverages if c.ref == found.coverage), None)
     if own is None:
         return not case.coverages or not case.source("coverage").complete
-    return in_force(own, case.day(order)) and (own in deciding(case, order) or payer_of(own) in payers)
+    return in_force(own, case.day(order)) and (payer_of(own) in payers or own in deciding(case, order))
