@@ -20,7 +20,7 @@ _INDENT = 2
 class _IndentedDumper(yaml.SafeDumper):
     """Dumps lists indented below their key, as people write them."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's signature
         super().increase_indent(flow, False)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cds_service.determination.authorization import holding
 from cds_service.determination.routing import PayerDirectory, Role, Route, routes
-from cds_service.policy.case import Authorization, Case, Coverage, Order
+from cds_service.policy.case import Authorization, Case, Order
 from cds_service.policy.compile import CompiledFinding, CompiledVersion
 from cds_service.policy.evaluate import Evaluator, Verdict
 from cds_service.policy.logic import UNKNOWN
@@ -158,11 +158,7 @@ class Decider:
         if not order.authorizations:
             return None
         payers = {route.payer for route in self.routes(order) if route.role == "primary"}
-        return holding(order, self.case, payers, self._payer)
-
-    def _payer(self, coverage: Coverage) -> str | None:
-        look_up = self.directory.by_identifier if self.terms.by_identifier_only else self.directory.find
-        return look_up(coverage)
+        return holding(order, self.case, payers, self.directory.find)
 
     def routes(self, order: Order) -> tuple[Route, ...]:
         """Payers that decide or are shown for an order; the same for orders of one day and insurance."""

@@ -69,7 +69,7 @@ class CaseBuilder:
         bundle = {"entry": [{"resource": r, "fullUrl": url} for r, url in supplied.resources]}
         self.draft_orders(bundle, "plannedOrders")
         self._lack("orders", *supplied.source.unusable)
-        self._sources["active-orders"] = Source(supplied.source.state, supplied.source.detail, supplied.source.unusable)
+        self._sources["active-orders"] = supplied.source
 
     def _draft(self, resource: Any, seen: set[str], accepted: Collection[str]) -> tuple[str, str]:
         """Take up one draft order; tells which element of it is in the way, and how."""

@@ -10,7 +10,8 @@ from cds_service.policy.case import SourceState
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One read or search: `name` is the prefetch key; it ends in `+` where the query continues that key's Bundle.
+    """One read or search: `name` is the prefetch key. Where it `continues` that key's Bundle, the pages before are
+    known elsewhere, so that those read here need not add up to its total.
 
     `path` is relative to the FHIR base, such as `Patient/p1` or `Condition?patient=p1`. The `next` link of a
     Bundle in the request's prefetch may stand there too, absolute or relative. It may hold identifiers of
@@ -19,11 +20,7 @@ class Query:
 
     name: str
     path: str = field(repr=False)
-
-    @property
-    def continues(self) -> bool:
-        """True where the pages before these are known elsewhere, so that these need not add up to the total."""
-        return self.name.endswith("+")
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from cds_service.policy.case import Source, SourceState
 
 _CAME = "what came cannot be used"
 
+_UNREACHED = Source(SourceState.UNAVAILABLE, "neither in prefetch nor readable")
+
 
 class CrdData:
     """What came with the request and what is read for it, within one deadline.
@@ -78,7 +80,7 @@ class CrdData:
         if supplied is None:
             template = f"{BY_NAME['coverage'].template.split('&', 1)[0]}&status=active"
             fetched = self._fetch([Query("coverage", template.replace(PATIENT, self.request.patient_id))])
-            supplied = _supplied(fetched.get("coverage"))
+            supplied = gather.as_supplied(fetched.get("coverage"), _UNREACHED)
         self.builder.supply("coverage", supplied)
         self.read(_payors(r for r, _ in supplied.resources if r.get("resourceType") == "Coverage"))
         return supplied.source
@@ -98,12 +100,6 @@ class CrdData:
     @staticmethod
     def _name(key: str, value: object) -> str:
         return next(iter(read_prefetch({key: value})))
-
-
-def _supplied(fetched: Fetched | None) -> Supplied:
-    if fetched is None:
-        return Supplied(Source(SourceState.UNAVAILABLE, "neither in prefetch nor readable"))
-    return Supplied(Source(fetched.state, fetched.detail), [(r, None) for r in fetched.resources])
 
 
 def _payors(coverages: Iterable[Mapping[str, Any]]) -> Iterator[str]:

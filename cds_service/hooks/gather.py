@@ -11,7 +11,7 @@ from cds_service.facts.client import Fetched, Query
 from cds_service.facts.sources import BY_NAME, PATIENT, Supplied, merge, read_prefetch
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime
-from cds_service.policy.case import Order, Source, SourceState
+from cds_service.policy.case import UNAVAILABLE, Order, Source, SourceState
 from cds_service.policy.rulebook import Outline
 
 _NAMES = frozenset(BY_NAME)
@@ -52,16 +52,17 @@ def gather(
     pages = {n: s.next_page for n, s in supplied.items() if s.next_page and n in needed}
     log: list[dict[str, Any]] = []
     queries = [Query(n, BY_NAME[n].template.replace(PATIENT, request.patient_id)) for n in missing]
-    queries += [Query(f"{n}+", page) for n, page in pages.items()]
+    queries += [Query(f"{n}+", page, continues=True) for n, page in pages.items()]
     if queries:
         fetched = fetch(request, queries, runtime, caller, deadline)
         for name in missing:
-            supplied[name] = _supplied(fetched.get(name))
+            supplied[name] = as_supplied(fetched.get(name))
         for name in pages:
             supplied[name] = _continued(supplied[name], fetched.get(f"{name}+"))
         log = [log_of(f) for f in fetched.values()]
     for name, value in supplied.items():
-        builder.supply(name, value)
+        if name != "planned-orders":  # those are the orders that are judged, and taken up as such
+            builder.supply(name, value)
     return log
 
 
@@ -76,10 +77,10 @@ def planned_orders(
     if found is None:
         queries = [Query(name, BY_NAME[name].template.replace(PATIENT, request.patient_id))]
     elif found.next_page:
-        queries = [Query(name, found.next_page)]
+        queries = [Query(name, found.next_page, continues=True)]
     fetched = fetch(request, queries, runtime, caller, deadline) if queries else {}
     if queries:
-        found = _continued(found, fetched.get(name)) if found else _supplied(fetched.get(name))
+        found = _continued(found, fetched.get(name)) if found else as_supplied(fetched.get(name))
     assert found is not None
     log = [log_of(f) for f in fetched.values()]
     if found.source.state is SourceState.UNAVAILABLE:
@@ -119,9 +120,10 @@ def fetch(
     return runtime.fhir.fetch(base, token, queries, allowed=caller.allowed, deadline=deadline)
 
 
-def _supplied(fetched: Fetched | None) -> Supplied:
+def as_supplied(fetched: Fetched | None, otherwise: Source = UNAVAILABLE) -> Supplied:
+    """What came of a query, as if it had come with the request; `otherwise` where nobody could be asked."""
     if fetched is None:
-        return Supplied(Source(SourceState.UNAVAILABLE, "not supplied"))
+        return Supplied(otherwise)
     return Supplied(Source(fetched.state, fetched.detail), [(r, None) for r in fetched.resources])
 
 
@@ -130,7 +132,7 @@ def _continued(first: Supplied, rest: Fetched | None) -> Supplied:
     if rest is None or rest.state is SourceState.UNAVAILABLE:
         return first
     whole = Supplied(Source(SourceState.READ), first.resources)  # further pages were all that it lacked
-    return merge(whole, _supplied(rest))
+    return merge(whole, as_supplied(rest))
 
 
 def log_of(fetched: Fetched) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def upgrade(database: Database, revision: str = HEAD, after: Callable[[Connectio
     with database.engine.connect() as connection:
         if not database.is_sqlite:
             connection.detach()  # for this alone: an upgrade takes its time
+            # SQLAlchemy does not know that it is ours (silence.py).
             connection.connection.dbapi_connection.patience = None  # type: ignore[union-attr]
         _lock(connection, database)
         _run(connection, revision)

@@ -6,7 +6,6 @@ processes; each writes the resources it finds to the part that the patient's id 
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -223,5 +222,5 @@ def charts(export: Export, part: int, common: Mapping[str, Entry]) -> Iterator[C
 
 def _part_lines(folder: Path) -> Iterator[bytes]:
     if folder.is_dir():
-        for name in sorted(os.listdir(folder)):  # noqa: PTH208
-            yield from (line for line in (folder / name).read_bytes().split(b"\n") if line)
+        for path in sorted(folder.iterdir()):
+            yield from (line for line in path.read_bytes().split(b"\n") if line)

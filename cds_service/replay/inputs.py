@@ -80,7 +80,7 @@ class _Finder:
         if _exists(path):
             self._named(path)
             return
-        found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207
+        found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         if not found:
             raise InputFileError(f"{text} does not exist.")
         for each in map(Path, found):

@@ -97,8 +97,9 @@ class Desk:
     def chart(self, chart: Chart, file: str, line: int | None, result: Result) -> int:
         """Judge the events of one chart; returns how many there were."""
         count = 0
-        for count, event in enumerate(events(chart), 1):  # noqa: B007
+        for event in events(chart):
             self.judge(event, file, line, result)
+            count += 1
         return count
 
     def judge(self, event: Event, file: str, line: int | None, result: Result) -> None:

@@ -94,6 +94,28 @@ def test_an_unreadable_coverage_is_said_beside_what_a_guideline_says(service: Se
     assert "The coverage could not be read: no policy of the payer was checked" not in summaries(service, cervical())
 
 
+# --- further pages ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_further_pages_of_planned_orders_are_read_or_told_of(
+    service: Service, listener: Listener, monkeypatch: pytest.MonkeyPatch, readable: bool
+) -> None:
+    request = cervical()
+    *first, last = sorted(
+        request["context"].pop("draftOrders")["entry"], key=lambda e: e["resource"]["id"] == "p2-marrow"
+    )
+    page = {"resourceType": "Bundle", "type": "searchset", "total": len(first) + 1}
+    link = [{"relation": "next", "url": f"{listener.base}/ServiceRequest?page=2"}]
+    second = (200, page | {"entry": [last]}) if readable else (500, {"resourceType": "OperationOutcome", "issue": []})
+    monkeypatch.setattr(listener, "answer", lambda _path: second)
+    request |= {"hook": "patient-view", "fhirServer": listener.base}
+    request["prefetch"] |= {"plannedOrders": page | {"entry": first, "link": link}, "activeOrders": None}
+    cards = service.cards(request, "patient-view-advisor")
+    assert any("further pages" in card["detail"] for card in cards) is not readable
+    assert any(card["summary"].startswith("Bone marrow") for card in cards) is readable
+
+
 # --- selections -------------------------------------------------------------------------------------
 
 

@@ -226,7 +226,7 @@ def test_the_pages_together_hold_what_was_counted(client: FhirClient, total: int
 
 def test_a_next_link_of_a_prefetched_bundle_is_a_query(client: FhirClient) -> None:
     with HostileFhir(answering(bundle(condition(2), total=2))) as server:
-        queries = [Query("conditions+", f"{server.base}?_getpages=7")]
+        queries = [Query("conditions+", f"{server.base}?_getpages=7", continues=True)]
         result = client.fetch(server.base, TOKEN, queries, allowed=Allowed.of([(server.base, True)]))
     assert (result["conditions+"].state, server.paths) == (READ, ["/fhir?_getpages=7"])
 
