@@ -14,7 +14,7 @@ from rich.text import Text
 
 from cds_service.commands.policy_requests import parse_file, read_bytes
 from cds_service.config import from_environment
-from cds_service.hooks.answer import Answer, answer, determinations, findings
+from cds_service.hooks.answer import Answer, answer, determinations, findings, not_used
 from cds_service.hooks.exact import as_written
 from cds_service.hooks.request import validate
 from cds_service.hooks.runtime import Caller, Runtime
@@ -38,7 +38,12 @@ def evaluate_file(
     """Print the answer: cards for people, or with `as_json` everything for programs."""
     done = answer_file(path, service_id, as_of, cards)
     if as_json:
-        told = {"response": done.response, "determinations": determinations(done), "findings": findings(done)}
+        told = {
+            "response": done.response,
+            "determinations": determinations(done),
+            "findings": findings(done),
+            "not_used": not_used(done),
+        }
         click.echo(orjson.dumps(told, default=as_written, option=orjson.OPT_INDENT_2).decode())
         return
     console = Console(highlight=False)

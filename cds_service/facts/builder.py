@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import date
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -24,6 +25,11 @@ _REFERRED_TO = READABLE - orders.ORDER_TYPES
 # Sorting orders into operations takes time that grows with the square of their number.
 MAX_ORDERS = 1000
 FURTHER_ORDERS = "further orders"
+# Of one source. A faulty resource takes a fifth of a millisecond, and a chart that is larger has no end.
+MAX_RESOURCES = 5000
+FURTHER_RESOURCES = "further resources"
+# Characters of the texts of a call's orders that are searched for names; other orders count as not legible.
+MOST_TEXT = 200_000
 _SUBJECT = {
     "ServiceRequest": "subject", "DeviceRequest": "subject", "MedicationRequest": "subject", "Condition": "subject",
     "Procedure": "subject", "Observation": "subject", "QuestionnaireResponse": "subject", "Encounter": "subject",
@@ -47,6 +53,8 @@ class CaseBuilder:
         self._read: dict[str, list[tuple[str, Reading]]] = {}
         self._drafted: dict[str, Order] = {}
         self._shifts = 0
+        self._searched: dict[str, bool] = {}
+        self._text_left = MOST_TEXT
 
     # --- collecting ---------------------------------------------------------------------------------
 
@@ -97,9 +105,11 @@ class CaseBuilder:
     def supply(self, name: str, supplied: Supplied) -> None:
         """One source of the chart."""
         self._sources[name] = supplied.source
-        self._read[name] = self._taken(name, supplied.resources) if supplied.resources else []
+        self._read[name] = self._taken(name, supplied.resources[:MAX_RESOURCES]) if supplied.resources else []
         if name in self._unusable:
             self._sources[name] = self._state(name, supplied.source.state)
+        if len(supplied.resources) > MAX_RESOURCES:
+            self._lack(name, FURTHER_RESOURCES)
 
     def _taken(self, source: str, supplied: list[tuple[Json, object]]) -> list[tuple[str, Reading]]:
         """Take up resources of the chart; those that can be used, each with its reference."""
@@ -236,9 +246,19 @@ class CaseBuilder:
 
     def _order(self, ref: str, reading: Reading, draft: bool) -> Order:
         assert reading.resource is not None
-        return orders.order(
+        found = orders.order(
             reading.resource, ref, draft=draft, faulty=reading.faulty, index=self.index, local=self.local
         )
+        return self._legible(found) if found.texts else found
+
+    def _legible(self, order: Order) -> Order:
+        """The order, without its texts where those of the call are too many: what they name is then not known."""
+        size = sum(map(len, order.texts))
+        searched = self._searched.get(order.ref)
+        if searched is None:
+            searched = self._searched[order.ref] = size <= self._text_left
+            self._text_left -= size if searched else 0
+        return order if searched else replace(order, texts=(), faulty=order.faulty | {"note"})
 
     def _facts(self, source: str, kind: str, make: Callable[[Json, str, frozenset[str]], _T | None]) -> list[_T]:
         return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from time import monotonic, perf_counter
@@ -202,10 +202,11 @@ def determinations(done: Answer) -> list[Json]:
 
 def entries(done: Answer, trace: Callable[[Verdict | None, Json], Any]) -> list[Json]:
     """`determinations`, with traces as `trace` makes them of a verdict and what is said beside its criteria."""
-    notes = [_fault(f) for f in done.case.faults]
+    unread = _by_order(done)
     found: list[Json] = []
     for result in done.results:
-        ref, code, beside = result.order.ref, _code(result.order), _beside(result, notes)
+        ref, code = result.order.ref, _code(result.order)
+        beside = _beside(result, unread.get(ref, ()))
         asserted = done.assertions.get(ref)
         for d in result.determinations:
             entry = {"order": ref, "code": code, **_entry(d, beside, trace)}
@@ -215,13 +216,26 @@ def entries(done: Answer, trace: Callable[[Verdict | None, Json], Any]) -> list[
     return found
 
 
-def _beside(result: OrderResult, notes: list[Json]) -> Json:
+MOST_FAULTS = 20  # of one order; whoever reads more of them learns no more
+
+
+def _by_order(done: Answer) -> dict[str, list[Fault]]:
+    """What could not be used of each order. All faults beside each order would grow with the square of their number."""
+    found: dict[str, list[Fault]] = {}
+    for fault in done.case.faults:
+        known = found.setdefault(fault.ref, [])
+        if len(known) < MOST_FAULTS:
+            known.append(fault)
+    return found
+
+
+def _beside(result: OrderResult, unread: Sequence[Fault]) -> Json:
     """What is said of an order beside the criteria of any policy."""
     said: Json = {}
     if result.authorization is not None:
         said["authorised_by"] = {"number": result.authorization.number, "ref": result.authorization.ref}
-    if notes:
-        said["not_used"] = notes
+    if unread:
+        said["not_used"] = [_fault(f) for f in unread]
     return said
 
 
@@ -264,6 +278,14 @@ def _code(order: Order) -> str | None:
 
 def _fault(fault: Fault) -> Json:
     return {"ref": fault.ref, "path": fault.path, "text": fault.text, "unusable": fault.fatal}
+
+
+MOST_NOT_USED = 1000
+
+
+def not_used(done: Answer) -> list[Json]:
+    """What could not be used of the whole request, by reference; the first thousand of it."""
+    return [_fault(f) for f in done.case.faults[:MOST_NOT_USED]]
 
 
 def findings(done: Answer) -> list[Json]:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
 import yaml
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, relevance
+from jsonschema.exceptions import ValidationError
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from cds_service.content_files import bundled
 from cds_service.errors import Issue
+
+MOST_FAULTS = 100
 
 
 @lru_cache(maxsize=1)
@@ -50,11 +53,17 @@ def _judge(name: str) -> Draft202012Validator:
 
 
 def faults(name: str, value: Any, base: str = "") -> tuple[Issue, ...]:
-    """Issues of a value against a component schema; `base` is the path of the value in the request."""
+    """The first issues of a value against a component schema; `base` is the path of the value in the request."""
     if _quick(name).is_valid(value):
         return ()
-    errors = sorted(_judge(name).iter_errors(value), key=relevance, reverse=True)
+    # One by one: a faulty list of a million has as many faults, and whoever sent it needs no more than the first.
+    errors = sorted(islice(_judge(name).iter_errors(value), MOST_FAULTS), key=_depth)
     return tuple(_issues(errors, base))
+
+
+def _depth(error: ValidationError) -> int:
+    """What is wrong with the whole comes before what is wrong within it; else in the order of the request."""
+    return len(error.absolute_path)
 
 
 def _issues(errors: Iterable[ValidationError], base: str) -> Iterable[Issue]:

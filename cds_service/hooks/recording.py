@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from cds_service.determination.decide import OrderResult
-from cds_service.hooks.answer import Answer, entries, findings
+from cds_service.hooks.answer import Answer, entries, findings, not_used
 from cds_service.hooks.ids import new_id
 from cds_service.hooks.runtime import Caller
 from cds_service.ledger.record import CardRecord, Record
@@ -126,6 +126,7 @@ def record(
         determinations=tuple(told),
         traces=traces.written(),
         findings=tuple(findings(done)),
+        not_used=tuple(not_used(done)),
         cards=tuple(
             card_record(r, pseudonym(caller.id, r.finding), r.card["uuid"] not in silenced) for r in done.rendered
         ),

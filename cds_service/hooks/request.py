@@ -15,6 +15,7 @@ from cds_service.hooks import contract
 from cds_service.hooks.services import Service
 
 MAX_DEPTH = 64
+MAX_PREFETCH = 200  # keys; discovery asks for a dozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def validate(body: dict[str, Any], service: Service, raw: bytes = b"") -> HookRe
     found = contract.faults(service.context_schema, body["context"], "context")
     if found:
         raise RequestError(*found)
-    _refuse_too_many(body["context"])
+    _refuse_too_many(body["context"], body.get("prefetch") or {})
     return HookRequest(
         hook=body["hook"],
         hook_instance=body["hookInstance"],
@@ -121,12 +122,15 @@ def validate(body: dict[str, Any], service: Service, raw: bytes = b"") -> HookRe
     )
 
 
-def _refuse_too_many(context: dict[str, Any]) -> None:
+def _refuse_too_many(context: dict[str, Any], prefetch: dict[str, Any]) -> None:
+    if len(prefetch) > MAX_PREFETCH:
+        raise TooLarge(f"has more than {MAX_PREFETCH} keys", path="prefetch")
     for name in ("draftOrders", "appointments"):
         if len((context.get(name) or {}).get("entry", ())) > MAX_ORDERS:
             raise TooLarge(f"has more than {MAX_ORDERS} orders", path=f"context.{name}.entry")
-    if len(context.get("dispatchedOrders") or ()) > MAX_ORDERS:
-        raise TooLarge(f"has more than {MAX_ORDERS} orders", path="context.dispatchedOrders")
+    for name in ("dispatchedOrders", "selections"):
+        if len(context.get(name) or ()) > MAX_ORDERS:
+            raise TooLarge(f"has more than {MAX_ORDERS} orders", path=f"context.{name}")
 
 
 def _access(body: dict[str, Any]) -> FhirAccess | None:

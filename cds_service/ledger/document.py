@@ -138,6 +138,8 @@ def document_of(record: Record, explanations: dict[str, str], expires: int) -> J
         "explanations": explanations,
         "explanationsExpire": expires,
     }
+    if record.not_used:
+        document["notUsed"] = record.not_used
     if record.traces:
         document["traces"] = orjson.Fragment(record.traces)
     return document

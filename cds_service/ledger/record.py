@@ -41,11 +41,11 @@ class CardRecord:
 class Record:
     """One answered hook request.
 
-    `id` is a UUID; `received` is aware; `determinations` and `findings` are as `evaluate --json` prints them, but a
-    trace may be given as a place in `traces` (see traces.py); `explanations` maps a card's uuid to its explanation
-    document; `revision` is the content hash of cards/; `policies` lists `publisher/policy@version`; `fetched` has one
-    entry per FHIR query with its status and time; `timing` is milliseconds per stage, `total` the whole; `jti` is
-    (issuer, jti, exp).
+    `id` is a UUID; `received` is aware; `determinations`, `findings` and `not_used` are as `evaluate --json` prints
+    them, but a trace may be given as a place in `traces` (see traces.py); `explanations` maps a card's uuid to its
+    explanation document; `revision` is the content hash of cards/; `policies` lists `publisher/policy@version`;
+    `fetched` has one entry per FHIR query with its status and time; `timing` is milliseconds per stage, `total` the
+    whole; `jti` is (issuer, jti, exp).
     """
 
     id: str
@@ -60,6 +60,7 @@ class Record:
     determinations: tuple[Json, ...] = ()
     traces: bytes = b""
     findings: tuple[Json, ...] = ()
+    not_used: tuple[Json, ...] = ()
     cards: tuple[CardRecord, ...] = ()
     explanations: dict[str, Json] = field(default_factory=dict)
     revision: str = ""

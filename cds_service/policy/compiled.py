@@ -28,9 +28,8 @@ from cds_service.policy.rulebook import (
     observed_sets,
     outlines_of,
     sources_read,
-    starts,
 )
-from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_set, compile_vocabulary
+from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_set, compile_vocabulary, starts
 
 MAGIC = b"cds-cards 1 "
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from cds_service.policy.case import Code, Order
 from cds_service.policy.compile import CompiledVersion, compile_version, item_criteria, sources_of
 from cds_service.policy.content import Content, PolicyFolder
 from cds_service.policy.model import Policy, Version, criterion_ids
-from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_vocabulary, remember
+from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_vocabulary, remember, starts
 
 ALL_PAYERS = "*"
 ANYONE = "any"  # the policies of all payers and societies: does anything speak to this order?
@@ -20,11 +20,6 @@ ANYONE = "any"  # the policies of all payers and societies: does anything speak 
 def _once(numbers: list[int], number: int) -> None:
     if not numbers or numbers[-1] != number:
         numbers.append(number)
-
-
-def starts(code: Code, longest: int) -> Iterator[str]:
-    """Ways to begin a code as an index of prefixes has them, none longer than its longest."""
-    return (f"{code.system} {code.code[:end]}" for end in range(1, min(len(code.code), longest) + 1))
 
 
 @dataclass(frozen=True)

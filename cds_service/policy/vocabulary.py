@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -42,6 +42,11 @@ def remember(known: dict[K, T], key: K, value: T) -> T:
         known.clear()
     known[key] = value
     return value
+
+
+def starts(code: Code, longest: int) -> Iterator[str]:
+    """Ways to begin a code as an index of prefixes has them, none longer than its longest."""
+    return (f"{code.system} {code.code[:end]}" for end in range(1, min(len(code.code), longest) + 1))
 
 
 def legible(texts: Sequence[str]) -> Sequence[str]:
@@ -145,7 +150,21 @@ class Vocabulary:
         return found if found is not None else remember(self._homes, code, self._sets_of(code))
 
     def _sets_of(self, code: Code) -> frozenset[str]:
-        return frozenset([name for name, members in self.sets.items() if members.find(code) is not None])
+        by_code, by_prefix, longest = self._index
+        begun = [name for start in starts(code, longest) for name in by_prefix.get(start, ())]
+        return frozenset([*by_code.get(code, ()), *begun])
+
+    @cached_property
+    def _index(self) -> tuple[dict[Code, list[str]], dict[str, list[str]], int]:
+        """Sets by code and by prefix, and the longest prefix: a chart may hold more codes than are remembered."""
+        by_code: dict[Code, list[str]] = {}
+        by_prefix: dict[str, list[str]] = {}
+        for name, members in self.sets.items():
+            for code in members.codes:
+                by_code.setdefault(code, []).append(name)
+            for prefix in (p for group in members.prefixes.values() for p in group):
+                by_prefix.setdefault(f"{prefix.system} {prefix.prefix}", []).append(name)
+        return by_code, by_prefix, max(map(len, by_prefix), default=0)
 
     def membership(self, codes: tuple[Code, ...]) -> Mapping[str, str]:
         """The value sets that one of the codes is in, each with the first code that is, in words.
@@ -186,6 +205,8 @@ class Vocabulary:
 
         A coding that both have beside these (of a local or clinical system) does not make them the same.
         """
+        if codes == others:
+            return bool(codes)  # a thousand orders of one code would be compared a million times
         if frozenset(codes).isdisjoint(others):
             return False
         mine, theirs = self._telling(codes), self._telling(others)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from contextlib import nullcontext
 from datetime import datetime
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -32,6 +32,7 @@ from cds_service.web.turns import Turns
 HOOK_RULE = "/cds-services/<id>"
 api = Blueprint("hooks", __name__)
 log = logging.getLogger("cds_service.web")
+_MOST_REFS = 20
 _NAMEABLE = re.compile(r"(?!Patient/)[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.\-]{1,64}")
 _PLACE = re.compile(r"[A-Za-z]{1,64}(?:\[\d+\])?(?:\.[A-Za-z]{1,64}(?:\[\d+\])?)*")
 
@@ -151,7 +152,8 @@ def _log_unusable(faults: Iterable[Fault]) -> None:
     """Resources that were not used, by reference. What a client wrote where an id belongs is not repeated."""
     refs = dict.fromkeys(_loggable(f.ref) for f in faults if f.fatal)
     if refs:
-        log.warning("not used: %s", ", ".join(refs))
+        more = f" and {len(refs) - _MOST_REFS} more" if len(refs) > _MOST_REFS else ""
+        log.warning("not used: %s%s", ", ".join(islice(refs, _MOST_REFS)), more)
 
 
 def _loggable(ref: str) -> str:

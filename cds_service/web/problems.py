@@ -14,6 +14,7 @@ from cds_service.web.callers import Throttled
 from cds_service.web.responses import json_response
 
 log = logging.getLogger("cds_service.web")
+MOST_ISSUES = 100
 _STATUS_CODES = {404: "not-found", 405: "not-supported", 408: "timeout", 413: "too-long", 415: "not-supported"}
 
 
@@ -62,7 +63,7 @@ def told(error: Exception, here: Call) -> Response:
 
 def _refused(error: RequestError, here: Call) -> Response:
     here.reason = ",".join(sorted({i.code for i in error.issues}))
-    response = problem(error.http_status, error.issues)
+    response = problem(error.http_status, _first(error.issues))
     if error.http_status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     if error.http_status in (408, 413):
@@ -70,6 +71,15 @@ def _refused(error: RequestError, here: Call) -> Response:
     if isinstance(error, Throttled):
         response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def _first(issues: tuple[Issue, ...]) -> tuple[Issue, ...]:
+    """As many as somebody may read: an answer must not be many times as large as the request."""
+    left = len(issues) - MOST_ISSUES
+    if left <= 0:
+        return issues
+    more = Issue(f"{left} more faults are not listed.", code="informational", severity="information")
+    return (*issues[:MOST_ISSUES], more)
 
 
 def _http(error: HTTPException, here: Call) -> Response:

@@ -129,7 +129,7 @@ def _evaluated(told: Story) -> Json:
 
 def test_evaluate_gives_the_same_answer_and_the_expected_determinations(service: Service, told: Story) -> None:
     evaluated = _evaluated(told)
-    assert evaluated.keys() == {"response", "determinations", "findings"}
+    assert evaluated.keys() == {"response", "determinations", "findings", "not_used"}
     assert without_ids(evaluated["response"]) == without_ids(service.answer(told.request, told.service))
     assert [determined(d) for d in evaluated["determinations"]] == told.expected["determinations"]
     assert evaluated["findings"] == told.expected["findings"]
