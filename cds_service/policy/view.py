@@ -7,19 +7,11 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from cds_service.policy.case import Case, Code, Condition, Observation, Order, Procedure
+from cds_service.policy.grouping import Operations, operations_of
 from cds_service.policy.lazy import lazy
 from cds_service.policy.logic import NOT_MET, Outcome
-from cds_service.policy.operation import (
-    BOOKINGS,
-    Members,
-    Operation,
-    Operations,
-    PastOperation,
-    Placed,
-    operations_of,
-    order_evidence,
-    past_operations,
-)
+from cds_service.policy.operation import BOOKINGS, Members, Operation, Placed, order_evidence
+from cds_service.policy.past_operations import PastOperation, past_operations
 from cds_service.policy.trace import Evidence, Missing
 from cds_service.policy.vocabulary import Vocabulary
 

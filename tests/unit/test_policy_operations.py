@@ -10,15 +10,11 @@ import pytest
 from support.small import book, case, item, order, policy
 
 from cds_service.policy.case import Code, Order, Period, Procedure
+from cds_service.policy.grouping import operations_of
 from cds_service.policy.model import ProcedureCode
-from cds_service.policy.operation import (
-    SCATTERED,
-    count_interspaces,
-    named_levels,
-    named_regions,
-    operations_of,
-    past_operations,
-)
+from cds_service.policy.operation import count_interspaces
+from cds_service.policy.past_operations import past_operations
+from cds_service.policy.spine import SCATTERED, named_levels, named_regions
 
 VOCABULARY = book(policy("a/one", orders={"bone": item("bone")})).vocabulary
 

@@ -8,8 +8,9 @@ from cds_service.policy import dates, logic
 from cds_service.policy.case import Period
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import CountTest, Criterion, OperationTest
-from cds_service.policy.operation import Count, Operation, PastOperation
+from cds_service.policy.operation import Count, Operation
 from cds_service.policy.operators.shared import Operator, absence, agree, bounds, open_
+from cds_service.policy.past_operations import PastOperation
 from cds_service.policy.trace import Evidence
 from cds_service.policy.view import Result, View
 
