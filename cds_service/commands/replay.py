@@ -12,8 +12,10 @@ from rich.console import Console
 
 from cds_service.commands.policy_output import reported
 from cds_service.errors import ConfigurationError, InputFileError, Unfinished
-from cds_service.replay.output import check_report
-from cds_service.replay.run import Options, Outcome, run
+from cds_service.replay.options import Options
+from cds_service.replay.outcome import Outcome
+from cds_service.replay.places import check_report
+from cds_service.replay.run import run
 from cds_service.replay.summary import show
 
 CHANGED = 1

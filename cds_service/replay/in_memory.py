@@ -15,7 +15,7 @@ from cds_service.hooks.answer import Answer, findings
 from cds_service.replay.inputs import named_lines, several_lines
 from cds_service.replay.judge import Desk, Result
 from cds_service.replay.lines import BOM, Unreadable, name_of, read_document, unpacked
-from cds_service.replay.run import terms_of
+from cds_service.replay.options import terms_of
 
 Json = dict[str, Any]
 

@@ -1,96 +1,140 @@
-"""Where a run writes: never over what it reads, never over what is not its own, one run at a time."""
+"""The output of a run, and the journal beside it: new, or those of an interrupted run of the same, to go on with."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from cds_service.errors import ConfigurationError
-from cds_service.replay.journal import Journal
+from cds_service.errors import InputFileError
+from cds_service.replay.bulk import Sorted
+from cds_service.replay.inputs import Inputs
+from cds_service.replay.journal import Journal, State, create, reopen
+from cds_service.replay.judge import Result, Terms
+from cds_service.replay.options import Options
+from cds_service.replay.outcome import Outcome
+from cds_service.replay.places import changes_file
+from cds_service.replay.progress import Watch
 
-_MARK = "made-by-cds-replay"  # in a folder of parts: it may be deleted
-
-
-def changes_file(out: Path) -> Path:
-    """Where the changes against a baseline are listed: beside the determinations."""
-    return out.with_name(f"{out.name.removesuffix('.ndjson')}.changes.ndjson")
-
-
-def written(out: Path | None, report: Path | None, compared: bool) -> list[Path]:
-    """The files that a run of the local engine writes."""
-    files = [report] if report is not None else []
-    if out is not None and str(out) != "-":
-        journal = Journal(out)
-        files += [out, journal.path, journal.fresh, *([changes_file(out)] if compared else [])]
-    return files
+# Settings that decide what an event gets; in a replay all policies fire, for all payers.
+_DECIDING = ("default_payer", "services")
 
 
-def check_apart(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
-    """Raise ConfigurationError where an output is an input under whatever name, is another output, or is no file."""
-    if len({path.resolve() for path in outputs}) < len(outputs):
-        raise ConfigurationError("two outputs are the same file. Choose another --out or --report.")
-    there = {_identity(path): path for path in outputs if path.exists()}
-    for path in there.values():
-        if not path.is_file():
-            raise ConfigurationError(f"{path} must be a regular file; --out - is standard output.")
-    if there:
-        for path in inputs:
-            if (found := there.get(_identity(path))) is not None:
-                raise ConfigurationError(f"{found} is read by this run, and would be written over. Choose another.")
+class Output:
+    """The output files and the journal that vouches for them."""
 
+    def __init__(self, files: dict[str, BinaryIO], journal: Journal | None, state: State, path: Path | None) -> None:
+        self._files, self._journal, self.path = files, journal, path
+        self.state, self.resumed = state, bool(state.counted)
+        self.outcome = Outcome.from_json(state.counted) if state.counted else Outcome()
 
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+    def write(self, result: Result) -> None:
+        """Write the lines of one piece of work, and count it."""
+        for name, data in (("lines", result.lines), ("changes", result.changes)):
+            if name in self._files:
+                self._files[name].write(data)
+        self.outcome.add(result)
+        self.state.done += 1
+        self._vouch()
 
+    def note(self, done: Sorted, watch: Watch) -> None:
+        """Count and tell what was found before the work begins."""
+        self.outcome.note(done.problems, done.more)
+        watch.problems(done.problems, done.more)
 
-def check_report(report: Path) -> None:
-    """Raise ConfigurationError where a report cannot be written: better before the work than after it."""
-    if not report.parent.is_dir():
-        raise ConfigurationError(f"{report} cannot be written: the folder {report.parent} does not exist.")
-    if not os.access(report if report.exists() else report.parent, os.W_OK):
-        raise ConfigurationError(f"{report} cannot be written: permission denied.")
+    def begin(self) -> None:
+        """From here on a run can be resumed."""
+        self._vouch(now=True)
 
+    def finish(self) -> None:
+        """Everything is written."""
+        for file in self._files.values():
+            file.flush()
+        self.state.finished = True
+        self._vouch(now=True)
 
-def check_outside(out: Path, paths: Iterable[str]) -> None:
-    """Raise ConfigurationError where the output would be among the inputs of the next run, also one that goes on."""
-    if out.suffix.lower() not in (".ndjson", ".jsonl", ".json"):
-        return
-    for path in map(Path, paths):
-        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
-            raise ConfigurationError(f"{out} lies in {path}, which is replayed: the next run would read it.")
+    def _vouch(self, *, now: bool = False) -> None:
+        if self._journal is not None and (now or self._journal.due):
+            self.state.counted = self.outcome.to_json()
+            self._journal.write(self.state, self._files)
 
-
-# --- parts ------------------------------------------------------------------------------------------
-
-
-def parts_folder(out: Path) -> Path:
-    """Where exports are sorted: beside the output, so that a resumed run finds them. Raises ConfigurationError."""
-    place = out.with_name(out.name + ".parts")
-    if place.is_symlink() or (place.exists() and not _is_ours(place)):
-        raise ConfigurationError(f"{place} was not made by a replay. Move it away, or choose another --out.")
-    return place
-
-
-def _is_ours(place: Path) -> bool:
-    return place.is_dir() and ((place / _MARK).exists() or not any(place.iterdir()))
+    def interrupted(self) -> None:
+        """Vouch for what is there, so that nothing is done twice."""
+        if self.state.counted:
+            self._vouch(now=True)
 
 
 @contextmanager
-def parts(out: Path | None, resumed: bool) -> Iterator[Path]:
-    """A folder for the parts of exports; it ends with the run, but not with one that was interrupted."""
-    if out is None:
-        with tempfile.TemporaryDirectory(prefix="cds-replay-") as folder:
-            yield Path(folder)
-        return
-    place = parts_folder(out)
-    if not resumed and place.exists():
-        shutil.rmtree(place)
-    place.mkdir(parents=True, exist_ok=True)
-    (place / _MARK).touch()
-    yield place
-    shutil.rmtree(place)
+def output_of(options: Options, terms: Terms, inputs: Inputs) -> Iterator[Output]:
+    """The output, open until the block ends; an interrupted run vouches for what it has written."""
+    identity = {
+        "version": version("cds-service"),
+        "inputs": inputs.fingerprint(),
+        "cards": _revision(terms.cards),
+        "baseline": _revision(terms.baseline) if terms.baseline is not None else "",
+        "service": terms.service or "",
+        "settings": [getattr(terms.settings, name) for name in _DECIDING],
+        "received": terms.received.isoformat(),
+    }
+    with ExitStack() as stack:
+        output = _opened(options, identity, stack)
+        try:
+            yield output
+        except KeyboardInterrupt:
+            output.interrupted()
+            raise
+
+
+def _revision(compiled: bytes) -> str:
+    """The hash in the first line of a compiled file."""
+    return compiled.partition(b"\n")[0].decode("ascii", "replace")[-64:]
+
+
+def _opened(options: Options, identity: dict[str, Any], stack: ExitStack) -> Output:
+    journal = options.journal
+    if options.out is None or journal is None:
+        return Output({"lines": sys.stdout.buffer} if options.out else {}, None, State(identity), None)
+    paths = {"lines": options.out}
+    if options.baseline is not None:
+        paths["changes"] = changes_file(options.out)
+    state = journal.read() if options.resume else None
+    if state is not None:
+        _same_run(state.identity, identity)
+        return _reopened(paths, journal, state, stack)
+    if options.resume and options.out.exists():
+        raise InputFileError(
+            f"{options.out} has no journal, so nothing is known of its run. Start again without --resume."
+        )
+    return _created(paths, journal, State(identity), stack)
+
+
+def _created(paths: Mapping[str, Path], journal: Journal, state: State, stack: ExitStack) -> Output:
+    """New output; files are emptied when the journal of a former run is gone, which vouches for them until then."""
+    files = {name: stack.enter_context(create(path)) for name, path in paths.items()}
+    journal.clear()
+    for file in files.values():
+        file.truncate(0)
+    return Output(files, journal, state, paths["lines"])
+
+
+def _reopened(paths: Mapping[str, Path], journal: Journal, state: State, stack: ExitStack) -> Output:
+    """The output so far, cut back to what the journal vouches for."""
+    try:
+        files = {name: stack.enter_context(reopen(path, state.lengths[name])) for name, path in paths.items()}
+        return Output(files, journal, state, paths["lines"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise journal.foreign() from error
+
+
+def _same_run(was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Going on is only right with the same inputs and policies."""
+    words = {"version": "this program", "inputs": "the inputs", "cards": "the policies",
+             "baseline": "the baseline", "service": "the service",
+             "settings": "CDS_DEFAULT_PAYER or CDS_SERVICES"}  # fmt: skip
+    changed = [words[name] for name in words if was.get(name) != now[name]]
+    if changed:
+        verb = "have" if len(changed) > 1 or changed[0].endswith("s") else "has"
+        raise InputFileError(f"{' and '.join(changed)} {verb} changed since. Start again without --resume.")

@@ -19,3 +19,8 @@ class Problem:
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         return f"{place}: {self.kind}: {self.text}"
+
+
+def no_orders(export: str) -> Problem:
+    """What is said of an export from which no event can be made."""
+    return Problem(export, None, "skipped", "an export that holds no orders")

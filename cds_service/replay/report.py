@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cds_service.errors import ConfigurationError
-from cds_service.replay.run import Outcome
+from cds_service.replay.outcome import Outcome
 from cds_service.replay.summary import cells
 from cds_service.replay.tally import Tally
 

@@ -24,10 +24,11 @@ from cds_service.replay.charts import Chart, Entry, is_signed
 from cds_service.replay.inputs import find
 from cds_service.replay.judge import Desk, Result, Terms
 from cds_service.replay.lines import MAX_DOCUMENT, name_of, unpacked
-from cds_service.replay.output import changes_file, check_apart
-from cds_service.replay.problems import Problem
+from cds_service.replay.options import Options, terms_of
+from cds_service.replay.outcome import Outcome
+from cds_service.replay.places import changes_file, check_apart
+from cds_service.replay.problems import Problem, no_orders
 from cds_service.replay.progress import watching
-from cds_service.replay.run import Options, Outcome, no_orders, terms_of
 from cds_service.replay.work import Files, Lines, Work, do
 
 # pyspark is an extra: what it makes is named here, not imported.

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cds_service.replay.run import Outcome
+from cds_service.replay.outcome import Outcome
 from cds_service.replay.tally import Tally
 
 LISTED = 20
