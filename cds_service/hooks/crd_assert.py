@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -21,32 +20,16 @@ from cds_service.determination.crd_outcome import (
     standing,
 )
 from cds_service.determination.decide import Decider, OrderResult
-from cds_service.facts import codes, elements
-from cds_service.facts.orders import BILLING_OPTIONS
+from cds_service.facts import codes
 from cds_service.facts.references import Json
+from cds_service.hooks.crd_billing import billing_codes, variants
+from cds_service.hooks.crd_ids import id_of
 from cds_service.policy.case import Authorization, Code, Coverage, Order
 from cds_service.policy.evaluate import Verdict
 from cds_service.render import crd, questionnaire
 from cds_service.render.crd import NO_DOCUMENTS, Assertion, Documents, PolicyLink, Reason
 
-BILLING = (codes.CPT, codes.HCPCS)
-_MAX_POLICY_CODES = 20
-_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\d{1,4}"
 _CODED_BY = {"MedicationRequest": "medication", "DeviceRequest": "device"}
-_ASSERTION_ID = re.compile(rf"({_ID})(?:~({_ID}))?")
-_BILLED_ELEMENTS = ("code", "codeCodeableConcept", "medicationCodeableConcept", "serviceType")
-
-
-def family_of(assertion_id: str) -> str | None:
-    """The first assertion of a family, from any of its ids; None for ids that this service did not make."""
-    match = _ASSERTION_ID.fullmatch(assertion_id)
-    return (match[2] or match[1]) if match else None
-
-
-def record_of(assertion_id: str) -> str | None:
-    """The ledger record that an assertion id leads back to."""
-    match = _ASSERTION_ID.fullmatch(assertion_id)
-    return match[1].split(".", 1)[0] if match else None
 
 
 @dataclass(frozen=True)
@@ -73,9 +56,9 @@ class Speaker:
     def assertions(self, order: Order, resource: Json, result: OrderResult | None) -> list[Assertion]:
         """All that is said of one order; `result` is None where the order could not be read."""
         made: list[tuple[tuple[Any, ...], Assertion]] = []
-        for billed, judged in self._variants(order, resource, result):
+        for billed, judged in variants(order, resource, result, self.decider):
             said = replace(self._assertion(order, resource, judged), billing_codes=())
-            codes_ = billed or self._billing(order, judged)
+            codes_ = billed or billing_codes(order, _verdict(judged), self.decider.rulebook.vocabulary)
             same = next((i for i, (_, other) in enumerate(made) if other == said), None)
             if same is None:
                 made.append((codes_, said))
@@ -86,39 +69,6 @@ class Speaker:
     def asserts(self, result: OrderResult) -> bool:
         """Whether what an authorisation or a policy says of the order is asserted, as covered or not covered."""
         return self._situation(result.order, result) in ("authorised", "supported", "not-supported")
-
-    # --- billing codes ------------------------------------------------------------------------------
-
-    def _variants(
-        self, order: Order, resource: Json, result: OrderResult | None
-    ) -> Iterator[tuple[tuple[Code, ...], OrderResult | None]]:
-        """The order as billed in each of the ways that billing-options name; once, as it is, without them."""
-        options = list(dict.fromkeys(billing_options(resource)))
-        if result is None or not options:
-            yield (), result
-            return
-        every = {c for option in options for c in option}
-        own = tuple(c for c in order.codes if c.system in BILLING and c not in every)
-        clinical = tuple(c for c in order.codes if c.system not in BILLING)
-        for billed in (*([own] if own else []), *options):
-            yield billed, self._judged_as(replace(order, codes=(*clinical, *billed)))
-
-    def _judged_as(self, variant: Order) -> OrderResult:
-        case = self.decider.case
-        others = case.with_orders(tuple(variant if o.ref == variant.ref else o for o in case.orders))
-        return Decider(others, self.decider.rulebook, self.decider.directory, self.decider.terms).result(variant)
-
-    def _billing(self, order: Order, result: OrderResult | None) -> tuple[Code, ...]:
-        """The order's own billing codes; else those of the policy's list that the order fell under."""
-        own = tuple(c for c in order.codes if c.system in BILLING)
-        verdict = _verdict(result)
-        if own or verdict is None:
-            return own
-        listed = self.decider.rulebook.vocabulary.sets[verdict.item.item.value_set].codes
-        billed = sorted((c for c in listed if c.system in BILLING), key=str)
-        return tuple(billed) if len(billed) <= _MAX_POLICY_CODES else ()
-
-    # --- one assertion ------------------------------------------------------------------------------
 
     def _assertion(self, order: Order, resource: Json, result: OrderResult | None) -> Assertion:
         row = TABLE[self._situation(order, result)]
@@ -196,27 +146,8 @@ class Speaker:
         return min((e for e in ends if e is not None and e >= self.today), default=None)
 
     def _id(self, order: Order, resource: Json) -> str:
-        """`<record>.<order>`, and after `~` the first assertion of the family when the order carries one of ours."""
         number = self.numbers.setdefault(order.ref, len(self.numbers) + 1)
-        mine = f"{self.record_id}.{number}"
-        for carried in crd.own(resource, self.coverage.ref):
-            before = crd.part(carried, "coverage-assertion-id")
-            family = family_of(before) if isinstance(before, str) else None
-            if family:
-                return f"{mine}~{family}"
-        return mine
-
-
-def billing_options(resource: Json) -> Iterator[tuple[Code, ...]]:
-    """Codes of each billing-options extension, wherever the guide allows one on an order."""
-    concepts = [c for name in _BILLED_ELEMENTS for c in elements.concepts(resource.get(name))]
-    for lens in elements.listed(resource.get("lensSpecification")):
-        concepts += elements.concepts(lens.get("product")) if isinstance(lens, dict) else []
-    for holder in (resource, *concepts):
-        for option in elements.extensions(holder, BILLING_OPTIONS) if isinstance(holder, dict) else ():
-            found = codes.read(option.get("valueCodeableConcept"))[0]
-            if found:
-                yield found
+        return id_of(self.record_id, number, crd.own(resource, self.coverage.ref))
 
 
 def _open(texts: Iterable[str]) -> Iterator[str]:

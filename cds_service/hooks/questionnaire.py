@@ -6,19 +6,17 @@ used to prefill: nothing read under another user's token comes back here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
-from typing import Any
 
 from cds_service.determination.decide import Decider, OrderResult, Terms, decide
-from cds_service.errors import Issue, NotFound, RequestError, TooLarge
-from cds_service.facts import elements
-from cds_service.facts.builder import MAX_ORDERS, CaseBuilder
+from cds_service.errors import Issue, NotFound, RequestError
+from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.orders import ORDER_TYPES
-from cds_service.facts.references import Json, key_of
+from cds_service.facts.references import Json
 from cds_service.facts.sources import SPECS, read_value
 from cds_service.hooks.crd_check import IdentifierDirectory
+from cds_service.hooks.dtr_request import Asked, patient_of
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Order
 from cds_service.policy.evaluate import Verdict
@@ -32,48 +30,6 @@ _NAMELESS = (
     "The payer is not known: Coverage.payor has no identifier, and no Organization with one came as 'referenced'."
 )
 _ANSWERED_BY = {spec.kind: spec.name for spec in reversed(SPECS)}
-
-
-@dataclass
-class Asked:
-    """The input parameters, sorted; resources of other names only serve to prefill."""
-
-    coverages: list[Json] = field(default_factory=list)
-    orders: list[Json] = field(default_factory=list)
-    canonicals: list[str] = field(default_factory=list)
-    referenced: list[Json] = field(default_factory=list)
-    context: str | None = None
-    changed_since: date | None = None
-
-
-def asked(parameters: Mapping[str, Any]) -> Asked:
-    """Read the Parameters resource. Raises RequestError when it asks for nothing, TooLarge for too many orders."""
-    if parameters.get("resourceType") != "Parameters":
-        raise RequestError(Issue("must be a Parameters resource", "Parameters", "structure"))
-    found = Asked()
-    for parameter in elements.listed(parameters.get("parameter")):
-        if isinstance(parameter, dict):
-            _sort(parameter, found)
-    if not (found.orders or found.canonicals or found.context):
-        raise RequestError(Issue("names no order, no questionnaire and no context", "Parameters.parameter", "required"))
-    if len(found.orders) > MAX_ORDERS:
-        raise TooLarge(f"has more than {MAX_ORDERS} orders", path="Parameters.parameter")
-    return found
-
-
-def _sort(parameter: Mapping[str, Any], found: Asked) -> None:
-    name, resource = parameter.get("name"), parameter.get("resource")
-    if isinstance(resource, dict):
-        lists = {"coverage": found.coverages, "order": found.orders}
-        lists.get(str(name), found.referenced).append(resource)
-    value = next((v for k, v in parameter.items() if k.startswith("value")), None)
-    if isinstance(value, str):
-        if name == "questionnaire":
-            found.canonicals.append(value)
-        elif name == "context":
-            found.context = value
-        elif name == "changedsince":
-            found.changed_since = elements.day(value)
 
 
 def package(wanted: Asked, runtime: Runtime, caller: Caller, remembered: Callable[[str], Sequence[str] | None]) -> Json:
@@ -128,7 +84,7 @@ class _Case:
     def __init__(self, wanted: Asked, runtime: Runtime, caller: Caller) -> None:
         self.runtime, self.now, self.asked_orders = runtime, runtime.now(), wanted.orders
         self.base, self.rulebook = runtime.settings.base_url, runtime.book.rulebook
-        self.builder = CaseBuilder(_patient_id(wanted), self.now.date(), None, caller.local_codes)
+        self.builder = CaseBuilder(patient_of(wanted), self.now.date(), None, caller.local_codes)
         for resource in wanted.referenced:
             self.builder.index.add(resource)
         self.builder.draft_orders({"entry": [{"resource": o} for o in wanted.orders]}, "Parameters.parameter")
@@ -236,14 +192,3 @@ class _Case:
 
 def _stamp(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")
-
-
-def _patient_id(wanted: Asked) -> str:
-    """The patient of the orders, else of the coverage."""
-    for resource in (*wanted.orders, *wanted.coverages):
-        for name in ("subject", "patient", "beneficiary"):
-            reference = resource.get(name)
-            text = reference.get("reference") if isinstance(reference, dict) else None
-            if isinstance(text, str):
-                return key_of(text).removeprefix("Patient/")
-    raise RequestError(Issue("names no patient, in an order or a coverage", "Parameters.parameter", "required"))

@@ -9,8 +9,9 @@ import orjson
 from flask import Blueprint, Response, request
 
 from cds_service.errors import NotFound
-from cds_service.hooks.crd_assert import record_of
-from cds_service.hooks.questionnaire import asked, package
+from cds_service.hooks.crd_ids import record_of
+from cds_service.hooks.dtr_request import asked
+from cds_service.hooks.questionnaire import package
 from cds_service.hooks.request import parse
 from cds_service.hooks.runtime import Caller
 from cds_service.render.questionnaire import RuleForm, find, forms, questionnaire

@@ -30,7 +30,7 @@ from crd_support import (
 
 from cds_service.determination import crd_outcome
 from cds_service.hooks.answer import Answer
-from cds_service.hooks.crd_assert import family_of, record_of
+from cds_service.hooks.crd_ids import family_of, record_of
 from cds_service.hooks.crd_members import DemoMembers
 from cds_service.hooks.runtime import Runtime
 

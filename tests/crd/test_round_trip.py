@@ -34,7 +34,7 @@ from support.paths import ROOT
 from support.service import Service, running
 
 from cds_service.facts import validity
-from cds_service.hooks.crd_assert import family_of, record_of
+from cds_service.hooks.crd_ids import family_of, record_of
 
 Json = dict[str, Any]
 CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
