@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from rich.text import Text
 
 from cds_service.commands.policy_output import console, counted
-from cds_service.determination.worked import CaseReport, run_case, verdict_of
+from cds_service.determination.worked import CaseReport, verdict_of
+from cds_service.determination.worked_rules import run_cases
 from cds_service.policy.compile import used_criteria
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.diff import STRUCTURE
-from cds_service.policy.logic import MET, Outcome
-from cds_service.policy.model import Version
+from cds_service.policy.logic import Outcome
+from cds_service.policy.model import Policy, Version
 from cds_service.policy.rulebook import Rulebook
 from cds_service.policy.trace import Trace
 
 
-@dataclass
+@dataclass(frozen=True)
 class PolicyReport:
-    """What the worked cases of one policy gave and what they reached."""
+    """What the worked cases of one policy gave and what they leave untested."""
 
     policy: str
-    cases: list[CaseReport] = field(default_factory=list)
-    unmet_rules: list[str] = field(default_factory=list)
-    unseen: dict[str, list[str]] = field(default_factory=dict)
+    cases: tuple[CaseReport, ...]
+    unmet_rules: list[str]
+    unseen: dict[str, list[str]]
 
     @property
     def failed(self) -> bool:
@@ -34,55 +35,36 @@ class PolicyReport:
         return not self.cases or bool(self.unmet_rules) or any(c.failures for c in self.cases)
 
 
-@dataclass
-class _Reached:
-    """What was seen, by version: rules met, and outcomes per criterion."""
-
-    rules: set[tuple[str, str, str]] = field(default_factory=set)
-    outcomes: dict[tuple[str, str], set[Outcome]] = field(default_factory=dict)
-
-    def see(self, version: str, trace: Trace) -> None:
-        for node in trace.walk():
-            if node.op not in STRUCTURE:
-                self.outcomes.setdefault((version, node.id), set()).add(node.outcome)
-
-    def add(self, report: CaseReport) -> None:
-        for result in report.results:
-            verdict = verdict_of(report.policy, result)
-            if verdict is not None:
-                version = verdict.version.version.version
-                self.see(version, verdict.trace)
-                met = (t.id for t in verdict.trace.children if t.op == "rule" and t.outcome is MET)
-                self.rules.update((version, verdict.item.id, rule) for rule in met)
-            for finding in result.findings:
-                if finding.version.policy.id == report.policy:
-                    self.see(finding.version.version.version, finding.trace)
-                    self.rules.add((finding.version.version.version, "findings", finding.rule))
-
-
 def run_policy(folder: PolicyFolder, rulebook: Rulebook) -> PolicyReport:
     """Run all cases beside one policy."""
-    report, reached = PolicyReport(folder.policy.id), _Reached()
-    for worked in folder.cases.cases if folder.cases else ():
-        done = run_case(folder, worked, rulebook)
-        report.cases.append(done)
-        reached.add(done)
-    for version in folder.policy.versions:
-        name = version.version
-        missed = [(item, rule) for item, rule in _rules(version) if (name, item, rule) not in reached.rules]
-        report.unmet_rules += [f"{item}/{rule} (version {name})" for item, rule in missed]
+    run = run_cases(folder, rulebook)
+    unmet = [f"{item}/{rule} (version {version})" for version, item, rule in run.unmet]
+    return PolicyReport(folder.policy.id, run.reports, unmet, dict(_unseen(folder.policy, run.reports)))
+
+
+def _unseen(policy: Policy, reports: Iterable[CaseReport]) -> Iterator[tuple[str, list[str]]]:
+    """Criteria with the outcomes that they could have, but have in no case."""
+    seen: dict[tuple[str, str], set[Outcome]] = {}
+    for name, trace in (found for report in reports for found in _traces(report)):
+        for node in trace.walk():
+            if node.op not in STRUCTURE:
+                seen.setdefault((name, node.id), set()).add(node.outcome)
+    for version in policy.versions:
         for criterion in sorted(used_criteria(version)):
-            seen = reached.outcomes.get((name, criterion), set())
-            unseen = [o.value for o in Outcome if o not in seen and possible(version, criterion, o)]
+            there = seen.get((version.version, criterion), set())
+            unseen = [o.value for o in Outcome if o not in there and possible(version, criterion, o)]
             if unseen:
-                report.unseen[f"{criterion} (version {name})"] = unseen
-    return report
+                yield f"{criterion} (version {version.version})", unseen
 
 
-def _rules(version: Version) -> Iterator[tuple[str, str]]:
-    for item_id, item in version.orders.items():
-        yield from ((item_id, rule.id) for rule in item.rules)
-    yield from (("findings", finding.id) for finding in version.findings)
+def _traces(report: CaseReport) -> Iterator[tuple[str, Trace]]:
+    """How the policy came to its verdicts and findings, each with the version."""
+    for result in report.results:
+        verdict = verdict_of(report.policy, result)
+        if verdict is not None:
+            yield verdict.version.version.version, verdict.trace
+        own = (f for f in result.findings if f.version.policy.id == report.policy)
+        yield from ((f.version.version.version, f.trace) for f in own)
 
 
 def possible(version: Version, criterion_id: str, outcome: Outcome) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from cds_service.determination.worked import CaseReport, run_case, verdict_of
+from cds_service.determination.worked import CaseReport
+from cds_service.determination.worked_rules import run_cases
 from cds_service.policy.content import PolicyFolder
-from cds_service.policy.logic import MET
-from cds_service.policy.model import CaseOrder, ExpectedOrder, Policy, WorkedCase
+from cds_service.policy.model import CaseOrder, ExpectedOrder, WorkedCase
 from cds_service.policy.rulebook import Rulebook
 from cds_service.web.pages.remembered import per_revision
 
@@ -45,29 +45,9 @@ def all_results(rulebook: Rulebook) -> Mapping[str, Results]:
 
 
 def _results(folder: PolicyFolder, rulebook: Rulebook) -> Results:
-    worked = folder.cases.cases if folder.cases else []
-    reports = [run_case(folder, case, rulebook) for case in worked]
-    rules = set(_rules(folder.policy))
-    reached = {key for report in reports for key in _reached(report)} & rules
-    views = tuple(_view(r) for r in reports)
-    return Results(views, sum(not v.failures for v in views), len(reached), len(rules))
-
-
-def _rules(policy: Policy) -> Iterator[tuple[str, str, str]]:
-    for version in policy.versions:
-        for item_id, item in version.orders.items():
-            yield from ((version.version, item_id, rule.id) for rule in item.rules)
-        yield from ((version.version, "findings", finding.id) for finding in version.findings)
-
-
-def _reached(report: CaseReport) -> Iterator[tuple[str, str, str]]:
-    for result in report.results:
-        verdict = verdict_of(report.policy, result)
-        if verdict is not None:
-            met = (t.id for t in verdict.trace.children if t.op == "rule" and t.outcome is MET)
-            yield from ((verdict.version.version.version, verdict.item.id, rule) for rule in met)
-        own = (f for f in result.findings if f.version.policy.id == report.policy)
-        yield from ((f.version.version.version, "findings", f.rule) for f in own)
+    run = run_cases(folder, rulebook)
+    views, rules = tuple(_view(r) for r in run.reports), set(run.rules)
+    return Results(views, sum(not v.failures for v in views), len(run.met & rules), len(rules))
 
 
 def _view(report: CaseReport) -> CaseView:
