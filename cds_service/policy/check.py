@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import date
 from itertools import pairwise
 from typing import Any
 
 from cds_service.errors import ContentError
+from cds_service.policy import check_criteria
 from cds_service.policy.check_files import card, cases, has_payer, has_set
 from cds_service.policy.check_lists import payers, procedures
+from cds_service.policy.check_sets import value_sets
 from cds_service.policy.content import Content
-from cds_service.policy.model import (
-    OPERATORS,
-    All,
-    AnyOf,
-    AtLeast,
-    Criterion,
-    Expression,
-    Not,
-    Policy,
-    ValueSet,
-    Version,
-)
+from cds_service.policy.model import All, AnyOf, AtLeast, Criterion, Expression, Not, Policy, Version
 from cds_service.policy.source import Document, Path
 from cds_service.policy.spelling import spelling
 from cds_service.policy.words import unknown
 
+_PLACE = re.compile(r"\{([^{}]*)\}")
+
 
 def check(content: Content) -> list[ContentError]:
     """All dangling references and contradictions in the content."""
-    errors: list[ContentError] = []
-    for name, document in content.documents.items():
-        if name.startswith("value_sets/"):
-            errors += _value_set_file(name, content, document)
-    errors += payers(content)
-    errors += procedures(content)
+    errors = [*value_sets(content), *payers(content), *procedures(content)]
     for folder in content.policies.values():
         for name, source in folder.documents.items():
             if name.endswith("/policy.yaml"):
@@ -44,80 +31,6 @@ def check(content: Content) -> list[ContentError]:
         errors += card(folder)
         errors += cases(folder, content)
     return errors
-
-
-def _value_set_file(name: str, content: Content, document: Document) -> Iterator[ContentError]:
-    stem = name.removeprefix("value_sets/").removesuffix(".yaml")
-    value_set = content.value_sets.get(str(document.data.get("id", ""))) if isinstance(document.data, dict) else None
-    if value_set is not None:
-        yield from _value_set(value_set, stem, content, document)
-
-
-def _value_set(value_set: ValueSet, stem: str, content: Content, document: Document) -> Iterator[ContentError]:
-    if value_set.id != stem:
-        yield document.error(("id",), f"the id '{value_set.id}' is not the file name '{stem}'.", "Make them equal.")
-    words = value_set.terms or value_set.patterns or value_set.with_code
-    if not (value_set.codes or value_set.prefixes or words or value_set.includes):
-        yield document.error((), f"the value set '{value_set.id}' is empty.", "Add codes, prefixes, terms or includes.")
-    for index, included in enumerate(value_set.includes):
-        if not has_set(content, included):
-            yield document.error(("includes", index), *unknown("value set", included, content.value_sets))
-    yield from _patterns(document, ("patterns",), value_set.patterns)
-    if value_set.with_code is not None:
-        if not has_set(content, value_set.with_code.value_set):
-            strange = unknown("value set", value_set.with_code.value_set, content.value_sets)
-            yield document.error(("with_code", "value_set"), *strange)
-        yield from _patterns(document, ("with_code", "patterns"), value_set.with_code.patterns)
-    if value_set.id in _included(value_set, content):
-        yield document.error(("includes",), f"the value set '{value_set.id}' includes itself.", "Break the circle.")
-    seen: set[tuple[str, str]] = set()
-    for index, code in enumerate(value_set.codes):
-        if (code.system, code.code) in seen:
-            yield document.error(("codes", index), f"the code {code.code} is here twice.", "Keep one of them.")
-        seen.add((code.system, code.code))
-        yield from spelling(document, ("codes", index, "code"), code.system, code.code)
-    for index, prefix in enumerate(value_set.prefixes):
-        yield from spelling(document, ("prefixes", index, "prefix"), prefix.system, prefix.prefix, start=True)
-
-
-def _patterns(document: Document, path: Path, patterns: list[str]) -> Iterator[ContentError]:
-    for index, pattern in enumerate(patterns):
-        if fault := _pattern_fault(pattern):
-            yield document.error((*path, index), *fault)
-
-
-# Patterns of value sets become one expression: names and numbers of groups would mean the groups of another.
-_GROUP_AGAIN = re.compile(r"(?<!\\)(?:\\\\)*(?:\\[1-9]|\(\?\()")
-
-
-def _pattern_fault(pattern: str) -> tuple[str, str] | None:
-    """Text and cure for a pattern that cannot be a part of an expression."""
-    try:
-        groups = re.compile(pattern).groupindex
-    except (re.error, OverflowError, RecursionError) as error:
-        return f"not a regular expression: {error}.", "Correct it."
-    if groups or _GROUP_AGAIN.search(pattern):
-        return "patterns are joined, so none may name its groups or refer to them.", "Use (?:...), and no \\1."
-    try:
-        re.compile(f"(?:{pattern})")
-    except re.error:
-        return "patterns are joined, so flags must not hold for all.", "Write them on a group: (?-i:...)."
-    return None
-
-
-def _included(value_set: ValueSet, content: Content) -> set[str]:
-    """Everything a value set includes, at any depth."""
-    found: set[str] = set()
-    ahead = list(value_set.includes)
-    while ahead:
-        name = ahead.pop()
-        if name not in found and name in content.value_sets:
-            found.add(name)
-            ahead += content.value_sets[name].includes
-    return found
-
-
-_PLACE = re.compile(r"\{([^{}]*)\}")
 
 
 class _PolicyCheck:
@@ -230,38 +143,15 @@ class _PolicyCheck:
             self.add(path, "only a guideline makes recommendations.", "Remove 'recommendation'.")
 
     def criterion(self, path: Path, criterion_id: str, criterion: Criterion, version: Version) -> None:
-        if criterion_id == "always":
-            self.add(path, "'always' is a reserved word.", "Rename the criterion.")
-        operators = [name for name in OPERATORS if getattr(criterion, name) is not None]
-        if len(operators) != 1:
-            found = " and ".join(f"'{o}'" for o in operators) or "none"
-            self.add(
-                path,
-                f"'{criterion_id}' needs exactly one operator, but has {found}.",
-                f"One of: {', '.join(OPERATORS)}.",
-            )
+        for below, text, cure in check_criteria.faults(criterion_id, criterion):
+            self.add((*path, *below), text, cure)
+        if len(check_criteria.operators(criterion)) != 1:
             return
         name, arguments = criterion.operator
-        if name == "asked" and criterion.ask is None:
-            self.add(path, f"'{criterion_id}' is asked, but has no question.", "Add 'ask: {question: ...}'.")
         for key in ("value_set", "equals"):
             used = getattr(arguments, key, None)
             if used:
                 self.value_set((*path, name, key), used)
-        bounds = [k for k in type(arguments).model_fields if k in ("at_least", "at_most", "above", "below", "under")]
-        optional = name in ("companion", "procedure", "observation", "units")
-        if bounds and not optional and all(getattr(arguments, b) is None for b in bounds):
-            self.add((*path, name), f"'{name}' compares with nothing.", f"Add one of: {', '.join(bounds)}.")
-        if name == "operation" and not any((arguments.region, arguments.approach, arguments.role)):
-            self.add((*path, name), "'operation' compares with nothing.", "Add region, approach or role.")
-        if name == "observation" and all(
-            getattr(arguments, k) is None for k in ("at_least", "at_most", "above", "below", "equals", "present")
-        ):
-            self.add((*path, name), "'observation' compares with nothing.", "Add a bound, 'equals' or 'present'.")
-        for key in ("within", "after", "before", "onset_within"):
-            window = getattr(arguments, key, None)
-            if window is not None and not (window.days or window.weeks or window.months):
-                self.add((*path, name, key), f"'{key}' has no length.", "Add days, weeks or months.")
         self.cites((*path, "cite"), criterion.cite, version)
 
     def expression(self, path: Path, expression: Expression, version: Version) -> None:
