@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
-from typing import Any
 
 from cds_service.policy.case import Code
 from cds_service.policy.compile import used_criteria
 from cds_service.policy.content import Content, PolicyFolder
-from cds_service.policy.lint_reach import item_before, no_day
-from cds_service.policy.model import Alternative, Criterion, Expression, Item, ProcedureTest, Rule, ValueSet, Version
-from cds_service.policy.propositions import Table, table
+from cds_service.policy.lint_reach import hidden, impossible, item_before
+from cds_service.policy.model import Alternative, Criterion, Expression, Item, ValueSet, Version
+from cds_service.policy.propositions import table
 from cds_service.policy.source import Document, Path
 from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
 
@@ -187,7 +186,7 @@ class _VersionLint:
             never = list(self.never(path, rule.id, "rule", rule.when))
             yield from never
             if not never:
-                why = _hidden(rule, item.rules[:index], proved)
+                why = hidden(rule, item.rules[:index], proved)
                 if why:
                     text = f"the rule '{rule.id}' is never reached: {why}."
                     yield self.at_(
@@ -217,43 +216,6 @@ class _VersionLint:
 
     def _speaks(self, item: Item, code: Code) -> bool:
         return self.vocabulary.sets[item.value_set].find(code) is not None
-
-
-def _hidden(rule: Rule, before: list[Rule], proved: Table | None) -> str:
-    """Why a rule is never reached; empty when it is, or when that cannot be proved."""
-    for other in before:
-        if other.when == "always":
-            return f"'{other.id}' before it is always met"
-        if other.when == rule.when:
-            return f"'{other.id}' before it has the same 'when'"
-    if proved is None:
-        return ""
-    left = proved.mask(rule.when)
-    for other in before:
-        if left & ~proved.mask(other.when) == 0:
-            return f"'{other.id}' before it is met whenever it is"
-    for other in before:
-        left &= ~proved.mask(other.when)
-    return "" if left else "the rules before it leave no case to it"
-
-
-def impossible(criterion: Criterion) -> str:
-    """Why no value or day lies within a criterion's bounds; empty when one does."""
-    arguments = criterion.operator[1]
-    low, high = getattr(arguments, "at_least", None), getattr(arguments, "at_most", None)
-    above, below = getattr(arguments, "above", None), getattr(arguments, "below", None)
-    under = getattr(arguments, "under", None)
-    pairs: list[tuple[str, Any, str, Any, bool]] = [
-        ("at least", low, "at most", high, False),
-        ("at least", low, "under", under, True),
-        ("at least", low, "below", below, True),
-        ("above", above, "at most", high, True),
-        ("above", above, "below", below, True),
-    ]
-    for floor, least, ceiling, most, strict in pairs:
-        if least is not None and most is not None and (least > most or (strict and least == most)):
-            return f"nothing is {floor} {least:g} and {ceiling} {most:g}"
-    return no_day(arguments) if isinstance(arguments, ProcedureTest) else ""
 
 
 def _unitless(criterion: Criterion) -> bool:

@@ -1,12 +1,14 @@
-"""Proofs for lint that something is never reached: items behind others, and windows that hold no day."""
+"""Proofs for lint that something is never reached: items and rules behind others, bounds that nothing fits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from typing import Any
 
 from cds_service.policy.dates import back
-from cds_service.policy.model import ProcedureTest, ValueSet, Version
+from cds_service.policy.model import Criterion, ProcedureTest, Rule, ValueSet, Version
+from cds_service.policy.propositions import Table
 from cds_service.policy.vocabulary import CodeSet, Vocabulary
 
 _DAYS = tuple(date(2024, 1, 1) + timedelta(days=n) for n in range(4 * 365 + 1))  # every day of a leap-year cycle
@@ -57,7 +59,44 @@ def _covers(other: CodeSet, system: str, start: str) -> bool:
     return any(start.startswith(p.prefix) for p in other.prefixes.get(system, ()))
 
 
-def no_day(test: ProcedureTest) -> str:
+def hidden(rule: Rule, before: list[Rule], proved: Table | None) -> str:
+    """Why a rule is never reached; empty when it is, or when that cannot be proved."""
+    for other in before:
+        if other.when == "always":
+            return f"'{other.id}' before it is always met"
+        if other.when == rule.when:
+            return f"'{other.id}' before it has the same 'when'"
+    if proved is None:
+        return ""
+    left = proved.mask(rule.when)
+    for other in before:
+        if left & ~proved.mask(other.when) == 0:
+            return f"'{other.id}' before it is met whenever it is"
+    for other in before:
+        left &= ~proved.mask(other.when)
+    return "" if left else "the rules before it leave no case to it"
+
+
+def impossible(criterion: Criterion) -> str:
+    """Why no value or day lies within a criterion's bounds; empty when one does."""
+    arguments = criterion.operator[1]
+    low, high = getattr(arguments, "at_least", None), getattr(arguments, "at_most", None)
+    above, below = getattr(arguments, "above", None), getattr(arguments, "below", None)
+    under = getattr(arguments, "under", None)
+    pairs: list[tuple[str, Any, str, Any, bool]] = [
+        ("at least", low, "at most", high, False),
+        ("at least", low, "under", under, True),
+        ("at least", low, "below", below, True),
+        ("above", above, "at most", high, True),
+        ("above", above, "below", below, True),
+    ]
+    for floor, least, ceiling, most, strict in pairs:
+        if least is not None and most is not None and (least > most or (strict and least == most)):
+            return f"nothing is {floor} {least:g} and {ceiling} {most:g}"
+    return _no_day(arguments) if isinstance(arguments, ProcedureTest) else ""
+
+
+def _no_day(test: ProcedureTest) -> str:
     """Why no day lies within the windows of a history; empty when one does."""
     for name in ("within", "after"):
         start, end = getattr(test, name), test.before
