@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from cds_service.policy.code_sets import CodeSet
 from cds_service.policy.compile import used_criteria
 from cds_service.policy.content import Content
 from cds_service.policy.model import ContentSource, Criterion, Policy, Version
-from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_vocabulary
+from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
 
 DEVELOPER = "Whoever wrote the policy file, {read}; an unofficial encoding, not the publisher's own."
 _READ = {

@@ -10,10 +10,11 @@ from cds_service.commands.policy_output import Remark, of_error, of_notice
 from cds_service.content_files import load_content
 from cds_service.errors import ConfigurationError
 from cds_service.policy.case import Code
+from cds_service.policy.code_sets import CodeSet
 from cds_service.policy.content import Content, Faults, PolicyFolder
 from cds_service.policy.lint import Notice, lint, notice
 from cds_service.policy.model import FindingRule, Item, Version
-from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_vocabulary
+from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
 from cds_service.render import wording
 
 OPERATIONS = ("operation", "fusion", "cervical operation", "thoracic operation", "cervical fusion", "lumbar fusion")

@@ -12,9 +12,10 @@ from cds_service.policy.case import Code, Order
 from cds_service.policy.criteria import Test
 from cds_service.policy.formula import Formula
 from cds_service.policy.model import Alternative, Criterion, FindingRule, Item, Policy, Version, criterion_ids
+from cds_service.policy.remember import remember
 from cds_service.policy.rules import Rules
 from cds_service.policy.view import ORDER, PATIENT
-from cds_service.policy.vocabulary import Vocabulary, remember
+from cds_service.policy.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cds_service.errors import ContentError
 from cds_service.policy.case import Code
+from cds_service.policy.code_sets import CodeSet, compile_set, starts
 from cds_service.policy.compile import CompiledVersion, compile_version
 from cds_service.policy.content import Content, PolicyFolder
 from cds_service.policy.model import CardFile, Payer, Policy, ProcedureCode, ValueSet
@@ -29,7 +30,7 @@ from cds_service.policy.rulebook import (
     outlines_of,
     sources_read,
 )
-from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_set, compile_vocabulary, starts
+from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
 
 MAGIC = b"cds-cards 1 "
 T = TypeVar("T")

@@ -10,9 +10,9 @@ from cds_service.policy import logic
 from cds_service.policy.criteria import Found, Test, leaves, look, tests_of
 from cds_service.policy.logic import MET, UNKNOWN, Outcome
 from cds_service.policy.model import All, AnyOf, AtLeast, Expression, Not, criterion_ids
+from cds_service.policy.remember import remember
 from cds_service.policy.trace import Trace
 from cds_service.policy.view import View
-from cds_service.policy.vocabulary import remember
 
 Shape = Any
 """A trace without what was found: (id, operator, outcome, children); a criterion by its place among the tests."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
+from cds_service.policy.code_sets import CodeSet
 from cds_service.policy.dates import back
 from cds_service.policy.model import Criterion, ProcedureTest, Rule, ValueSet, Version
 from cds_service.policy.propositions import Table
-from cds_service.policy.vocabulary import CodeSet, Vocabulary
+from cds_service.policy.vocabulary import Vocabulary
 
 _DAYS = tuple(date(2024, 1, 1) + timedelta(days=n) for n in range(4 * 365 + 1))  # every day of a leap-year cycle
 

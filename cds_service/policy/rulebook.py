@@ -8,10 +8,12 @@ from datetime import date
 from functools import cached_property
 
 from cds_service.policy.case import Code, Order
+from cds_service.policy.code_sets import CodeSet, starts
 from cds_service.policy.compile import CompiledVersion, compile_version, item_criteria, sources_of
 from cds_service.policy.content import Content, PolicyFolder
 from cds_service.policy.model import Policy, Version, criterion_ids
-from cds_service.policy.vocabulary import CodeSet, Vocabulary, compile_vocabulary, remember, starts
+from cds_service.policy.remember import remember
+from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
 
 ALL_PAYERS = "*"
 ANYONE = "any"  # the policies of all payers and societies: does anything speak to this order?

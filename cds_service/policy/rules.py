@@ -9,9 +9,9 @@ from cds_service.policy.criteria import Found, Test, leaves, look, tests_of
 from cds_service.policy.formula import Shape, outcome, shape, tree, undecided
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import Item, Otherwise, Rule
+from cds_service.policy.remember import remember
 from cds_service.policy.trace import Missing, Trace
 from cds_service.policy.view import View
-from cds_service.policy.vocabulary import remember
 
 
 class Ruled(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from cds_service.policy.case import Order
-from cds_service.policy.vocabulary import legible
+from cds_service.policy.mentions import legible
 
 _REGION_LETTERS = {"c": "cervical", "t": "thoracic", "l": "lumbar", "s": "sacral"}
 _REGION_SIZE = {"c": 7, "t": 12, "l": 5, "s": 1}

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from support.small import open_questions
 
 from cds_service.policy.case import Answer, Case, Code, Order
+from cds_service.policy.code_sets import CodeSet
 from cds_service.policy.compile import CompiledVersion, compile_version
 from cds_service.policy.evaluate import Evaluator, Verdict
 from cds_service.policy.formula import Formula
 from cds_service.policy.model import Policy, SetCode
 from cds_service.policy.propositions import table
 from cds_service.policy.view import Facts
-from cds_service.policy.vocabulary import CodeSet, Vocabulary
+from cds_service.policy.vocabulary import Vocabulary
 
 NAMES = ("a", "b", "c", "d", "e")
 OUTCOMES = ("supported", "not-supported", "needs-information", "not-addressed")

@@ -12,11 +12,11 @@ from cds_service.determination.decide import OrderResult
 from cds_service.determination.options import flagged_groups
 from cds_service.determination.worked import CaseReport, run_case
 from cds_service.policy.case import Code, Order
+from cds_service.policy.code_sets import CodeSet
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.model import SetPrefix, WorkedCase
 from cds_service.policy.rulebook import Audience, Rulebook, compile_content
 from cds_service.policy.spine import Levels, named_levels, named_regions
-from cds_service.policy.vocabulary import CodeSet
 
 
 @cache

@@ -13,8 +13,8 @@ from support.small import Json, book, case, decided, item, open_questions, order
 
 from cds_service.policy.case import Answer, Case, Code, Condition, Observation, Order, Patient, Period, Procedure
 from cds_service.policy.evaluate import Verdict
+from cds_service.policy.mentions import READ
 from cds_service.policy.trace import Trace
-from cds_service.policy.vocabulary import READ
 
 
 def period(text: str) -> Period:

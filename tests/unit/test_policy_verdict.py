@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from cds_service.policy.case import Answer, Case, Code, Order, Source, SourceState
+from cds_service.policy.code_sets import CodeSet
 from cds_service.policy.compile import compile_version
 from cds_service.policy.evaluate import Evaluator, Verdict
 from cds_service.policy.model import Policy, SetCode, SetPrefix
 from cds_service.policy.trace import Missing
 from cds_service.policy.view import Facts
-from cds_service.policy.vocabulary import CodeSet, Vocabulary
+from cds_service.policy.vocabulary import Vocabulary
 
 ORDER = Order("ServiceRequest/o", (Code("cpt", "1"),))
 SETS = {

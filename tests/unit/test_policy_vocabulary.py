@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from cds_service.policy.case import Code, Order
+from cds_service.policy.code_sets import compile_set
+from cds_service.policy.mentions import READ
 from cds_service.policy.model import ProcedureCode, ValueSet
-from cds_service.policy.vocabulary import READ, Vocabulary, compile_set, compile_vocabulary
+from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
 
 
 def value_set(own: str, **parts: Any) -> ValueSet:

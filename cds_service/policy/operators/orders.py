@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from cds_service.policy.case import Order
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
+from cds_service.policy.mentions import READ
 from cds_service.policy.model import CompanionTest, Criterion, Flag, OrderTest
 from cds_service.policy.operation import order_evidence
 from cds_service.policy.operators.shared import Operator, agree, open_, wanted
 from cds_service.policy.trace import Evidence
 from cds_service.policy.view import NOTHING, Result, View
-from cds_service.policy.vocabulary import READ
 
 _TEXT_ELEMENTS = frozenset({"note", "orderDetail", "code"})
 
