@@ -2,7 +2,8 @@
 
 Orders are tied together by requisition, basedOn, encounter, day and body site. Where these do not tell, orders
 of compatible regions are taken as one operation; an add-on that fits two operations is ambiguous, and every
-fact that differs between the two is unknown.
+fact that differs between the two is unknown. So is one that these ties keep from every operation, while one of
+its region is ordered: a surgery may be split over requisitions, encounters and days.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 
 from cds_service.policy.case import Case, Order, Procedure
-from cds_service.policy.operation import Operation, Placed, all_regions
+from cds_service.policy.operation import PRIMARY_ROLES, Operation, Placed, all_regions
 from cds_service.policy.spine import named_regions
 from cds_service.policy.vocabulary import Vocabulary
 
@@ -45,16 +46,20 @@ class Operations:
     """All operations of a case, and to which an order may belong."""
 
     def __init__(
-        self, placed: dict[str, Placed], groups: tuple[Operation, ...], homes: dict[str, tuple[int, ...]]
+        self,
+        placed: dict[str, Placed],
+        groups: tuple[Operation, ...],
+        homes: dict[str, tuple[int, ...]],
+        perhaps: dict[str, tuple[Operation, ...]],
     ) -> None:
-        self.placed, self.groups, self._home = placed, groups, homes
+        self.placed, self.groups, self._home, self._perhaps = placed, groups, homes, perhaps
 
     def of(self, order: Order) -> tuple[Operation, ...]:
-        """The operations an order may belong to; one of its own when it fits none."""
+        """The operations an order may belong to; among them one of its own when it surely fits none."""
         home = self._home.get(order.ref)
         if home:
             return tuple([self.groups[i] for i in home])
-        return (Operation((), (self.placed[order.ref],)),)
+        return (*self._perhaps.get(order.ref, ()), Operation((), (self.placed[order.ref],)))
 
     def home(self, order: Order) -> Hashable:
         """The same for orders that may belong to the same operations."""
@@ -65,6 +70,7 @@ class Operations:
         named = self.placed[other.ref].named  # its body site is the other's
         self.placed[order.ref] = Placed(order, vocabulary, named)
         self._home[order.ref] = self._home.get(other.ref, ())
+        self._perhaps[order.ref] = self._perhaps.get(other.ref, ())
 
 
 class _Group:
@@ -76,6 +82,10 @@ class _Group:
         self.named = frozenset([region for p in primaries for region in p.named])
 
 
+def _of_one_region(item: Placed, group: _Group) -> bool:
+    return _compatible(item.regions, group.regions) and _compatible(item.named, group.named)
+
+
 def _candidates(item: Placed, groups: list[_Group]) -> tuple[int, ...]:
     """Numbers of the operations that an order which is no primary may belong to."""
     certain, fitting = [], []
@@ -83,7 +93,7 @@ def _candidates(item: Placed, groups: list[_Group]) -> tuple[int, ...]:
         links = [_linked(item.order, p.order) for p in group.primaries]
         if True in links:
             certain.append(number)
-        elif False not in links and _compatible(item.regions, group.regions) and _compatible(item.named, group.named):
+        elif False not in links and _of_one_region(item, group):
             fitting.append(number)
     if certain:
         return tuple(certain)
@@ -106,8 +116,29 @@ def operations_of(case: Case, vocabulary: Vocabulary) -> Operations:
         found = homes[item.order.ref] = _candidates(item, groups)
         for number in found:
             (sure if len(found) == 1 else maybe)[number].append(item)
+    homeless = [p for p in others if not homes[p.order.ref]]
+    kept_out = {p.order.ref: [i for i, group in enumerate(groups) if _of_one_region(p, group)] for p in homeless}
+    for item in homeless:
+        for number in kept_out[item.order.ref]:
+            maybe[number].append(item)
     built = [Operation(tuple(g.primaries), tuple(sure[i]), tuple(maybe[i])) for i, g in enumerate(groups)]
-    return Operations({p.order.ref: p for p in placed}, tuple(built), homes)
+    perhaps = {
+        p.order.ref: (*(built[i] for i in kept_out[p.order.ref]), *_without_primary(p, homeless)) for p in homeless
+    }
+    return Operations({p.order.ref: p for p in placed}, tuple(built), homes, perhaps)
+
+
+def _without_primary(item: Placed, homeless: list[Placed]) -> list[Operation]:
+    """Operations of which only an add-on is seen: the order that it is added to may be signed already, or revoked."""
+    return [
+        Operation((), (other,), (item,))
+        for other in homeless
+        if other is not item
+        and other.entry
+        and other.entry.role in PRIMARY_ROLES
+        and _compatible(item.regions, other.regions)
+        and _compatible(item.named, other.named)
+    ]
 
 
 def _placed(orders: list[Order], vocabulary: Vocabulary) -> list[Placed]:

@@ -21,6 +21,7 @@ from support.charts import (
     request,
 )
 from support.service import Service
+from support.stories import story
 
 Json = dict[str, Any]
 AETNA_IDENTIFIER = {"system": PAYER_ID, "value": "aetna"}
@@ -296,3 +297,32 @@ def test_an_active_order_of_the_chart_is_context_and_never_deleted(service: Serv
     assert "ServiceRequest/signed-1" not in {a.get("resourceId") for a in actions}
     created = {a["resource"]["code"]["coding"][0]["code"] for a in actions if a["type"] == "create"}
     assert "20930" not in created
+
+
+# --- one surgery, kept apart ------------------------------------------------------------------------------
+
+
+def _split(**kept_apart: list[Json]) -> Json:
+    """The cervical story with everything but the fusions kept apart by an element of its own."""
+    body = story("cervical-fusion").request
+    for entry in body["context"]["draftOrders"]["entry"]:
+        resource = entry["resource"]
+        fusion = resource["code"]["coding"][0]["code"] in ("22551", "22552")
+        resource |= {name: values[0 if fusion else 1] for name, values in kept_apart.items()}
+    return body
+
+
+@pytest.mark.parametrize(
+    "kept_apart",
+    [
+        {"requisition": [{"system": "urn:r", "value": "1"}, {"system": "urn:r", "value": "2"}]},
+        {"encounter": [{"reference": "Encounter/e1"}, {"reference": "Encounter/e2"}]},
+        {"occurrenceDateTime": ["2026-12-01", "2026-12-02"]},
+    ],
+    ids=["requisitions", "encounters", "days"],
+)
+def test_a_graft_kept_apart_from_the_fusion_of_its_region_is_asked_about(service: Service, kept_apart: Json) -> None:
+    """It may serve that fusion: that none is ordered for it cannot be said."""
+    cards = service.cards(_split(**kept_apart))
+    assert not [c for c in cards if "(20930)" in c["summary"] and "not supported" in c["summary"]]
+    assert [c for c in cards if "20930" in c["detail"] and "More information" in c["summary"]]

@@ -50,7 +50,7 @@ TOGETHER: dict[str, tuple[list[Order], set[tuple[str, str, str]]]] = {
     ),
     "two encounters": (
         [order(NECK, encounter="e1"), order(GRAFT, encounter="e2")],
-        {(NECK, "", "")},
+        {(NECK, "", GRAFT)},
     ),
     "one encounter": ([order(NECK, encounter="e1"), order(GRAFT, encounter="e1")], {(NECK, GRAFT, "")}),
     "an encounter that is not said": ([order(NECK, encounter="e1"), order(GRAFT)], {(NECK, GRAFT, "")}),
@@ -60,7 +60,7 @@ TOGETHER: dict[str, tuple[list[Order], set[tuple[str, str, str]]]] = {
     ),
     "two requisitions": (
         [order(NECK, requisition="r1"), order(GRAFT, requisition="r2")],
-        {(NECK, "", "")},
+        {(NECK, "", GRAFT)},
     ),
     "a requisition that is not said": ([order(NECK, requisition="r1"), order(GRAFT)], {(NECK, GRAFT, "")}),
     "based on the same": (
@@ -69,7 +69,7 @@ TOGETHER: dict[str, tuple[list[Order], set[tuple[str, str, str]]]] = {
     ),
     "based on others": (
         [order(NECK, based_on=("p1",)), order(GRAFT, based_on=("p2",))],
-        {(NECK, "", "")},
+        {(NECK, "", GRAFT)},
     ),
     "based on each other": (
         [order(NECK, encounter="e1"), order(GRAFT, based_on=(f"ServiceRequest/{NECK}",), encounter="e2")],
@@ -120,18 +120,32 @@ def test_which_orders_are_one_operation(name: str) -> None:
     assert [groups(*each) for each in permutations(orders) if groups(*each) != expected] == []
 
 
-def test_two_days_are_two_operations() -> None:
+def test_two_days_may_be_two_operations() -> None:
     days = [date(2026, 6, 1), date(2026, 6, 2)]
-    assert groups(order(NECK, occurrence=days[0]), order(GRAFT, occurrence=days[1])) == {(NECK, "", "")}
+    assert groups(order(NECK, occurrence=days[0]), order(GRAFT, occurrence=days[1])) == {(NECK, "", GRAFT)}
     assert groups(order(NECK, occurrence=days[0]), order(GRAFT, occurrence=days[0])) == {(NECK, GRAFT, "")}
     assert groups(order(NECK, occurrence=days[0]), order(GRAFT)) == {(NECK, GRAFT, "")}
 
 
 def test_an_order_that_fits_nowhere_stands_alone() -> None:
-    alone = order(GRAFT, encounter="e2")
+    alone = order(GRAFT, body_site_texts=("lumbar",))
     (found,) = operations_of(case(order(NECK, encounter="e1"), alone), VOCABULARY).of(alone)
     assert (found.primaries, [m.order for m in found.members]) == ((), [alone])
-    assert found.interspaces is None
+
+
+def test_what_is_kept_from_the_operation_of_its_region_may_belong_to_it_or_stand_alone() -> None:
+    apart = order(GRAFT, encounter="e2")
+    split, alone = operations_of(case(order(NECK, encounter="e1"), apart), VOCABULARY).of(apart)
+    assert [p.order.ref for p in split.primaries] == [f"ServiceRequest/{NECK}"]
+    assert ([m.order for m in split.maybe], [m.order for m in alone.members]) == ([apart], [apart])
+    assert alone.interspaces is None
+
+
+def test_an_add_on_alone_may_be_what_a_graft_is_for() -> None:
+    graft = order(GRAFT)
+    fusion, alone = operations_of(case(order("22552"), graft), VOCABULARY).of(graft)
+    assert [m.order.codes[0].code for m in fusion.members] == ["22552"]
+    assert [m.order for m in alone.members] == [graft]
 
 
 @pytest.mark.parametrize(
