@@ -111,10 +111,10 @@ OPERATORS = (
         unread active-orders                                             -> unknown
         also 63047; unread active-orders                                 -> not-met
         faulty orders                                                    -> unknown
-        judge 20939 encounter e1; also 22551 encounter e2                -> not-met
+        judge 20939 encounter e1; also 22551 encounter e2                -> unknown
         also 22551 encounter e1; also 63047 encounter e2                 -> met
         also 63047; also 22551 requisition r1                            -> met
-        judge 20939 requisition r1; also 22551 requisition r2            -> not-met
+        judge 20939 requisition r1; also 22551 requisition r2            -> unknown
         """,
     ),
     Table(

@@ -95,6 +95,8 @@ def repeated(_criterion: Criterion, _test: Flag) -> Operator:
         entry = vocabulary.procedure(me.codes)
         if me.resource_type in BOOKINGS or (entry is not None and entry.per != "operation"):
             return NOTHING
+        if len(view.operations) > 1 and not view.operations[-1].primaries:
+            return NOTHING  # kept apart from the others, it may stand alone
         others = [o for o in _surely(_alike(view)) if o.modifiers == me.modifiers]
         if not others:
             return NOTHING
