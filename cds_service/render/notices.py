@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from cds_service.determination.decide import Decider, Finding, OrderResult, strongest
 from cds_service.policy.case import UNAVAILABLE, Case
-from cds_service.policy.trace import Missing
 from cds_service.render import wording
 from cds_service.render.covered import covered_orders
 from cds_service.render.markdown import escape, joined, lower_first
@@ -23,6 +22,7 @@ from cds_service.render.parts import (
     policy_line,
     source_of,
 )
+from cds_service.render.still_open import open_line
 
 
 def distinct(results: Iterable[OrderResult], kind: str) -> list[Finding]:
@@ -99,7 +99,8 @@ def missing_information(results: tuple[OrderResult, ...], decider: Decider, cont
             continue
         label, code = verdict.item.item.label, code_of(result.order, decider, verdict.item.item.value_set)
         names.append(named(label, code))
-        asked = (*_undecided(result, context), *map(_open_line, verdict.missing), policy_line(verdict.version, context))
+        open_ = [f"- {open_line(m, escape(m.state))}" for m in verdict.missing]
+        asked = (*_undecided(result, context), *open_, policy_line(verdict.version, context))
         alike.setdefault((label, asked), []).append(code)
     lines: list[str] = []
     for (label, asked), codes in alike.items():
@@ -126,13 +127,6 @@ def missing_information(results: tuple[OrderResult, ...], decider: Decider, cont
             extra={"waiting": waiting},
         )
     ]
-
-
-def _open_line(missing: Missing) -> str:
-    """What is missing: a question with what was found, or a statement and why it is open."""
-    if missing.text.endswith("?"):
-        return f"- {missing.text} {escape(missing.state[:1].upper() + missing.state[1:])}."
-    return f"- {missing.text.rstrip('.')}: {escape(missing.state)}."
 
 
 def _undecided(result: OrderResult, context: Context) -> Iterator[str]:

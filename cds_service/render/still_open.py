@@ -25,15 +25,15 @@ def waiting(rendered: RenderedCard) -> list[Verdict]:
 def still_open(rendered: RenderedCard, criteria: Iterable[str]) -> dict[str, list[str]]:
     """Lines for each reader: what is missing; then, for clinicians, how the criteria stand."""
     missing = list(dict.fromkeys(m for verdict in waiting(rendered) for m in verdict.missing))
-    asked, told = [_asked(m) for m in missing], [_told(m) for m in missing]
+    asked, told = [open_line(m, public_state(m.state)) for m in missing], [_told(m) for m in missing]
     return {
         "clinician": [*(asked or [_DISAGREE]), *criteria],
         "patient": list(dict.fromkeys(told)) or [_DISAGREE],
     }
 
 
-def _asked(missing: Missing) -> str:
-    state = public_state(missing.state)
+def open_line(missing: Missing, state: str) -> str:
+    """What is missing: the question, or that a statement may not hold; then what was found."""
     return f"{_told(missing)} {state[:1].upper()}{state[1:]}."
 
 
