@@ -15,7 +15,7 @@ Role = Literal["primary", "secondary", "guideline"]
 
 
 class PayerDirectory:
-    """The registry of payers, searchable. Names match whole, never in part."""
+    """The registry of payers, searchable by identifier and by name. Names match whole, never in part."""
 
     def __init__(self, payers: Mapping[str, Payer]) -> None:
         self.payers = payers
@@ -23,7 +23,7 @@ class PayerDirectory:
         self._by_name = {plain(n): p.id for p in payers.values() for n in (p.label, *p.names)}
 
     def by_identifier(self, coverage: Coverage) -> str | None:
-        """Payer of a coverage by business identifier: the only way CRD services route."""
+        """Payer of a coverage by business identifier."""
         return self._only(self._by_identifier.get(i) for i in coverage.payor_identifiers)
 
     def find(self, coverage: Coverage) -> str | None:
@@ -46,6 +46,14 @@ class PayerDirectory:
         """The payer itself, and the payers whose policies it follows."""
         known = self.payers.get(payer)
         return (payer, *(known.follows if known else ()))
+
+
+class IdentifierDirectory(PayerDirectory):
+    """The registry of payers, searched by identifier only: no CRD call is routed by a name."""
+
+    def find(self, coverage: Coverage) -> str | None:
+        """Payer of a coverage by business identifier."""
+        return self.by_identifier(coverage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +88,7 @@ def deciding(case: Case, order: Order) -> list[Coverage]:
     return [c for c in named if c.order == first]
 
 
-def routes(
-    case: Case,
-    order: Order,
-    directory: PayerDirectory,
-    default: str | None = None,
-    *,
-    by_identifier_only: bool = False,
-) -> tuple[Route, ...]:
+def routes(case: Case, order: Order, directory: PayerDirectory, default: str | None = None) -> tuple[Route, ...]:
     """Payers for an order. Coverages that the order itself names come first; else Coverage.order decides.
 
     Coverages that tie for first place are all primary: their outcomes must agree to stand.
@@ -97,7 +98,7 @@ def routes(
     first = deciding(case, order)
     found: dict[tuple[str, Role], Route] = {}
     for coverage in sorted(case.coverages, key=lambda c: c.ref):
-        payer = directory.by_identifier(coverage) if by_identifier_only else directory.find(coverage)
+        payer = directory.find(coverage)
         if payer is not None and in_force(coverage, case.day(order)):
             role: Role = "primary" if coverage in first else "secondary"
             found.setdefault((payer, role), Route(payer, role, coverage.ref))

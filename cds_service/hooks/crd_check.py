@@ -30,14 +30,6 @@ REQUIRED: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
-class IdentifierDirectory(PayerDirectory):
-    """The registry of payers, searched by identifier only: no CRD call is routed by a name."""
-
-    def find(self, coverage: Coverage) -> str | None:
-        """Payer of a coverage by business identifier."""
-        return self.by_identifier(coverage)
-
-
 def is_modifier(fault: Fault) -> bool:
     """True for valid R4 whose modifier this service does not understand: answered, not refused."""
     return fault.path.endswith(_MODIFIERS) or ".modifierExtension" in fault.path
@@ -100,7 +92,7 @@ def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> 
     if faults:
         raise _invalid(faults)
     coverage = _the_one(data.builder)
-    payer = directory.by_identifier(coverage)
+    payer = directory.find(coverage)
     if payer is None:
         _refuse_payer(data, coverage)
     assert payer is not None

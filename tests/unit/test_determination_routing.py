@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cds_service.determination.routing import PayerDirectory, Route, in_force, plain, routes
+from cds_service.determination.routing import IdentifierDirectory, PayerDirectory, Route, in_force, plain, routes
 from cds_service.policy.case import Case, Coverage, Order, Period
 from cds_service.policy.model import Payer
 
@@ -144,4 +144,4 @@ def test_a_name_alone_routes_an_advisor_call_and_never_a_crd_call() -> None:
     named = Coverage("Coverage/n", payor_names=(next(iter(DIRECTORY.payers.values())).label,))
     case = Case(orders=(ORDER,), coverages=(named,))
     assert [r.coverage for r in routes(case, ORDER, DIRECTORY)] == ["Coverage/n"]
-    assert routes(case, ORDER, DIRECTORY, by_identifier_only=True) == ()
+    assert routes(case, ORDER, IdentifierDirectory(DIRECTORY.payers)) == ()
