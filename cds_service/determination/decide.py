@@ -157,7 +157,7 @@ class Decider:
         if not order.authorizations:
             return None
         payers = {route.payer for route in self.routes(order) if route.role == "primary"}
-        return holding(order, self.case, payers, self.directory.find)
+        return holding(order, self.case, payers, self.directory)
 
     def routes(self, order: Order) -> tuple[Route, ...]:
         """Payers that decide or are shown for an order; the same for orders of one day and insurance."""

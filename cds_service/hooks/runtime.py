@@ -33,12 +33,12 @@ class Book:
     @cached_property
     def directory(self) -> PayerDirectory:
         """The payers, as advisors search them."""
-        return PayerDirectory(self.rulebook.content.payers)
+        return PayerDirectory.of(self.rulebook.content)
 
     @cached_property
     def identifiers(self) -> PayerDirectory:
         """The payers, as CRD services search them."""
-        return IdentifierDirectory(self.rulebook.content.payers)
+        return IdentifierDirectory.of(self.rulebook.content)
 
 
 def load_book(settings: Settings) -> Book:

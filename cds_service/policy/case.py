@@ -101,6 +101,11 @@ class Coverage:
     classes: tuple[CoverageClass, ...] = ()
     unread: bool = False
 
+    @property
+    def says_more(self) -> bool:
+        """True where there is a type or a class beside the payor, readable or not."""
+        return bool(self.type_codes or self.type_texts or self.classes or self.unread)
+
 
 @fact(frozen=True, slots=True)
 class Authorization:
