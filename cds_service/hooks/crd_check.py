@@ -94,7 +94,7 @@ def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> 
     coverage = _the_one(data.builder)
     payer = directory.find(coverage)
     if payer is None:
-        _refuse_payer(data, coverage)
+        _refuse_payer(data, coverage, directory)
     assert payer is not None
     return coverage, payer
 
@@ -112,7 +112,9 @@ def _the_one(builder: CaseBuilder) -> Coverage:
     return found[0]
 
 
-def _refuse_payer(data: CrdData, coverage: Coverage) -> None:
+def _refuse_payer(data: CrdData, coverage: Coverage, directory: PayerDirectory) -> None:
+    if doubt := directory.doubt(coverage):
+        raise _refused(f"The payer of {coverage.ref} is not known: {doubt}.")
     if coverage.payor_identifiers:
         raise _refused("Coverage.payor.identifier is not one of a payer that is served here.")
     unread = [ref for ref, status in data.status.items() if ref.startswith("Organization/") and status != 404]

@@ -109,7 +109,9 @@ class _Case:
         """Why forms that orders need may be missing: payers and codes that the call does not tell."""
         found: dict[str, None] = {}
         for coverage in self.case.coverages:
-            if self.directory.find(coverage) is None:
+            if doubt := self.directory.doubt(coverage):
+                found[f"The payer of {coverage.ref} is not known: {doubt}."] = None
+            elif self.directory.find(coverage) is None:
                 found[_UNSERVED if coverage.payor_identifiers else _NAMELESS] = None
         if any(o.get("resourceType") not in tuple(ORDER_TYPES) for o in self.asked_orders):
             found[_NO_ORDER] = None
