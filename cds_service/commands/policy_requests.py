@@ -10,7 +10,6 @@ from typing import Any
 
 from cds_service.config import Settings
 from cds_service.determination.decide import OrderResult
-from cds_service.determination.routing import PayerDirectory
 from cds_service.determination.worked import run_case
 from cds_service.errors import InputFileError, NotFound, RequestError
 from cds_service.hooks.answer import answer
@@ -49,8 +48,7 @@ class Requested:
     def results(self, rulebook: Rulebook) -> tuple[OrderResult, ...]:
         """What a rulebook decides."""
         settings = Settings(demo=True)
-        book = Book(rulebook, PayerDirectory(rulebook.content.payers))
-        runtime = Runtime(settings, book, services={s.id: s for s in ADVISORS})
+        runtime = Runtime(settings, Book(rulebook), services={s.id: s for s in ADVISORS})
         request = validate(parse(self.body), self.service)
         return answer(request, self.service, runtime, Caller(), as_of=self.as_of).results
 

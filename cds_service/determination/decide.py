@@ -134,7 +134,6 @@ class Terms:
 
     fires: Callable[[CompiledVersion], bool] | None = None  # None: all of them
     default_payer: str | None = None
-    by_identifier_only: bool = False
 
 
 class Decider:
@@ -158,19 +157,13 @@ class Decider:
         if not order.authorizations:
             return None
         payers = {route.payer for route in self.routes(order) if route.role == "primary"}
-        return holding(order, self.case, payers, self.directory.find)
+        return holding(order, self.case, payers, self.directory)
 
     def routes(self, order: Order) -> tuple[Route, ...]:
         """Payers that decide or are shown for an order; the same for orders of one day and insurance."""
         key = (self.case.day(order), order.insurance)
         if key not in self._routes:
-            self._routes[key] = routes(
-                self.case,
-                order,
-                self.directory,
-                self.terms.default_payer,
-                by_identifier_only=self.terms.by_identifier_only,
-            )
+            self._routes[key] = routes(self.case, order, self.directory, self.terms.default_payer)
         return self._routes[key]
 
     def result(self, order: Order) -> OrderResult:

@@ -5,29 +5,79 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Literal, Self
 
+from cds_service.determination.lines import Lines, stated
 from cds_service.policy.case import UNAVAILABLE, Case, Coverage, Order, Source
-from cds_service.policy.model import Payer
+from cds_service.policy.content import Content
+from cds_service.policy.model import LineNames, Payer
 from cds_service.policy.model.payers import plain
 
 Role = Literal["primary", "secondary", "guideline"]
 
 
 class PayerDirectory:
-    """The registry of payers, searchable. Names match whole, never in part."""
+    """The registry of payers, searchable by identifier and by name. Names match whole, never in part."""
 
-    def __init__(self, payers: Mapping[str, Payer]) -> None:
+    def __init__(self, payers: Mapping[str, Payer], words: Iterable[LineNames] = ()) -> None:
         self.payers = payers
         self._by_identifier = {(i.system, i.value): p.id for p in payers.values() for i in p.identifiers}
         self._by_name = {plain(n): p.id for p in payers.values() for n in (p.label, *p.names)}
+        self._meanings = {plain(n): frozenset(w.means) for w in words for n in w.names}
+        self._by_line: dict[tuple[str, str], str] = {
+            (p.parent, p.line_of_business): p.id
+            for p in payers.values()
+            if p.parent and not p.one_of_several and p.line_of_business != "other"
+        }
+
+    @classmethod
+    def of(cls, content: Content) -> Self:
+        """The payers of some content, and the words for their lines."""
+        return cls(content.payers, content.lines)
 
     def by_identifier(self, coverage: Coverage) -> str | None:
-        """Payer of a coverage by business identifier: the only way CRD services route."""
+        """Payer of a coverage by business identifier."""
         return self._only(self._by_identifier.get(i) for i in coverage.payor_identifiers)
 
     def find(self, coverage: Coverage) -> str | None:
-        """Payer of a coverage by identifier, else by exact normalised name."""
+        """Payer of a coverage: its payor, or the payor's payer of the line that the coverage states.
+
+        None where nobody is known, which is better than a payer of another line: what the coverage states cannot be
+        read, contradicts itself or the payor, or is a line that the payor is not known to have.
+        """
+        payer = self.payor(coverage)
+        if payer is None or not coverage.says_more:
+            return payer
+        return None if coverage.unread else self._of_line(payer, *stated(coverage, self._meanings, self._by_name))
+
+    def _of_line(self, payor: str, lines: Lines, named: set[str]) -> str | None:
+        if named:
+            payer = self._only(named)
+            return payer if payer and self.is_of(payer, payor) and self._may_be(payer, lines) else None
+        if self.payers[payor].line_of_business in lines:
+            return payor
+        child = self._by_line.get((payor, next(iter(lines)))) if len(lines) == 1 else None
+        return child or (payor if self._may_be(payor, lines) else None)
+
+    def _may_be(self, payer: str, lines: Lines) -> bool:
+        own = self.payers[payer].line_of_business
+        return own in lines or (own == "other" and bool(lines))
+
+    def is_of(self, payer: str, payor: str) -> bool:
+        """Is a payer the one that somebody names, or one of its lines?"""
+        return payer == payor or (payer in self.payers and self.payers[payer].parent == payor)
+
+    def doubt(self, coverage: Coverage) -> str:
+        """Why a coverage has no payer though its payor is known; empty where that is not so."""
+        payor = self.payor(coverage) if coverage.says_more else None
+        if payor is None or self.find(coverage) is not None:
+            return ""
+        if coverage.unread:
+            return "its type or class could not be read"
+        return f"its type and class lead to no plan of {self.label(payor)} that is known here"
+
+    def payor(self, coverage: Coverage) -> str | None:
+        """Who a coverage says pays, by identifier, else by exact normalised name, whatever line it states."""
         found = self.by_identifier(coverage)
         if found is not None or any(i in self._by_identifier for i in coverage.payor_identifiers):
             return found
@@ -46,6 +96,14 @@ class PayerDirectory:
         """The payer itself, and the payers whose policies it follows."""
         known = self.payers.get(payer)
         return (payer, *(known.follows if known else ()))
+
+
+class IdentifierDirectory(PayerDirectory):
+    """The registry of payers, searched by identifier only: no CRD call is routed by a payor's name."""
+
+    def payor(self, coverage: Coverage) -> str | None:
+        """Who a coverage says pays, by business identifier."""
+        return self.by_identifier(coverage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +138,7 @@ def deciding(case: Case, order: Order) -> list[Coverage]:
     return [c for c in named if c.order == first]
 
 
-def routes(
-    case: Case,
-    order: Order,
-    directory: PayerDirectory,
-    default: str | None = None,
-    *,
-    by_identifier_only: bool = False,
-) -> tuple[Route, ...]:
+def routes(case: Case, order: Order, directory: PayerDirectory, default: str | None = None) -> tuple[Route, ...]:
     """Payers for an order. Coverages that the order itself names come first; else Coverage.order decides.
 
     Coverages that tie for first place are all primary: their outcomes must agree to stand.
@@ -97,7 +148,7 @@ def routes(
     first = deciding(case, order)
     found: dict[tuple[str, Role], Route] = {}
     for coverage in sorted(case.coverages, key=lambda c: c.ref):
-        payer = directory.by_identifier(coverage) if by_identifier_only else directory.find(coverage)
+        payer = directory.find(coverage)
         if payer is not None and in_force(coverage, case.day(order)):
             role: Role = "primary" if coverage in first else "secondary"
             found.setdefault((payer, role), Route(payer, role, coverage.ref))

@@ -15,6 +15,7 @@ from cds_service.policy.case import (
     Code,
     Condition,
     Coverage,
+    CoverageClass,
     Observation,
     Order,
     Patient,
@@ -27,6 +28,7 @@ from cds_service.policy.content import PolicyFolder
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.model import (
     CaseCondition,
+    CaseCoverage,
     CaseOrder,
     CaseProcedure,
     ExpectedOrder,
@@ -82,6 +84,17 @@ def _procedure(number: int, item: CaseProcedure) -> Procedure:
     return Procedure(f"Procedure/p{number}", (Code(item.system, item.code),), _day(item.on), texts=texts)
 
 
+def _coverage(payer: str, said: CaseCoverage | None) -> Coverage:
+    said = said or CaseCoverage()
+    return Coverage(
+        "Coverage/v1",
+        (("urn:payer", payer),),
+        type_codes=(Code("sopt", said.type),) if said.type else (),
+        type_texts=(said.text,) if said.text else (),
+        classes=(CoverageClass("plan", name=said.plan),) if said.plan else (),
+    )
+
+
 def to_case(worked: WorkedCase, policy: str, payer: str | None) -> Case:
     """The facts of a worked case. Sources not named in `unavailable` were read (or empty)."""
     observations = tuple(
@@ -115,7 +128,7 @@ def to_case(worked: WorkedCase, policy: str, payer: str | None) -> Case:
         observations=observations,
         answers=answers,
         patient=None if "patient" in worked.unavailable else Patient("Patient/worked", born),
-        coverages=(Coverage("Coverage/v1", (("urn:payer", payer),)),) if payer else (),
+        coverages=(_coverage(payer, worked.coverage),) if payer else (),
         sources=sources,
         received=worked.on,
         as_of=worked.on,
@@ -134,7 +147,7 @@ def run_case(folder: PolicyFolder, worked: WorkedCase, rulebook: Rulebook) -> Ca
     policy = folder.policy
     payer = worked.payer or (policy.payers[0] if policy.payers else None)
     case = to_case(worked, policy.id, payer)
-    directory = _WorkedDirectory(rulebook.content.payers)
+    directory = _WorkedDirectory.of(rulebook.content)
     decider, results = decide(case, rulebook, directory, Terms())
     failures = [f for code, want in worked.expect.items() for f in _compare(policy.id, code, want, results)]
     if failures and not any(within((v.effective.from_, v.effective.to), worked.on) for v in policy.versions):

@@ -8,7 +8,17 @@ from typing import Any
 
 from cds_service.facts import codes, elements
 from cds_service.facts.references import Index, Json
-from cds_service.policy.case import Answer, Code, Condition, Coverage, Observation, Patient, Period, Procedure
+from cds_service.policy.case import (
+    Answer,
+    Code,
+    Condition,
+    Coverage,
+    CoverageClass,
+    Observation,
+    Patient,
+    Period,
+    Procedure,
+)
 
 _ACTIVE = {
     "active": True,
@@ -23,9 +33,9 @@ QR_CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
 _IGNORED_VERIFICATION = frozenset({"refuted", "entered-in-error"})
 
 
-def _status(resource: Json, name: str) -> str | None:
+def _first_code(element: Json, name: str) -> str | None:
     bare = None
-    concept = resource.get(name)
+    concept = element.get(name)
     for coding in elements.listed(concept.get("coding")) if isinstance(concept, dict) else ():
         code = coding.get("code") if isinstance(coding, dict) else None
         if isinstance(code, str) and code:
@@ -37,11 +47,11 @@ def _status(resource: Json, name: str) -> str | None:
 
 def condition(resource: Json, ref: str, faulty: frozenset[str]) -> Condition | None:
     """A diagnosis; None when it is refuted or entered in error, and so is no fact at all."""
-    verification = _status(resource, "verificationStatus")
+    verification = _first_code(resource, "verificationStatus")
     if verification in _IGNORED_VERIFICATION:
         return None
     confirmed = _VERIFIED.get(verification) if verification else True
-    clinical = _status(resource, "clinicalStatus")
+    clinical = _first_code(resource, "clinicalStatus")
     active = _ACTIVE.get(clinical) if clinical else not any(name.startswith("abatement") for name in resource)
     unclear = "clinicalStatus" in faulty or (not clinical and any(name.startswith("abatement") for name in faulty))
     concept = resource.get("code")
@@ -161,7 +171,7 @@ def patient(resource: Json, ref: str) -> Patient:
 
 def coverage(resource: Json, ref: str, faulty: frozenset[str], index: Index) -> Coverage:
     """One coverage; the payor's identifiers and names come from Coverage.payor and the Organization it points at."""
-    order = resource.get("order")
+    order, kind = resource.get("order"), resource.get("type")
     identifiers, names = payers(elements.listed(resource.get("payor")), resource, index)
     return Coverage(
         ref=ref,
@@ -170,7 +180,15 @@ def coverage(resource: Json, ref: str, faulty: frozenset[str], index: Index) -> 
         status=None if "status" in faulty else elements.text(resource.get("status")) or "active",
         period=elements.period(resource.get("period")),
         order=order if isinstance(order, int) and not isinstance(order, bool) else None,
+        type_codes=codes.read(kind)[0] if kind else (),
+        type_texts=elements.texts([kind]) if kind else (),
+        classes=tuple(map(_class, elements.listed(resource.get("class")))) if "class" in resource else (),
+        unread="type" in faulty or "class" in faulty,
     )
+
+
+def _class(item: Json) -> CoverageClass:
+    return CoverageClass(_first_code(item, "type"), elements.text(item.get("value")), elements.text(item.get("name")))
 
 
 def payers(references: list[Any], resource: Json, index: Index) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:

@@ -14,8 +14,8 @@ from typing import Any
 from cds_service.facts import elements
 from cds_service.policy.case import Code
 
-CPT, HCPCS, ICD10CM, ICD10PCS, SNOMED, LOINC, RXNORM = (
-    "cpt", "hcpcs", "icd-10-cm", "icd-10-pcs", "snomed", "loinc", "rxnorm",
+CPT, HCPCS, ICD10CM, ICD10PCS, SNOMED, LOINC, RXNORM, SOPT, ACT_CODE = (
+    "cpt", "hcpcs", "icd-10-cm", "icd-10-pcs", "snomed", "loinc", "rxnorm", "sopt", "v3-actcode",
 )  # fmt: skip
 
 URI = {
@@ -26,6 +26,8 @@ URI = {
     SNOMED: "http://snomed.info/sct",
     LOINC: "http://loinc.org",
     RXNORM: "http://www.nlm.nih.gov/research/umls/rxnorm",
+    SOPT: "https://nahdo.org/sopt",
+    ACT_CODE: "http://terminology.hl7.org/CodeSystem/v3-ActCode",
 }
 
 _ALIASES = {
@@ -54,6 +56,15 @@ _ALIASES = {
     "urn:oid:2.16.840.1.113883.6.1": LOINC,
     "www.nlm.nih.gov/research/umls/rxnorm": RXNORM,
     "urn:oid:2.16.840.1.113883.6.88": RXNORM,
+    "nahdo.org/sopt": SOPT,
+    "www.nahdo.org/sopt": SOPT,
+    "phdsc.org/standards/payer-typology.asp": SOPT,
+    "www.phdsc.org/standards/payer-typology.asp": SOPT,
+    "2.16.840.1.113883.3.221.5": SOPT,
+    "urn:oid:2.16.840.1.113883.3.221.5": SOPT,
+    "terminology.hl7.org/codesystem/v3-actcode": ACT_CODE,
+    "hl7.org/fhir/v3/actcode": ACT_CODE,
+    "urn:oid:2.16.840.1.113883.5.4": ACT_CODE,
 }
 _SCHEME = re.compile(r"^https?://")
 _CPT = re.compile(r"^(\d{4}[\dA-Z])(?:[-\s:]?([0-9A-Z]{2}(?:[-,\s][0-9A-Z]{2})*))?$")

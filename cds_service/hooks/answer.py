@@ -183,6 +183,7 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime, *, payer_wante
     done.rendered = render(done.decider, done.results, context)
     if payer_wanted:
         done.rendered += notices.coverage_unread(done.case, context)
+        done.rendered += notices.plan_unclear(done.results, done.decider, context)
     now = runtime.now()
     for rendered in done.rendered:
         if rendered.verdict is not None:

@@ -16,7 +16,7 @@ from cds_service.facts.references import Json
 from cds_service.hooks import crd_orders, gather
 from cds_service.hooks.answer import Answer, Timing
 from cds_service.hooks.crd_assert import Speaker
-from cds_service.hooks.crd_check import IdentifierDirectory, check_coverage, check_orders, is_modifier
+from cds_service.hooks.crd_check import check_coverage, check_orders, is_modifier
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.hooks.crd_members import MemberQuery, MemberState
 from cds_service.hooks.crd_orders import Scope
@@ -63,10 +63,10 @@ class _Call:
     ) -> None:
         self.request, self.service, self.runtime, self.wishes = request, service, runtime, wishes
         self.book, self.now, self.timing = runtime.book, runtime.now(), timing
-        self.directory = IdentifierDirectory(self.book.directory.payers)
+        self.directory = self.book.identifiers
         self.builder = CaseBuilder(request.patient_id, self.now.date(), as_of, caller.local_codes)
         self.data = CrdData(request, self.builder, runtime, caller)
-        self.terms = Terms(runtime.fires, None, by_identifier_only=True)
+        self.terms = Terms(runtime.fires)
 
     # --- what there is ------------------------------------------------------------------------------
 

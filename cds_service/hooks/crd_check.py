@@ -30,14 +30,6 @@ REQUIRED: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
-class IdentifierDirectory(PayerDirectory):
-    """The registry of payers, searched by identifier only: no CRD call is routed by a name."""
-
-    def find(self, coverage: Coverage) -> str | None:
-        """Payer of a coverage by business identifier."""
-        return self.by_identifier(coverage)
-
-
 def is_modifier(fault: Fault) -> bool:
     """True for valid R4 whose modifier this service does not understand: answered, not refused."""
     return fault.path.endswith(_MODIFIERS) or ".modifierExtension" in fault.path
@@ -100,9 +92,9 @@ def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> 
     if faults:
         raise _invalid(faults)
     coverage = _the_one(data.builder)
-    payer = directory.by_identifier(coverage)
+    payer = directory.find(coverage)
     if payer is None:
-        _refuse_payer(data, coverage)
+        _refuse_payer(data, coverage, directory)
     assert payer is not None
     return coverage, payer
 
@@ -120,7 +112,9 @@ def _the_one(builder: CaseBuilder) -> Coverage:
     return found[0]
 
 
-def _refuse_payer(data: CrdData, coverage: Coverage) -> None:
+def _refuse_payer(data: CrdData, coverage: Coverage, directory: PayerDirectory) -> None:
+    if doubt := directory.doubt(coverage):
+        raise _refused(f"The payer of {coverage.ref} is not known: {doubt}.")
     if coverage.payor_identifiers:
         raise _refused("Coverage.payor.identifier is not one of a payer that is served here.")
     unread = [ref for ref, status in data.status.items() if ref.startswith("Organization/") and status != 404]

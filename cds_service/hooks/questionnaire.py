@@ -15,7 +15,6 @@ from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json
 from cds_service.facts.sources import SPECS, read_value
-from cds_service.hooks.crd_check import IdentifierDirectory
 from cds_service.hooks.dtr_request import Asked, patient_of
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Order
@@ -89,13 +88,12 @@ class _Case:
             self.builder.index.add(resource)
         self.builder.draft_orders({"entry": [{"resource": o} for o in wanted.orders]}, "Parameters.parameter")
         self._supply(wanted)
-        self.directory = directory = IdentifierDirectory(runtime.book.directory.payers)
-        terms = Terms(runtime.fires, None, by_identifier_only=True)
+        self.directory = runtime.book.identifiers
         self.case = self.builder.build()
         self._refuse(wanted)
         self.decider: Decider
         self.results: tuple[OrderResult, ...]
-        self.decider, self.results = decide(self.case, self.rulebook, directory, terms)
+        self.decider, self.results = decide(self.case, self.rulebook, self.directory, Terms(runtime.fires))
         self.coverages = [c.ref for c in self.case.coverages]
 
     def _refuse(self, wanted: Asked) -> None:
@@ -111,7 +109,9 @@ class _Case:
         """Why forms that orders need may be missing: payers and codes that the call does not tell."""
         found: dict[str, None] = {}
         for coverage in self.case.coverages:
-            if self.directory.find(coverage) is None:
+            if doubt := self.directory.doubt(coverage):
+                found[f"The payer of {coverage.ref} is not known: {doubt}."] = None
+            elif self.directory.find(coverage) is None:
                 found[_UNSERVED if coverage.payor_identifiers else _NAMELESS] = None
         if any(o.get("resourceType") not in tuple(ORDER_TYPES) for o in self.asked_orders):
             found[_NO_ORDER] = None

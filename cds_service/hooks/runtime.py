@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from cds_service.config import Settings
 from cds_service.content_files import load_rulebook
 from cds_service.determination.decide import Terms
-from cds_service.determination.routing import PayerDirectory
+from cds_service.determination.routing import IdentifierDirectory, PayerDirectory
 from cds_service.errors import ConfigurationError
 from cds_service.facts.client import Allowed, Fetched, Query
 from cds_service.hooks.crd_members import Members, plugged_in
@@ -28,14 +29,23 @@ class Book:
     """The content in force: swapped whole on reload, so that a call sees one revision from start to end."""
 
     rulebook: Rulebook
-    directory: PayerDirectory
+
+    @cached_property
+    def directory(self) -> PayerDirectory:
+        """The payers, as advisors search them."""
+        return PayerDirectory.of(self.rulebook.content)
+
+    @cached_property
+    def identifiers(self) -> PayerDirectory:
+        """The payers, as CRD services search them."""
+        return IdentifierDirectory.of(self.rulebook.content)
 
 
 def load_book(settings: Settings) -> Book:
     """Load, check and compile the content that the settings name. Raises Faults or ConfigurationError."""
     rulebook = load_rulebook(Path(settings.cards) if settings.cards else None)
     _check_payers(settings, rulebook.content.payers)
-    return Book(rulebook, PayerDirectory(rulebook.content.payers))
+    return Book(rulebook)
 
 
 def _check_payers(settings: Settings, known: Collection[str]) -> None:

@@ -75,9 +75,20 @@ class Period:
     end: date | None = None
 
 
+class CoverageClass(NamedTuple):
+    """One classification of a coverage: what it is (`plan`, `group`, ...), its value and its name."""
+
+    kind: str | None
+    value: str | None = None
+    name: str | None = None
+
+
 @fact(frozen=True, slots=True)
 class Coverage:
-    """One insurance coverage, with every identifier and name its payor is known by."""
+    """One insurance coverage, with every identifier and name its payor is known by, and its own type and classes.
+
+    `unread` tells that the type or a class could not be read: it may have said anything.
+    """
 
     ref: str
     payor_identifiers: tuple[tuple[str, str], ...] = ()
@@ -85,6 +96,15 @@ class Coverage:
     status: str | None = "active"
     period: Period | None = None
     order: int | None = None
+    type_codes: tuple[Code, ...] = ()
+    type_texts: tuple[str, ...] = ()
+    classes: tuple[CoverageClass, ...] = ()
+    unread: bool = False
+
+    @property
+    def says_more(self) -> bool:
+        """True where there is a type or a class beside the payor, readable or not."""
+        return bool(self.type_codes or self.type_texts or self.classes or self.unread)
 
 
 @fact(frozen=True, slots=True)

@@ -74,6 +74,8 @@ def _case(
         yield document.error(at, f"the case '{worked.id}' expects nothing.", "Add 'expect' (or 'findings').")
     if worked.payer and not has_payer(content, worked.payer):
         yield document.error((*at, "payer"), *unknown("payer", worked.payer, content.payers))
+    if worked.coverage and not (worked.payer or folder.policy.payers):
+        yield document.error((*at, "coverage"), "the case has no payer, so no coverage.", "Add 'payer'.")
     for number, source in enumerate(worked.unavailable):
         if source not in SOURCES:
             yield document.error((*at, "unavailable", number), *unknown("source of facts", source, SOURCES))

@@ -20,7 +20,7 @@ from cds_service.policy.case import Code
 from cds_service.policy.code_sets import CodeSet, compile_set, starts
 from cds_service.policy.compile import CompiledVersion, compile_version
 from cds_service.policy.content import Content, PolicyFolder
-from cds_service.policy.model import CardFile, Payer, Policy, ProcedureCode, ValueSet
+from cds_service.policy.model import CardFile, LineNames, Payer, Policy, ProcedureCode, ValueSet
 from cds_service.policy.rulebook import (
     Audience,
     Outline,
@@ -37,12 +37,13 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 _PROCEDURES = TypeAdapter(list[ProcedureCode])
 _PAYERS = TypeAdapter(list[Payer])
+_LINES = TypeAdapter(tuple[LineNames, ...])
 
 
 @cache
 def shape() -> str:
     """Hash of the models: a file built for other models is refused, not misread."""
-    schemas = [m.model_json_schema() for m in (Policy, CardFile, ValueSet, ProcedureCode, Payer)]
+    schemas = [m.model_json_schema() for m in (Policy, CardFile, ValueSet, ProcedureCode, Payer, LineNames)]
     return hashlib.sha256(orjson.dumps(schemas, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
@@ -73,6 +74,7 @@ def dump(content: Content) -> bytes:
         "shape": shape(),
         "procedures": [p.model_dump(mode="json", exclude_unset=True) for p in content.procedures.values()],
         "payers": [p.model_dump(mode="json", exclude_unset=True) for p in content.payers.values()],
+        "lines": [n.model_dump(mode="json") for n in content.lines],
         "members": _members(vocabulary),
         "sets": {i: blobs.add(_json(s)) for i, s in sorted(content.value_sets.items())},
         "policies": {
@@ -219,7 +221,9 @@ def _rulebook(index: dict[str, Any], blobs: memoryview, name: str) -> Rulebook:
     compiled = Lazy(index["sets"], lambda i: compile_set(sets, i))
     vocabulary = IndexedVocabulary(compiled, procedures, index["members"])
     return Rulebook(
-        content=Content(index["revision"], folders, sets, procedures, payers),
+        content=Content(
+            index["revision"], folders, sets, procedures, payers, lines=_LINES.validate_python(index["lines"])
+        ),
         vocabulary=vocabulary,
         versions=LazyVersions(index["versions"], folders),
         folders=folders,

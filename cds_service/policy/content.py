@@ -56,6 +56,7 @@ class Content:
     payers: Mapping[str, model.Payer]
     documents: Mapping[str, Document] = field(repr=False, default_factory=dict)
     names: frozenset[str] = field(repr=False, default=frozenset())
+    lines: tuple[model.LineNames, ...] = ()
 
 
 class Faults(Exception):
@@ -173,6 +174,7 @@ class _Reader:
             {p.id: p for p in getattr(payers, "payers", ())},
             self.documents,
             frozenset(self.names),
+            tuple(getattr(payers, "lines", ())),
         )
 
 

@@ -19,6 +19,7 @@ _KEY = "[key]"  # how pydantic ends the place of a complaint about a mapping's k
 _EXPECTED = re.compile(r"'([^']*)'|(\d+)")
 _FORMS = {
     "^https?://": ("must be a web address.", "Start it with https://."),
+    "^[1-9][0-9]{0,4}$": ("must be a code of the Source of Payment Typology.", 'Write its digits: "112".'),
     "^[a-z0-9-]+/[a-z0-9-]+$": ("must be a folder of two parts.", "Write publisher/policy in lower case."),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from cds_service.determination.decide import Decider, Finding, OrderResult, strongest
+from cds_service.determination.routing import deciding
 from cds_service.policy.case import UNAVAILABLE, Case
 from cds_service.render import wording
 from cds_service.render.covered import covered_orders
@@ -168,3 +169,22 @@ def coverage_unread(case: Case, context: Context) -> list[RenderedCard]:
     summary = "The coverage could not be read: no policy of the payer was checked"
     card = card_of(context, summary, detail, "info", {"label": "CDS service"})
     return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "coverage-unread"), ())]
+
+
+def plan_unclear(results: Iterable[OrderResult], decider: Decider, context: Context) -> list[RenderedCard]:
+    """Said where the payor of a coverage that decides is known, and not which of its plans: nobody's policy is guessed.
+
+    Where the payor is not known, nothing is said: then no policy here would be about the coverage.
+    """
+    doubts = {c.ref: doubt for c in decider.case.coverages if (doubt := decider.directory.doubt(c))}
+    if not doubts:
+        return []
+    first = {c.ref for r in results for c in deciding(decider.case, r.order)}
+    refs = tuple(sorted(doubts.keys() & first))
+    if not refs:
+        return []
+    lines = [f"- The policies of the payer of {escape(ref)}: {escape(doubts[ref])}" for ref in refs]
+    detail = "\n".join(["**Not checked**", *lines, "", DISCLAIMER])
+    summary = "The plan of the coverage is not clear: no policy of its payer was checked"
+    card = card_of(context, summary, detail, "info", {"label": "CDS service"})
+    return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "plan-unclear", *refs), ())]

@@ -11,7 +11,6 @@ from typing import Any
 import orjson
 
 from cds_service.config import Settings
-from cds_service.determination.routing import PayerDirectory
 from cds_service.errors import RequestError
 from cds_service.hooks.answer import Answer, answer, determinations
 from cds_service.hooks.request import parse, validate
@@ -65,9 +64,7 @@ class Desk:
         self.caller = Caller("replay")
 
     def _runtime(self, cards: bytes) -> Runtime:
-        rulebook = load(cards)
-        book = Book(rulebook, PayerDirectory(rulebook.content.payers))
-        return replace(Runtime.build(self.terms.settings, book=book), now=lambda: self.terms.received)
+        return replace(Runtime.build(self.terms.settings, book=Book(load(cards))), now=lambda: self.terms.received)
 
     def document(self, data: bytes, file: str, line: int | None, result: Result) -> None:
         """Judge one JSON document: a hook request or a Bundle. What cannot be used is noted in the result."""

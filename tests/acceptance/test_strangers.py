@@ -62,6 +62,21 @@ def _by_full_url(*, urn: bool) -> Json:
     return made
 
 
+def typed(code: str, system: str = "https://nahdo.org/sopt", **more: Any) -> Json:
+    """The type of a coverage."""
+    return {"coding": [{"system": system, "code": code}], **more}
+
+
+def classed(name: str, kind: str = "plan") -> Json:
+    """One class of a coverage."""
+    system = "http://terminology.hl7.org/CodeSystem/coverage-class"
+    return {"type": {"coding": [{"system": system, "code": kind}]}, "value": "H0001-001", "name": name}
+
+
+def aetna(**elements: Any) -> Json:
+    return bundle(coverage({"display": "Aetna"}) | elements)
+
+
 AETNA_COVERAGES: dict[str, Json] = {
     "identifier": bundle(coverage(identified("aetna"))),
     "display only": bundle(coverage({"display": "Aetna"})),
@@ -86,6 +101,11 @@ AETNA_COVERAGES: dict[str, Json] = {
     ),
     "no status": bundle({k: v for k, v in coverage(identified("aetna")).items() if k != "status"}),
     "payor an object": bundle(coverage(identified("aetna")) | {"payor": identified("aetna")}),
+    "a commercial PPO": aetna(type=typed("512", text="PPO")),
+    "the type of US Core's example": aetna(type=typed("3712")),
+    "a managed plan of any line": aetna(type=typed("PPO", "http://terminology.hl7.org/CodeSystem/v3-ActCode")),
+    "classes of its own": aetna(**{"class": [classed("Open Choice"), classed("Acme Tools", "group")]}),
+    "its pharmacy benefit with Medicare": aetna(**{"class": [classed("Medicare", "rxgroup")]}),
 }
 OTHER_COVERAGES: dict[str, Json | None] = {
     "nobody known": bundle(coverage(identified("nobody-here"))),
@@ -97,6 +117,14 @@ OTHER_COVERAGES: dict[str, Json | None] = {
     "of somebody else": bundle(coverage(identified("aetna"), beneficiary={"reference": "Patient/another"})),
     "empty": bundle(),
     "null": None,
+    "Medicaid": aetna(type=typed("21")),
+    "Medicare, in any way": aetna(type=typed("1")),
+    "Original Medicare": aetna(type=typed("121")),
+    "work": aetna(type=typed("WCBPOL", "http://terminology.hl7.org/CodeSystem/v3-ActCode")),
+    "a plan of somebody else": aetna(**{"class": [classed("Humana Gold Plus")]}),
+    "type and class disagree": aetna(type=typed("112"), **{"class": [classed("Aetna Commercial")]}),
+    "a type that cannot be read": aetna(type="112"),
+    "a class that cannot be read": aetna(**{"class": [classed("x") | {"value": 7}]}),
 }
 
 
@@ -113,6 +141,61 @@ def test_nobody_is_taken_for_aetna(service: Service, name: str) -> None:
 def test_a_payer_of_its_own_line_of_business_is_not_its_parent(service: Service) -> None:
     card = marrow(service, case_of(*SIX, prefetch={"coverage": bundle(coverage({"display": "Aetna Medicare"}))}))
     assert card is None or "Aetna CPB 0411" not in card["source"]["label"]
+
+
+STIMULATOR = order("E0748")
+# Medicare asks for more than one level; Aetna's bulletin supports a slip of grade II, and asks for the grade.
+ONE_LEVEL: Json = {"conditions": bundle(condition("M43.16"))}
+ADVANTAGE = {
+    "type": {"type": typed("112")},
+    "type, identifier of the payor": {"type": typed("11"), "payor": [identified("aetna")]},
+    "type in words": {"type": {"text": "Managed Medicare"}},
+    "type of the EHR's own, shown in words": {
+        "type": {"coding": [{"system": "urn:ehr:type", "code": "4", "display": "Medicare Advantage"}]}
+    },
+    "plan": {"class": [classed("Aetna Medicare Advantage PPO")]},
+    "group": {"class": [classed("AETNA MEDICARE", "group")]},
+    "Medicare by type, Advantage by plan": {"type": typed("1"), "class": [classed("Aetna Medicare")]},
+}
+
+
+@pytest.mark.parametrize("name", ADVANTAGE)
+def test_a_member_of_medicare_advantage_is_judged_by_medicare_whoever_the_payor(service: Service, name: str) -> None:
+    orders = (order("22612"), STIMULATOR)
+    commercial = service.cards(request(*orders, prefetch=ONE_LEVEL | {"coverage": aetna()}))
+    assert any(c["summary"].startswith("More information") and "(E0748)" in c["summary"] for c in commercial)
+    cards = service.cards(request(*orders, prefetch=ONE_LEVEL | {"coverage": aetna(**ADVANTAGE[name])}))
+    [stimulator] = [c for c in cards if "(E0748)" in c["summary"] and "More information" not in c["summary"]]
+    assert stimulator["indicator"] == "warning"
+    assert "NCD 150.2" in stimulator["source"]["label"]
+
+
+@pytest.mark.parametrize(
+    ("elements", "why"),
+    [
+        ({"type": typed("21")}, "its type and class lead to no plan of Aetna that is known here"),
+        ({"type": "112"}, "its type or class could not be read"),
+    ],
+)
+def test_a_plan_that_is_not_clear_is_said_and_nobody_s_policy_is_guessed(
+    service: Service, elements: Json, why: str
+) -> None:
+    summary = "The plan of the coverage is not clear: no policy of its payer was checked"
+    [card] = [
+        c for c in service.cards(case_of(*SIX, prefetch={"coverage": aetna(**elements)})) if c["summary"] == summary
+    ]
+    assert card["indicator"] == "info"
+    assert f"- The policies of the payer of Coverage/ins-1: {why}" in card["detail"].replace("&#47;", "/")
+    for clear in (aetna(type=typed("512")), bundle(coverage({"display": "Nobody"}, type=typed("21")))):
+        assert summary not in [c["summary"] for c in service.cards(case_of(*SIX, prefetch={"coverage": clear}))]
+
+
+def test_a_plan_that_is_not_clear_is_said_of_coverages_that_decide_alone(service: Service) -> None:
+    first = coverage({"display": "Aetna"}, "ins-1", order=1)
+    second = coverage({"display": "Cigna"}, "ins-2", order=2, type=typed("21"))
+    assert judged_by(service, bundle(first, second)) == "aetna"
+    cards = service.cards(case_of(*SIX, prefetch={"coverage": bundle(first, second)}))
+    assert not any("is not clear" in c["summary"] for c in cards)
 
 
 # --- how orders are coded ---------------------------------------------------------------------------------

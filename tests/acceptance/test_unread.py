@@ -191,6 +191,18 @@ def claimed(response: Json) -> Json:
     return request
 
 
+@pytest.mark.parametrize("granted_by", ["aetna", "aetna-medicare-advantage", "cigna"])
+def test_an_authorisation_by_the_payor_stands_in_the_plan_that_the_coverage_states(
+    service: Service, granted_by: str
+) -> None:
+    insurer = {"identifier": {"system": "http://example.org/payer-id", "value": granted_by}}
+    request = claimed(granted(insurer=insurer))
+    covering = request["prefetch"]["coverage"]["entry"][0]["resource"]
+    covering["type"] = {"coding": [{"system": "https://nahdo.org/sopt", "code": "112"}]}
+    [waiting] = [c for c in service.cards(request) if c["summary"].startswith("More information")]
+    assert ("20939" in waiting["detail"]) is (granted_by == "cigna")
+
+
 def test_a_granted_authorisation_stands(service: Service) -> None:
     assert not any(s.startswith("Bone marrow") for s in summaries(service, claimed(granted())))
 

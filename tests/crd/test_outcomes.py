@@ -13,6 +13,7 @@ from crd_support import (
     CODES,
     CPT,
     HCPCS,
+    bundle,
     condition,
     coverage,
     faults,
@@ -291,6 +292,28 @@ def test_an_approved_policy_of_a_declared_payer_binds(
     answer = ask(sign(*NECK), approved).response
     assert one(said(answer, ref("20939")), "covered") == "not-covered"
     assert one(said(answer, ref("20930")), "covered") == "covered"
+
+
+ADVANTAGE = {"coding": [{"system": "https://nahdo.org/sopt", "code": "112"}]}
+
+
+@pytest.mark.crd("found-9")
+@pytest.mark.parametrize(
+    ("declared", "covered"),
+    [("aetna", "indeterminate"), ("aetna,aetna-medicare-advantage", "not-covered")],
+)
+def test_what_is_asserted_of_a_plan_is_what_its_own_policies_say_if_it_is_declared_itself(
+    ask: Ask, deployment: Callable[..., Runtime], demo: Runtime, declared: str, covered: str
+) -> None:
+    """Aetna's bulletin supports a stimulator for a slip of grade II; Medicare does not, for a single level."""
+    slip = {"conditions": bundle(condition("M43.16"))}
+    orders = (order("22612"), order("E0748", system=HCPCS))
+    approved = replace(deployment(payers=declared), book=_approved(demo))
+    commercial = said(ask(sign(*orders, prefetch=slip), approved).response, ref("E0748"))
+    assert one(commercial, "covered") == "conditional"
+    answer = ask(sign(*orders, prefetch=slip, cover=coverage(type=ADVANTAGE)), approved)
+    assert one(said(answer.response, ref("E0748")), "covered") == covered
+    assert {d.payer for r in answer.results for d in r.primary} == {"aetna-medicare-advantage"}
 
 
 def _approved(demo: Runtime) -> Any:

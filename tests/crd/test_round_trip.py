@@ -355,6 +355,7 @@ def said_instead(given: Json) -> list[str]:
 NAMELESS = (
     "The payer is not known: Coverage.payor has no identifier, and no Organization with one came as 'referenced'."
 )
+PLANLESS = "The payer of Coverage/cov-1 is not known: its type and class lead to no plan of Aetna that is known here."
 PARTED = {k: v for k, v in order("20939", "dr").items() if k != "code"} | {
     "resourceType": "DeviceRequest",
     "codeReference": {"reference": "Device/d"},
@@ -366,6 +367,11 @@ PARTED = {k: v for k, v in order("20939", "dr").items() if k != "code"} | {
     [
         (coverage(payor=[{"reference": "Organization/aetna"}]), order("20939"), [NAMELESS]),
         (coverage("nobody"), order("20939"), ["Coverage.payor.identifier is not one of a payer that is served here."]),
+        (
+            coverage(type={"coding": [{"system": "https://nahdo.org/sopt", "code": "211"}]}),
+            order("20939"),
+            [PLANLESS],
+        ),
         (coverage(), PARTED, ["What DeviceRequest/dr takes its code from did not come as 'referenced'."]),
         (
             coverage(),

@@ -412,6 +412,11 @@ def test_nothing_beyond_the_profiles_is_needed(service: Service) -> None:
 # --- errors -----------------------------------------------------------------------------------------
 
 
+ADVANTAGE = {"coding": [{"system": "https://nahdo.org/sopt", "code": "112"}]}
+MEDICAID = {"coding": [{"system": "https://nahdo.org/sopt", "code": "211"}]}
+COMMERCIAL = {"type": {"text": "Plan"}, "value": "Aetna Commercial"}
+
+
 @pytest.mark.crd("hook-13", "hook-9", "hook-10")
 @pytest.mark.parametrize(
     ("cover", "text"),
@@ -419,11 +424,24 @@ def test_nothing_beyond_the_profiles_is_needed(service: Service) -> None:
         ([], "There is no Coverage"),
         ([coverage(), coverage("cigna", "cov-2")], "several Coverages"),
         ([coverage("nobody")], "not one of a payer that is served here"),
+        ([coverage(type=MEDICAID)], "of Coverage/cov-1 is not known: its type and class lead to no plan of Aetna"),
+        ([coverage(type=ADVANTAGE, **{"class": [COMMERCIAL]})], "lead to no plan of Aetna that is known here"),
+        ([coverage(type="112")], "Coverage.type is not an object"),
         ([coverage(None)], "has no identifier"),
         ([{k: v for k, v in coverage().items() if k != "payor"}], "Coverage"),
         ([coverage(beneficiary={"reference": "Patient/another"})], "Coverage"),
     ],
-    ids=["none", "several", "not-served", "name-only", "invalid", "of-another-patient"],
+    ids=[
+        "none",
+        "several",
+        "not-served",
+        "another-line",
+        "contradiction",
+        "type-unreadable",
+        "name-only",
+        "invalid",
+        "of-another-patient",
+    ],
 )
 def test_coverage_that_is_refused(service: Service, cover: list[Json], text: str) -> None:
     status, told = refused(service, sign(order("20939"), cover=cover or [patient()]) if cover else _uncovered())

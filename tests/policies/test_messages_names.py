@@ -411,6 +411,70 @@ MESSAGES: dict[str, tuple[list[Edit], list[str]]] = {
             "payers.yaml:12:9: the identifier 'acme' is that of the payer 'acme' too. Leave it with one of them.",
         ],
     ),
+    "a parent that nobody knows, or of a line that is no other": (
+        [
+            (
+                PAYERS,
+                "",
+                "  - {id: one, label: One, parent: acmee, line_of_business: medicaid}\n"
+                "  - {id: two, label: Two, parent: acme}\n"
+                "  - {id: three, label: Three, one_of_several: true}\n",
+            )
+        ],
+        [
+            "payers.yaml:8:27: there is no payer 'acmee'. Did you mean 'acme'?",
+            "payers.yaml:9:27: it is of the same line of business as its parent 'acme'. Correct 'line_of_business', or remove 'parent'.",
+            "payers.yaml:10:31: 'one_of_several' needs a 'parent'. Name the parent, or remove it.",
+        ],
+    ),
+    "a parent that has a parent, and one that is the payer itself": (
+        [
+            (
+                PAYERS,
+                "",
+                "  - {id: one, label: One, parent: acme, line_of_business: medicaid}\n"
+                "  - {id: two, label: Two, parent: one, line_of_business: medicare}\n"
+                "  - {id: three, label: Three, parent: three}\n",
+            )
+        ],
+        [
+            "payers.yaml:9:27: the parent 'one' has a parent itself. Name 'acme'.",
+            "payers.yaml:10:31: the parent 'three' has a parent itself. Break the circle.",
+        ],
+    ),
+    "two payers of one parent and line": (
+        [
+            (
+                PAYERS,
+                "",
+                "  - {id: one, label: One, parent: acme, line_of_business: medicaid}\n"
+                "  - {id: two, label: Two, parent: acme, line_of_business: medicaid}\n"
+                "  - {id: three, label: Three, parent: acme, line_of_business: medicaid, one_of_several: true}\n",
+            )
+        ],
+        [
+            "payers.yaml:9:27: 'one' is of the same parent and line of business. Write one_of_several: true at both.",
+        ],
+    ),
+    "words of two lines": (
+        [
+            (
+                PAYERS,
+                "",
+                "lines:\n  - {means: [medicare], names: [Medicare, Traditional]}\n"
+                "  - {means: [medicare-advantage], names: [Acme, MEDICARE]}\n",
+            )
+        ],
+        ["payers.yaml:10:49: the name 'MEDICARE' is here twice. Keep one; 'means' takes several lines."],
+    ),
+    "a case with a coverage of nobody": (
+        [
+            (POLICY, "kind: coverage", "kind: guideline"),
+            (POLICY, "payers: [acme] ", ""),
+            (CASES, "    title: Cauda equina syndrome\n", '    title: C\n    coverage: {type: "112"}\n'),
+        ],
+        ["acme/imaging/cases.yaml:6:5: the case has no payer, so no coverage. Add 'payer'."],
+    ),
     "approved by a space": (
         review('{status: approved, by: " ", on: 2026-01-01}'),
         ["acme/imaging/policy.yaml:15:5: approved, but not by whom and when. Add 'by' and 'on'."],

@@ -108,6 +108,18 @@ MESSAGES: dict[str, tuple[list[Edit], list[str]]] = {
             "acme/imaging/policy.yaml:41:13: 'because' must be a text. Write one text, in quotes if it holds ': ' or '#'."
         ],
     ),
+    "a type of coverage that is no code": (
+        [(CASES, "    title: Cauda equina syndrome\n", '    title: C\n    coverage: {type: "PPO"}\n')],
+        [
+            "acme/imaging/cases.yaml:6:16: 'type' must be a code of the Source of Payment Typology. Write its digits: \"112\"."
+        ],
+    ),
+    "a line of business that there is not": (
+        [(PAYERS, "", "lines: [{means: [advantage], names: []}]\n")],
+        [
+            "payers.yaml:8:18: 'means[0]' is 'advantage', which is not one of its words. Did you mean 'medicare-advantage'?"
+        ],
+    ),
     "a number as a text": (
         reason("1.5"),
         ["acme/imaging/policy.yaml:41:13: 'because' is the number 1.5. Quote it: \"1.5\"."],

@@ -297,6 +297,14 @@ def test_advantage_plans_follow_medicare_and_nobody_else_follows() -> None:
     assert payers()["medicare"].line_of_business == "medicare"
 
 
+def test_a_plan_is_a_line_of_the_company_whose_name_it_bears() -> None:
+    parents = {p.id: p.parent for p in payers().values() if p.parent}
+    assert all(child.startswith(f"{parent}-") for child, parent in parents.items())
+    assert {p for p in payers() if p.endswith("-medicare-advantage")} <= parents.keys()
+    several = {p.id for p in payers().values() if p.one_of_several}
+    assert several == {p.id for p in payers().values() if p.parent and p.line_of_business == "medicaid"}
+
+
 # --- diagnoses --------------------------------------------------------------------------------------
 
 

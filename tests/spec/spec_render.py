@@ -21,9 +21,9 @@ SHAPES = (
     model.OrderTest, model.CompanionTest, model.OperationTest, model.CountTest, model.ConditionTest,
     model.ProcedureTest, model.AgeTest, model.ObservationTest, model.UnitsTest, model.Window, model.Item, model.Rule,
     model.Otherwise, model.Alternative, model.FindingRule, model.ValueSet, model.CodedWords, model.SetCode,
-    model.SetPrefix, model.ProcedureCode, model.Payer, model.PayerIdentifier, model.ItemWording, model.Passage,
-    model.Wording, model.Looked, model.WorkedCase, model.CaseOrder, model.CaseCondition, model.CaseProcedure,
-    model.CaseObservation, model.ExpectedOrder,
+    model.SetPrefix, model.ProcedureCode, model.Payer, model.PayerIdentifier, model.LineNames, model.ItemWording,
+    model.Passage, model.Wording, model.Looked, model.WorkedCase, model.CaseCoverage, model.CaseOrder,
+    model.CaseCondition, model.CaseProcedure, model.CaseObservation, model.ExpectedOrder,
 )  # fmt: skip
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from cds_service.determination.authorization import holding
+from cds_service.determination.routing import PayerDirectory
 from cds_service.policy.case import Authorization, Case, Code, Coverage, Order, Source, SourceState
+from cds_service.policy.model import Payer
 
 DAY = date(2026, 11, 20)
 ACME = Coverage("Coverage/acme", payor_names=("Acme",), order=1)
@@ -17,9 +19,12 @@ UNKNOWN = Coverage("Coverage/unknown", payor_names=("Nobody knows",), order=1)
 READ = {"coverage": Source(SourceState.READ)}
 
 
-def payer_of(coverage: Coverage) -> str | None:
-    known = {"Acme": "acme", "Other": "other"}
-    return next((known[n] for n in coverage.payor_names if n in known), None)
+def payer(own: str, parent: str | None = None) -> Payer:
+    return Payer.model_validate({"id": own, "label": own.replace("-", " "), "parent": parent})
+
+
+PAYERS = (payer("acme"), payer("acme-two", "acme"), payer("other"))
+DIRECTORY = PayerDirectory({p.id: p for p in PAYERS})
 
 
 def held(
@@ -27,7 +32,7 @@ def held(
 ) -> str | None:
     order = Order("ServiceRequest/o", (Code("cpt", "20939"),), authorizations=given, occurrence=more.pop("on", None))
     case = Case((order,), coverages=coverages, received=DAY, **{"sources": READ, **more})
-    found = holding(order, case, payers, payer_of)
+    found = holding(order, case, payers, DIRECTORY)
     return found.number if found else None
 
 
@@ -51,6 +56,17 @@ def given(number: str = "PA", **parts: Any) -> Authorization:
 )
 def test_days_coverage_and_insurer(parts: Any, holds: bool) -> None:
     assert held(given(**parts)) == ("PA" if holds else None)
+
+
+@pytest.mark.parametrize(
+    ("insurer", "decides", "holds"),
+    [("Acme", "acme-two", True), ("Acme two", "acme-two", True), ("Acme two", "acme", False)],
+)
+def test_an_insurer_known_by_its_general_name_gave_what_its_line_of_business_decides(
+    insurer: str, decides: str, holds: bool
+) -> None:
+    found = given(insurer=Coverage("x", payor_names=(insurer,)))
+    assert held(found, payers=(decides,)) == ("PA" if holds else None)
 
 
 def test_an_undated_order_is_judged_on_the_day_it_came_and_a_dated_one_on_its_own() -> None:

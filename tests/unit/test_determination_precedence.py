@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from support.small import DAY, Json, book, case, cover, decided, item, order, policy, rule
 
-from cds_service.determination.decide import OrderResult, Terms, judged_orders
+from cds_service.determination.decide import OrderResult, Terms, decide, judged_orders
+from cds_service.determination.routing import IdentifierDirectory, PayerDirectory
 from cds_service.policy.case import Authorization, Code, Coverage
 
 OUTCOMES = ("supported", "not-supported", "needs-information", "not-addressed")
@@ -129,12 +130,14 @@ def test_flag_and_settled(outcome: str, recommendation: str | None, authorised: 
     assert found.settled is (authorised or outcome in ("supported", "not-supported") or expected is not None)
 
 
-@pytest.mark.parametrize(("only", "outcome"), [(False, "supported"), (True, "not-addressed")])
-def test_a_payer_known_by_name_alone(only: bool, outcome: str) -> None:
+@pytest.mark.parametrize(
+    ("directory", "outcome"), [(PayerDirectory, "supported"), (IdentifierDirectory, "not-addressed")]
+)
+def test_a_payer_known_by_name_alone(directory: type[PayerDirectory], outcome: str) -> None:
+    rulebook = book(says("a/one", "supported"))
     named = case("20930", coverages=(Coverage("Coverage/n", (), ("Acme",)),))
-    terms = Terms(by_identifier_only=only)
-    assert decided(book(says("a/one", "supported")), named, terms)["20930"].outcome == outcome
-    assert decided(book(says("a/one", "supported")), named)["20930"].outcome == "supported"
+    [found] = decide(named, rulebook, directory(rulebook.content.payers), Terms())[1]
+    assert found.outcome == outcome
 
 
 def test_a_payer_that_is_assumed_and_policies_that_do_not_fire() -> None:

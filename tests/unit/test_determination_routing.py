@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cds_service.determination.routing import PayerDirectory, Route, in_force, plain, routes
-from cds_service.policy.case import Case, Coverage, Order, Period
-from cds_service.policy.model import Payer
+from cds_service.determination.routing import IdentifierDirectory, PayerDirectory, Route, in_force, plain, routes
+from cds_service.policy.case import Case, Code, Coverage, CoverageClass, Order, Period
+from cds_service.policy.model import LineNames, Payer
 
 SYSTEM = "http://example.org/payer-id"
 
@@ -85,6 +85,111 @@ def test_the_payers_whose_policies_are_followed() -> None:
     assert DIRECTORY.label("unheard-of") == "unheard-of"
 
 
+# --- lines of business ------------------------------------------------------------------------------
+
+
+def of_line(own: str, line: str, parent: str | None = None, *, several: bool = False) -> Payer:
+    more = {"line_of_business": line, "parent": parent, "one_of_several": several}
+    return payer(own, own.replace("-", " ")).model_copy(update=more)
+
+
+LINES = (
+    of_line("blue", "commercial"),
+    of_line("blue-advantage", "medicare-advantage", "blue"),
+    of_line("blue-medicaid-of-here", "medicaid", "blue", several=True),
+    of_line("blue-forces", "other", "blue"),
+    of_line("cash", "commercial"),
+    of_line("medicare", "medicare"),
+    of_line("all-sorts", "other"),
+    of_line("all-sorts-medicaid", "medicaid", "all-sorts"),
+)
+WORDS = [LineNames(means=["medicare-advantage"], names=["Managed Medicare"])]
+BY_LINE = PayerDirectory({p.id: p for p in LINES}, WORDS)
+
+
+def saying(who: str, code: str = "", text: str = "", plan: str = "", **parts: Any) -> Coverage:
+    return cover(
+        "v",
+        who,
+        type_codes=(Code("sopt", code),) if code else (),
+        type_texts=(text,) if text else (),
+        classes=(CoverageClass("plan", name=plan),) if plan else (),
+        **parts,
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "who"),
+    [
+        # the payor's own line, or nothing of a line
+        (saying("blue", "512"), "blue"),
+        (saying("blue", "6"), "blue"),
+        (saying("blue", text="Gold 1500", plan="Choice Plus"), "blue"),
+        (saying("blue", plan="blue"), "blue"),
+        (saying("medicare", "121"), "medicare"),
+        (saying("medicare", "1"), "medicare"),
+        (saying("blue-advantage", "112"), "blue-advantage"),
+        (saying("blue-advantage", "1", text="Managed Medicare", plan="Blue Advantage"), "blue-advantage"),
+        # another line of the payor's, in codes, in declared words, by name
+        (saying("blue", "112"), "blue-advantage"),
+        (saying("blue", text="Managed Medicare"), "blue-advantage"),
+        (saying("blue", "1", text="Managed Medicare"), "blue-advantage"),
+        (saying("blue", plan="BLUE advantage"), "blue-advantage"),
+        (saying("blue", "1", plan="Blue Advantage"), "blue-advantage"),
+        (saying("all-sorts", "211"), "all-sorts-medicaid"),
+        (saying("all-sorts", "512"), "all-sorts"),
+        # one of several of a line: by its name alone
+        (saying("blue", "211"), None),
+        (saying("blue", "211", plan="Blue Medicaid of here"), "blue-medicaid-of-here"),
+        # the line is open, or one that the payor is not known to have
+        (saying("blue", "1"), None),
+        (saying("blue", "14"), None),
+        (saying("blue", "121"), None),
+        (saying("blue", "561"), None),
+        (saying("cash", "112"), None),
+        (saying("cash", text="Managed Medicare"), None),
+        (saying("medicare", "112"), None),
+        # `other` is no line of its own: only a name leads to it
+        (saying("blue", "311"), None),
+        (saying("blue", "311", plan="Blue forces"), "blue-forces"),
+        # contradictions, of statements and of the payor
+        (saying("blue", "112", plan="blue"), None),
+        (saying("blue", "512", plan="Blue Advantage"), None),
+        (saying("blue", "512", text="Managed Medicare"), None),
+        (saying("blue", text="Blue Advantage", plan="blue"), None),
+        (saying("blue", plan="cash"), None),
+        (saying("blue", plan="Medicare"), None),
+        (saying("all-sorts", "512", text="Managed Medicare"), None),
+        (saying("blue-advantage", "512"), None),
+        (saying("blue-advantage", plan="blue"), None),
+        # what could not be read may have said anything
+        (saying("blue", "512", unread=True), None),
+        (saying("blue", unread=True), None),
+        # a payor that nobody knows stays unknown
+        (saying("nobody", "112", plan="Blue Advantage"), None),
+    ],
+)
+def test_the_line_that_a_coverage_states_chooses_among_the_payors_payers(said: Coverage, who: str | None) -> None:
+    assert BY_LINE.find(said) == who
+    assert [r.payer for r in routes(Case(orders=(ORDER,), coverages=(said,)), ORDER, BY_LINE)] == ([who] if who else [])
+    assert IdentifierDirectory(BY_LINE.payers, WORDS).find(said) == who
+    known = BY_LINE.payor(said) is not None
+    assert bool(BY_LINE.doubt(said)) is (known and who is None)
+
+
+def test_why_nobody_is_known_is_told() -> None:
+    assert BY_LINE.doubt(saying("blue", "1")) == "its type and class lead to no plan of blue that is known here"
+    assert BY_LINE.doubt(saying("blue", unread=True)) == "its type or class could not be read"
+
+
+def test_a_coverage_that_states_nothing_costs_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("cds_service.determination.routing.stated")
+    monkeypatch.delattr(PayerDirectory, "_of_line")
+    assert BY_LINE.find(cover("v", "blue")) == "blue"
+    monkeypatch.delattr(PayerDirectory, "payor")
+    assert BY_LINE.doubt(cover("v", "blue")) == ""
+
+
 @pytest.mark.parametrize(
     ("parts", "active"),
     [
@@ -144,4 +249,4 @@ def test_a_name_alone_routes_an_advisor_call_and_never_a_crd_call() -> None:
     named = Coverage("Coverage/n", payor_names=(next(iter(DIRECTORY.payers.values())).label,))
     case = Case(orders=(ORDER,), coverages=(named,))
     assert [r.coverage for r in routes(case, ORDER, DIRECTORY)] == ["Coverage/n"]
-    assert routes(case, ORDER, DIRECTORY, by_identifier_only=True) == ()
+    assert routes(case, ORDER, IdentifierDirectory(DIRECTORY.payers)) == ()

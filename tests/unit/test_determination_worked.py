@@ -14,6 +14,7 @@ from cds_service.policy.case import (
     Authorization,
     Code,
     Condition,
+    CoverageClass,
     Observation,
     Order,
     Patient,
@@ -110,6 +111,14 @@ def test_the_facts_of_a_full_case() -> None:
     assert facts.patient == Patient("Patient/worked", Period(date(1986, 1, 1), date(1986, 1, 1)))
     assert [c.payor_identifiers[0][1] for c in facts.coverages] == ["acme"]
     assert (facts.received, facts.as_of) == (day, day)
+
+
+def test_what_the_coverage_of_a_case_says_is_a_fact() -> None:
+    said = worked(orders=["1"], coverage={"type": "112", "text": "Managed", "plan": "Gold"})
+    [found] = to_case(said, "a/one", "acme").coverages
+    assert (found.type_codes, found.type_texts) == ((Code("sopt", "112"),), ("Managed",))
+    assert found.classes == (CoverageClass("plan", name="Gold"),)
+    assert to_case(said, "a/one", None).coverages == ()
 
 
 def test_sources_are_read_or_empty_unless_named_unavailable() -> None:

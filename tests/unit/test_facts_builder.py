@@ -9,7 +9,7 @@ import pytest
 
 from cds_service.facts.builder import MAX_ORDERS, CaseBuilder
 from cds_service.facts.sources import read_value
-from cds_service.policy.case import Case, Code, Period, SourceState
+from cds_service.policy.case import Case, Code, Coverage, CoverageClass, Period, SourceState
 
 Json = dict[str, Any]
 CPT = "http://www.ama-assn.org/go/cpt"
@@ -368,6 +368,51 @@ def test_payors_by_identifier_display_contained_and_urn() -> None:
         [found] = case.coverages
         assert found.payor_identifiers == (("urn:s", "v"), ("", "bare"))
         assert found.payor_names == ("Shown", "Name", "Alias")
+
+
+SOPT = "https://nahdo.org/sopt"
+CLASS = "http://terminology.hl7.org/CodeSystem/coverage-class"
+
+
+def covered(**elements: Any) -> Coverage:
+    insured: Json = {"beneficiary": {"reference": "Patient/p"}, "payor": [{"display": "Aetna"}]}
+    case, _ = case_of(coverage=bundle({"resourceType": "Coverage", "id": "v", "status": "active"} | insured | elements))
+    [found] = case.coverages
+    return found
+
+
+def test_what_a_coverage_says_of_itself_is_read() -> None:
+    ppo = {"system": SOPT, "code": "112", "display": "Medicare PPO"}
+    act = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "PPO"}
+    plan = {"type": {"coding": [{"system": CLASS, "code": "plan"}]}, "value": "H5521-001", "name": "Aetna Medicare"}
+    group = {"type": {"coding": [{"code": "group"}]}, "value": "7"}
+    found = covered(type={"coding": [ppo, act], "text": "Managed Medicare"}, **{"class": [plan, group]})
+    assert found.type_codes == (Code("sopt", "112"), Code("v3-actcode", "PPO"))
+    assert found.type_texts == ("Managed Medicare", "Medicare PPO")
+    assert found.classes == (CoverageClass("plan", "H5521-001", "Aetna Medicare"), CoverageClass("group", "7"))
+    assert not found.unread
+
+
+def test_a_coverage_that_says_nothing_of_itself() -> None:
+    bare = covered()
+    assert (bare.type_codes, bare.type_texts, bare.classes, bare.unread) == ((), (), (), False)
+    worded = {"type": {"text": "Plan"}, "value": "Gold"}
+    assert covered(**{"class": [worded]}).classes == (CoverageClass(None, "Gold"),)
+    assert covered(type={"coding": [{"code": "112"}]}).type_codes == ()  # a code of no system means nothing
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"type": "112"},
+        {"type": {"coding": [{"system": SOPT, "code": 112}]}},
+        {"class": [{"type": {"text": "plan"}, "value": 7}]},
+        {"class": [{"type": {"text": "plan"}, "value": "x", "modifierExtension": [{"url": "urn:x"}]}]},
+    ],
+)
+def test_a_type_or_class_that_cannot_be_read_is_not_taken_for_absent(elements: Json) -> None:
+    assert covered(**elements).unread
+    assert not covered(period={"start": "yesterday"}).unread
 
 
 @pytest.mark.parametrize(

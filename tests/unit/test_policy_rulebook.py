@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from functools import cache
 from hashlib import sha256
@@ -54,6 +55,15 @@ POLICIES = (
 @cache
 def books() -> dict[str, Rulebook]:
     return {"folder": book(*POLICIES), "file": load(dump(read(files(*POLICIES))))}
+
+
+def test_a_compiled_file_keeps_the_words_for_lines_of_business() -> None:
+    texts = files(*POLICIES)
+    lines = [{"means": ["medicare", "medicare-advantage"], "names": ["Medicare"]}]
+    registry = json.loads(texts["payers.yaml"]) | {"lines": lines}
+    found = load(dump(read({**texts, "payers.yaml": json.dumps(registry)}))).content.lines
+    assert [n.model_dump() for n in found] == lines
+    assert books()["file"].content.lines == ()
 
 
 BOTH = pytest.mark.parametrize("form", ["folder", "file"])

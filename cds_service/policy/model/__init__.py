@@ -9,6 +9,7 @@ from __future__ import annotations
 from cds_service.policy.model.cards import CardFile, ItemWording, Looked, Passage, Wording
 from cds_service.policy.model.cases import (
     CaseCondition,
+    CaseCoverage,
     CaseObservation,
     CaseOrder,
     CaseProcedure,
@@ -34,7 +35,7 @@ from cds_service.policy.model.criteria import (
     Window,
 )
 from cds_service.policy.model.expressions import All, AnyOf, AtLeast, Expression, Not, criterion_ids
-from cds_service.policy.model.payers import Payer, PayerIdentifier, Payers
+from cds_service.policy.model.payers import LineNames, Payer, PayerIdentifier, Payers
 from cds_service.policy.model.policies import (
     Alternative,
     Effective,
@@ -72,6 +73,7 @@ __all__ = [
     "AtLeast",
     "CardFile",
     "CaseCondition",
+    "CaseCoverage",
     "CaseObservation",
     "CaseOrder",
     "CaseProcedure",
@@ -94,6 +96,7 @@ __all__ = [
     "IsoDate",
     "Item",
     "ItemWording",
+    "LineNames",
     "Looked",
     "Model",
     "Not",

@@ -70,6 +70,16 @@ class CaseObservation(Model):
     on: IsoDate | None = None
 
 
+class CaseCoverage(Model):
+    """What the coverage of a worked case says beside its payor."""
+
+    type: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}$")] | None = Field(
+        default=None, description="its type as a code of the Source of Payment Typology, quoted"
+    )
+    text: Text | None = Field(default=None, description="its type in words")
+    plan: Text | None = Field(default=None, description="name of its class `plan`")
+
+
 class ExpectedOrder(Model):
     """What a worked case expects of one order."""
 
@@ -89,6 +99,7 @@ class WorkedCase(Model):
     title: Text
     scenario: str | None = None
     payer: Id | None = Field(default=None, description="default: the first payer of the policy, if it has payers")
+    coverage: CaseCoverage | None = None
     on: IsoDate = Field(default=date(2026, 6, 1), description="the day on which the orders are judged")
     age: Annotated[int, Field(ge=0, le=130)] | None = Field(default=51, description="null: no birth date is known")
     orders: list[CodeText | CaseOrder]

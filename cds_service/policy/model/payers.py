@@ -17,6 +17,9 @@ def plain(name: str) -> str:
     return " ".join(_PUNCTUATION.sub(" ", name.replace("&", " and ").casefold()).split())
 
 
+LineOfBusiness = Literal["commercial", "medicare", "medicare-advantage", "medicaid", "other"]
+
+
 class PayerIdentifier(Model):
     """A business identifier of a payer."""
 
@@ -29,10 +32,23 @@ class Payer(Model):
 
     id: Id
     label: Text
-    line_of_business: Literal["commercial", "medicare", "medicare-advantage", "medicaid", "other"] = "commercial"
+    line_of_business: LineOfBusiness = Field(default="commercial", description="other: tied to none of the lines")
     identifiers: list[PayerIdentifier] = []
     names: list[Text] = Field(default=[], description="exact names; case and punctuation do not matter")
     follows: list[Id] = Field(default=[], description="payers whose policies apply as well")
+    parent: Id | None = Field(
+        default=None, description="payer that a coverage may name instead, and tell this line by its type or class"
+    )
+    one_of_several: bool = Field(
+        default=False, description="its parent has more payers of this line: the line alone does not lead to it"
+    )
+
+
+class LineNames(Model):
+    """Words by which the type or a class of a coverage states a line of business, whoever the payer."""
+
+    means: list[LineOfBusiness] = Field(min_length=1, description="several: one of them, left open which")
+    names: list[Text] = Field(description="exact words; case and punctuation do not matter")
 
 
 class Payers(Model):
@@ -40,3 +56,4 @@ class Payers(Model):
 
     format: Literal[1]
     payers: list[Payer]
+    lines: list[LineNames] = []

@@ -10,13 +10,22 @@ from cds_service.facts.authorizations import COVERAGE_INFORMATION
 from cds_service.facts.codes import URI
 from cds_service.facts.sources import BY_NAME
 from cds_service.policy.content import PolicyFolder
-from cds_service.policy.model import CaseCondition, CaseObservation, CaseOrder, CaseProcedure, Payer, WorkedCase
+from cds_service.policy.model import (
+    CaseCondition,
+    CaseCoverage,
+    CaseObservation,
+    CaseOrder,
+    CaseProcedure,
+    Payer,
+    WorkedCase,
+)
 from cds_service.policy.rulebook import Rulebook
 from cds_service.web.pages.incoming import searchset
 
 Json = dict[str, Any]
 _PATIENT = {"reference": "Patient/worked"}
 _CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+_CLASS = "http://terminology.hl7.org/CodeSystem/coverage-class"
 _VERIFIED = {True: "confirmed", None: "provisional", False: "refuted"}
 _VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 
@@ -49,7 +58,7 @@ def _prefetch(
         "procedures": searchset([_procedure(n, p) for n, p in enumerate(worked.procedures, 1)]),
         "observations": searchset([_observation(n, o, worked.on) for n, o in enumerate(worked.observations, 1)]),
         "answers": searchset(_answers(folder.policy.id, worked, [resource for _, resource in orders])),
-        "coverage": searchset(_coverage(payer)),
+        "coverage": searchset(_coverage(payer, worked.coverage)),
         "active-orders": searchset([resource for spec, resource in orders if spec.active]),
         "authorizations": searchset([]),
     }
@@ -179,9 +188,14 @@ def _answers(policy: str, worked: WorkedCase, orders: list[Json]) -> list[Json]:
     ]
 
 
-def _coverage(payer: Payer | None) -> list[Json]:
+def _coverage(payer: Payer | None, said: CaseCoverage | None) -> list[Json]:
     if payer is None:
         return []
     identifier = next(({"system": i.system, "value": i.value} for i in payer.identifiers), None)
     payor: Json = {"display": payer.label} | ({"identifier": identifier} if identifier else {})
-    return [{"resourceType": "Coverage", "id": "v1", "status": "active", "beneficiary": _PATIENT, "payor": [payor]}]
+    resource = {"resourceType": "Coverage", "id": "v1", "status": "active", "beneficiary": _PATIENT, "payor": [payor]}
+    if said and (said.type or said.text):
+        resource["type"] = _concept("sopt", said.type, said.text)
+    if said and said.plan:
+        resource["class"] = [{"type": _status(_CLASS, "plan"), "value": said.plan}]
+    return [resource]
