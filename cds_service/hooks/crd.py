@@ -20,7 +20,7 @@ from cds_service.hooks.crd_check import IdentifierDirectory, check_coverage, che
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.hooks.crd_members import MemberQuery, MemberState
 from cds_service.hooks.crd_orders import Scope
-from cds_service.hooks.crd_services import COVERAGE_INFO, PRIMARY
+from cds_service.hooks.crd_services import PRIMARY
 from cds_service.hooks.crd_settings import Preferences, preferences
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime, review_note
@@ -171,12 +171,15 @@ class _Call:
 
     def _cards(self, done: Answer) -> None:
         context = self._context()
-        off = self.wishes.switched_off | (frozenset() if self.wishes.coverage_info else {COVERAGE_INFO})
-        insurer = self.directory.label(self.payer)
-        maker = CrdCards(insurer, self.wishes.version, off, self.wishes.max_cards, context)
-        unread = maker.unread(tuple(self.scope.unreadable))
-        made = maker.of(render(self.decider, self.results, context))
-        done.rendered = [*made, *unread][: self.wishes.max_cards]
+        maker = CrdCards(
+            self.directory.label(self.payer),
+            self.wishes.version,
+            f"{self.runtime.settings.base_url}/CodeSystem/card-types",
+            self.wishes.switched_off,
+            self.wishes.max_cards,
+            context,
+        )
+        done.rendered = maker.of(render(self.decider, self.results, context), tuple(self.scope.unreadable))
         for rendered in done.rendered:
             if rendered.verdict is not None and rendered.card.get("links"):
                 done.explanations[rendered.card["uuid"]] = self._explained(rendered, context)

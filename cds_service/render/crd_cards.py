@@ -1,7 +1,8 @@
 """Cards of a CRD answer: only what coverage-information does not say already.
 
 Alternate orders (one delete and one create a suggestion, no links), guideline references (links, no suggestions),
-safety and coding remarks (text alone). Source: Da Vinci CRD 2.2.1, cards, and the logical models of each type.
+safety and coding remarks (text alone), and what was not checked. Source: Da Vinci CRD 2.2.1, cards, and the logical
+models of each type.
 """
 
 from __future__ import annotations
@@ -23,34 +24,46 @@ from cds_service.render.parts import DISCLAIMER, Context, RenderedCard, finding_
 from cds_service.render.wording import SUMMARY_LIMIT
 
 Json = dict[str, Any]
+# None of the guide's topics fits what was not checked, and no card may pass for coverage information (resp-25).
+NOT_CHECKED = "not-checked"
 TOPICS = {
     "therapy-alternatives-opt": "Optional Therapy Alternatives",
     "guideline": "Guideline",
     "off-guideline": "Off Guideline",
     "contraindication": "Contraindication",
     "claim": "Claim",
-    "coverage-info": "Coverage Information",
+    NOT_CHECKED: "Not Checked",
 }
 CARD_TYPES = "http://terminology.hl7.org/CodeSystem/cdshooks-card-type"
-_RANK = {"critical": 0, "warning": 1, "info": 2}
+# Above warnings: a limit on cards shall not make an order that nobody looked at pass for one that is in order.
+_RANK = {"critical": 0, NOT_CHECKED: 1, "warning": 2, "info": 3}
 _ORDER = tuple(TOPICS)
 
 
 @dataclass(frozen=True)
 class CrdCards:
-    """How cards are made for one call: insurer, version, what is switched off, how many at most, and in which words."""
+    """How cards are made for one call: insurer, version, what is switched off, how many at most, and in which words.
+
+    `own_topics` is the code system of the topics that the guide has no code for.
+    """
 
     insurer: str
     version: Version
+    own_topics: str
     switched_off: frozenset[str]
     max_cards: int
     context: Context
 
-    def of(self, rendered: Iterable[RenderedCard]) -> list[RenderedCard]:
-        """CRD cards made of an advisor's, the most important first and no more than asked for."""
+    def of(self, rendered: Iterable[RenderedCard], unread: tuple[str, ...]) -> list[RenderedCard]:
+        """CRD cards made of an advisor's, and one about what is `unread`: references, or places with what is wrong.
+
+        The most important come first, and no more than asked for.
+        """
         made = [c for r in rendered for c in self._made(r)]
+        if unread:
+            made.append(self._unread(unread))
         kept = [c for c in made if _topic(c) not in self.switched_off]
-        kept.sort(key=lambda c: (_RANK[c.card["indicator"]], _ORDER.index(_topic(c))))
+        kept.sort(key=lambda c: (_rank(c), _ORDER.index(_topic(c))))
         return kept[: self.max_cards]
 
     def _made(self, r: RenderedCard) -> Iterator[RenderedCard]:
@@ -63,13 +76,8 @@ class CrdCards:
         if r.flagged and r.verdict and (r.flagged.ordered or r.flagged.offered):
             yield self._alternatives(r, r.flagged, r.verdict)
 
-    def unread(self, refs: tuple[str, ...]) -> list[RenderedCard]:
-        """A card for orders that the client sent or named and nobody could read: silence would look like an answer.
-
-        `refs` are references, or places in the context with what is wrong there.
-        """
-        if not refs or "coverage-info" in self.switched_off:
-            return []
+    def _unread(self, refs: tuple[str, ...]) -> RenderedCard:
+        """Orders that the client sent or named and nobody could read: silence would look like an answer."""
         card = {
             "uuid": self.context.new_id(),
             "summary": not_checked(len(refs)),
@@ -79,11 +87,13 @@ class CrdCards:
         }
         key = finding_key("unreadable", *refs)
         named = tuple([r for r in refs if not r.startswith("context.")])
-        return [self._labelled(RenderedCard(card, "unreadable", key, named), card, "coverage-info")]
+        return self._labelled(RenderedCard(card, "unreadable", key, named), card, NOT_CHECKED)
 
     def _labelled(self, r: RenderedCard, card: Json, topic: str) -> RenderedCard:
         """The insurer's name, the topic, and the orders the card is about."""
         system = CARD_TYPES if self.version == "2.2" else TEMP
+        if topic == NOT_CHECKED:
+            system = self.own_topics
         source = {k: v for k, v in card["source"].items() if k in ("url", "icon")}
         source |= {"label": self.insurer, "topic": {"system": system, "code": topic, "display": TOPICS[topic]}}
         extension = {"davinci-crd.associated-resource": [{"reference": ref} for ref in r.orders]}
@@ -131,6 +141,11 @@ class CrdCards:
 def _topic(r: RenderedCard) -> str:
     topic: str = r.card["source"]["topic"]["code"]
     return topic
+
+
+def _rank(r: RenderedCard) -> int:
+    topic = _topic(r)
+    return _RANK[topic if topic == NOT_CHECKED else r.card["indicator"]]
 
 
 def _without(card: Mapping[str, Any], *names: str) -> Json:

@@ -264,6 +264,42 @@ def test_max_cards_keeps_the_most_important(ask: Ask) -> None:
     assert len(none["systemActions"]) == 3
 
 
+# A draft that repeats the id of another is not checked; the others are.
+REPEATED = (order("22551"), order("20939"), order("20930", "o-22551"))
+OWN_TOPICS = "https://payer.example.org/CodeSystem/card-types"
+NOT_CHECKED = {"system": OWN_TOPICS, "code": "not-checked", "display": "Not Checked"}
+
+
+@pytest.mark.crd("resp-25", "resp-5", "dev-5", "dev-7")
+@pytest.mark.parametrize("version", ["2.0", "2.1", "2.2"])
+def test_what_was_not_checked_has_a_topic_of_its_own(ask: Ask, version: str) -> None:
+    card = cards(ask, *REPEATED, version=version)["not-checked"]
+    assert card["source"] == {"label": "Aetna", "topic": NOT_CHECKED}
+
+
+@pytest.mark.crd("dev-5", "dev-14")
+def test_what_was_not_checked_is_hidden_by_its_own_option_alone(ask: Ask) -> None:
+    others = {"coverage-info", "therapy-alternatives-opt", "guideline", "off-guideline", "contraindication", "claim"}
+    assert set(cards(ask, *REPEATED, configuration=dict.fromkeys(others, False))) == {"not-checked"}
+    every = cards(ask, *REPEATED)
+    assert set(cards(ask, *REPEATED, configuration={"not-checked": False})) == set(every) - {"not-checked"}
+
+
+@pytest.mark.crd("dev-14")
+def test_a_limit_on_cards_spares_what_is_critical_and_what_was_not_checked(ask: Ask) -> None:
+    assert len(cards(ask, *REPEATED)) > 1
+    assert set(cards(ask, *REPEATED, configuration={"max-cards": 1})) == {"not-checked"}
+    two = ask(sign(*REPEATED, BMP_TEXT, configuration={"max-cards": 2})).response["cards"]
+    assert [c["source"]["topic"]["code"] for c in two] == ["contraindication", "not-checked"]
+
+
+@pytest.mark.parametrize("hook", ["encounter-start", "encounter-discharge"])
+def test_an_encounter_that_was_not_checked_is_told_of_without_coverage_information(ask: Ask, hook: str) -> None:
+    body = sign(hook=hook, configuration={"coverage-info": False}, encounterId="unread")
+    (card,) = ask(body).response["cards"]
+    assert card["source"]["topic"] == NOT_CHECKED
+
+
 @pytest.mark.crd("dev-6", "dev-17")
 @pytest.mark.parametrize(
     "nonsense",

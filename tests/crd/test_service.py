@@ -91,16 +91,16 @@ def test_configuration_options(services: dict[str, Json]) -> None:
         options = services[f"{hook}-crd"]["extension"]["davinci-crd.configuration-options"]
         for option in options:
             assert set(option) == {"code", "type", "name", "description", "default"}
-            assert option["code"] in response_types | {"max-cards"}
+            assert option["code"] in response_types | {"not-checked", "max-cards"}
             kind = {"boolean": bool, "integer": int}[option["type"]]
             assert type(option["default"]) is kind
             assert re.fullmatch(r"[a-z-]+", option["code"])
             assert seen.setdefault(option["code"], option) == option
         for name in ("code", "name", "description"):
             assert len({o[name] for o in options}) == len(options)
-        assert "coverage-info" in {o["code"] for o in options}
+        assert {"coverage-info", "not-checked"} <= {o["code"] for o in options}
     switches = {"coverage-info", "therapy-alternatives-opt", "guideline", "off-guideline", "contraindication", "claim"}
-    assert set(seen) == switches | {"max-cards"}
+    assert set(seen) == switches | {"not-checked", "max-cards"}
 
 
 @pytest.mark.crd("found-29", "found-27", "found-28", "found-26")
@@ -306,7 +306,7 @@ def test_entries_that_hold_no_order_of_their_own_are_told_of(service: Service, h
         ["ServiceRequest/o-20930"] if hook == "order-select" else ["ServiceRequest/o-22551", "ServiceRequest/o-20930"]
     )
     assert list(updated(answer)) == expected
-    card = answer["cards"][-1]
+    card = answer["cards"][0]
     assert card["summary"] == "2 orders could not be read and were not checked"
     assert html.unescape(card["detail"]).splitlines() == [
         "**Not checked**",
