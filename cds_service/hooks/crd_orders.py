@@ -61,7 +61,9 @@ def _context(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
 def _appointments(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
     """appointment-book: the order an appointment is based on, else the appointment."""
     scope, bundle = Scope(), request.context["appointments"]
-    based_on = {id(r): list(_based_on(r)) for r, _ in _entries(bundle)}
+    # An appointment of another patient stands for itself, to be refused: not for an order that may be this patient's.
+    own = [r for r, _ in _entries(bundle) if not data.builder.names_another(r)]
+    based_on = {id(r): list(_based_on(r)) for r in own}
     data.read(ref for refs in based_on.values() for ref in refs)
     for number, entry in enumerate(elements.listed(bundle.get("entry"))):
         resource = entry.get("resource") if isinstance(entry, dict) else None

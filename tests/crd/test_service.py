@@ -270,6 +270,37 @@ def test_an_appointment_is_annotated_itself_or_its_order(service: Service) -> No
     assert list(updated(call(service, body))) == ["DeviceRequest/one"]
 
 
+def _participants(*actors: Json) -> list[Json]:
+    return [{"actor": actor, "status": "accepted"} for actor in actors]
+
+
+@pytest.mark.crd("hook-13")
+@pytest.mark.parametrize("based_on", [[], [{"reference": "ServiceRequest/sr"}]], ids=["alone", "with an order"])
+@pytest.mark.parametrize("another", ["Patient/another", "https://ehr.example.org/fhir/Patient/another/_history/2"])
+def test_an_appointment_of_another_patient_is_refused(service: Service, another: str, based_on: list[Json]) -> None:
+    given = {**APPOINTMENT, "participant": _participants({"reference": another}, REQUESTER)}
+    given |= {"basedOn": based_on} if based_on else {}
+    body = hooked("appointment-book", {"appointments": bundle(given)}, serviceRequests=bundle(order("20939", "sr")))
+    assert refused(service, body) == (400, "Appointment/one belongs to another patient.")
+
+
+@pytest.mark.parametrize(
+    "actors",
+    [
+        (REQUESTER,),
+        ({"display": "Somebody"},),
+        ({"reference": "Patient/another"}, SUBJECT),
+        ({"reference": "https://ehr.example.org/fhir/Patient/crd-patient-1"},),
+    ],
+    ids=["none named", "without reference", "among others", "absolute"],
+)
+def test_an_appointment_that_may_be_the_patients_is_answered(service: Service, actors: tuple[Json, ...]) -> None:
+    given = {**APPOINTMENT, "participant": _participants(*actors)}
+    assert list(updated(call(service, hooked("appointment-book", {"appointments": bundle(given)})))) == [
+        "Appointment/one"
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "element", "name"),
     [("MedicationRequest", "medication", "medication"), ("DeviceRequest", "code", "device")],
