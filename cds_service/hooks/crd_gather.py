@@ -56,7 +56,7 @@ class CrdData:
         """Read what `Type/id` references point at and is not known yet; what cannot be read stays unknown."""
         index = self.builder.index
         references = list(references)
-        self._take_supplied(references)
+        self.take_supplied(references)
         wanted = [r for r in dict.fromkeys(references) if "/" in r and index.resolve(r) is None]
         fetched = self._fetch([Query(ref, ref) for ref in wanted])
         for ref in wanted:
@@ -66,7 +66,7 @@ class CrdData:
             for resource in found.resources if found else ():
                 index.add(resource)
 
-    def _take_supplied(self, references: Iterable[str]) -> None:
+    def take_supplied(self, references: Iterable[str]) -> None:
         """What prefetch holds under keys of the client's own needs no read: the guide's examples have such keys."""
         unknown = {r for r in references if self.builder.index.resolve(r) is None}
         for supplied in self._supplied.values() if unknown else ():

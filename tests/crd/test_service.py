@@ -254,6 +254,95 @@ def test_dispatched_orders_that_cannot_be_read(service: Service) -> None:
     assert card["extension"] == {"davinci-crd.associated-resource": [{"reference": "ServiceRequest/gone"}]}
 
 
+@pytest.mark.crd("hook-13", "hook-16")
+@pytest.mark.parametrize(
+    ("dispatched", "wrong"),
+    [
+        (["Patient/p"], [0]),
+        (["Task/t1", "Patient/p"], [0, 1]),
+        (["ServiceRequest/one", "https://ehr.example.org/fhir/Encounter/e", "foo/bar"], [1, 2]),
+        (["ServiceRequest/one", "urn:uuid:3f0c2c4e-9d0a-4d7c-9a6e-0b7b2d0f5a11"], [1]),
+    ],
+)
+def test_dispatching_what_is_no_order_is_refused(service: Service, dispatched: list[str], wrong: list[int]) -> None:
+    prefetch = {"serviceRequests": bundle(order("71046", "one")), "practitioners": bundle(patient())}
+    prefetch["practitioners"]["entry"][0]["fullUrl"] = "urn:uuid:3f0c2c4e-9d0a-4d7c-9a6e-0b7b2d0f5a11"
+    body = hooked("order-dispatch", {"dispatchedOrders": dispatched}, **prefetch)
+    told = " ".join(f"context.dispatchedOrders[{n}] does not refer to an order" for n in wrong)
+    assert refused(service, body) == (400, told)
+
+
+def test_dispatching_what_is_no_order_is_refused_in_version_1_of_the_hook(service: Service) -> None:
+    body = hooked("order-dispatch", {"order": "Patient/p"})
+    assert refused(service, body) == (400, "context.order does not refer to an order")
+
+
+def test_an_order_named_by_its_full_url_is_answered(service: Service) -> None:
+    urn = "urn:uuid:3f0c2c4e-9d0a-4d7c-9a6e-0b7b2d0f5a11"
+    found = bundle(order("71046", "one"))
+    found["entry"][0]["fullUrl"] = urn
+    body = hooked("order-dispatch", {"dispatchedOrders": [urn]}, serviceRequests=found)
+    assert list(updated(call(service, body))) == ["ServiceRequest/one"]
+
+
+OURS, THEIRS = "https://ehr.example.org/fhir", "https://other.example.org/fhir"
+
+
+def _elsewhere(hook: str, reference: str, full_url: str | None, server: str | None) -> Json:
+    """A call about one order by reference, with ServiceRequest/one in prefetch, and one that is always found."""
+    found = bundle(order("20939", "one"), order("71046", "two"))
+    if full_url:
+        found["entry"][0]["fullUrl"] = full_url
+    context: Json = {"dispatchedOrders": [reference, "ServiceRequest/two"]}
+    if hook == "appointment-book":
+        context = {"appointments": bundle({**APPOINTMENT, "basedOn": [{"reference": reference}]})}
+    body = hooked(hook, context, serviceRequests=found)
+    return {**body, "fhirServer": server} if server else body
+
+
+@pytest.mark.parametrize("hook", ["order-dispatch", "appointment-book"])
+@pytest.mark.parametrize(
+    ("full_url", "server"),
+    [(f"{OURS}/ServiceRequest/one", None), (None, OURS), (f"{OURS}/ServiceRequest/one", OURS)],
+)
+def test_another_servers_order_is_not_mistaken_for_one_of_the_same_id(
+    service: Service, hook: str, full_url: str | None, server: str | None
+) -> None:
+    answer = call(service, _elsewhere(hook, f"{THEIRS}/ServiceRequest/one", full_url, server))
+    assert "ServiceRequest/one" not in updated(answer)
+    (card,) = answer["cards"]
+    assert card["summary"] == "1 order could not be read and was not checked"
+    assert card["extension"]["davinci-crd.associated-resource"] == [{"reference": f"{THEIRS}/ServiceRequest/one"}]
+
+
+@pytest.mark.parametrize("hook", ["order-dispatch", "appointment-book"])
+@pytest.mark.parametrize(
+    ("reference", "full_url", "server"),
+    [
+        (f"{OURS}/ServiceRequest/one", f"{OURS}/ServiceRequest/one", None),
+        (f"{OURS}/ServiceRequest/one/_history/2", None, "https://EHR.example.org:443/fhir/"),
+        (f"{OURS}/ServiceRequest/one", None, None),
+        (f"{THEIRS}/ServiceRequest/one", f"{THEIRS}/ServiceRequest/one", OURS),
+        ("ServiceRequest/one", f"{THEIRS}/ServiceRequest/one", OURS),
+        (f"{OURS}/ServiceRequest/one", "urn:uuid:3f0c2c4e-9d0a-4d7c-9a6e-0b7b2d0f5a11", None),
+    ],
+    ids=["full url", "client's server", "unknown", "included", "relative", "urn"],
+)
+def test_an_order_on_the_same_server_or_on_none_that_is_told_is_found(
+    service: Service, hook: str, reference: str, full_url: str | None, server: str | None
+) -> None:
+    answer = call(service, _elsewhere(hook, reference, full_url, server))
+    assert "ServiceRequest/one" in updated(answer)
+    assert "could not be read" not in json.dumps(answer["cards"])
+
+
+def test_another_servers_order_is_not_read_from_the_clients_server(service: Service, ehr: Listener) -> None:
+    ehr.reset(order("20939", "one"))
+    body = hooked("order-dispatch", {"dispatchedOrders": [f"{THEIRS}/ServiceRequest/one"]})
+    assert refused(service, {**body, "fhirServer": ehr.base})[0] == 412
+    assert ehr.paths == []
+
+
 @pytest.mark.crd("hook-26", "resp-26")
 def test_an_appointment_is_annotated_itself_or_its_order(service: Service) -> None:
     alone = call(service, hooked("appointment-book", {"appointments": bundle(APPOINTMENT, kind="collection")}))
