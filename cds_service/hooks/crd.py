@@ -167,6 +167,7 @@ class _Call:
             self.request.hook in PRIMARY,
             self._modified(),
             self.scope.uncoded,
+            self.builder.index,
         )
 
     def _cards(self, done: Answer) -> None:
