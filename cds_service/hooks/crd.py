@@ -182,7 +182,8 @@ class _Call:
         )
         done.rendered = maker.of(render(self.decider, self.results, context), tuple(self.scope.unreadable))
         for rendered in done.rendered:
-            if rendered.verdict is not None and rendered.card.get("links"):
+            address = context.link(rendered.card["uuid"])
+            if any(link["url"] == address for link in rendered.card.get("links", ())):
                 done.explanations[rendered.card["uuid"]] = self._explained(rendered, context)
 
     def _explained(self, rendered: RenderedCard, context: Context) -> Json:
