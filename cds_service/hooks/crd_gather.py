@@ -81,6 +81,7 @@ class CrdData:
             template = f"{BY_NAME['coverage'].template.split('&', 1)[0]}&status=active"
             fetched = self._fetch([Query("coverage", template.replace(PATIENT, self.request.patient_id))])
             supplied = gather.as_supplied(fetched.get("coverage"), _UNREACHED)
+        supplied = replace(supplied, resources=list(_distinct(supplied.resources)))
         self.builder.supply("coverage", supplied)
         self.read(_payors(r for r, _ in supplied.resources if r.get("resourceType") == "Coverage"))
         return supplied.source
@@ -100,6 +101,15 @@ class CrdData:
     @staticmethod
     def _name(key: str, value: object) -> str:
         return next(iter(read_prefetch({key: value})))
+
+
+def _distinct(resources: Iterable[tuple[Json, object]]) -> Iterator[tuple[Json, object]]:
+    """Each resource once: the same one, by id and content, may come under several keys or in several pages."""
+    known: dict[tuple[str, str], Json] = {}
+    for resource, full_url in resources:
+        name = str(resource.get("resourceType")), str(resource.get("id"))
+        if known.setdefault(name, resource) is resource or known[name] != resource:
+            yield resource, full_url
 
 
 def _payors(coverages: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -551,6 +551,17 @@ def test_coverage_that_is_refused(service: Service, cover: list[Json], text: str
     assert text in told
 
 
+@pytest.mark.crd("hook-13")
+def test_the_same_coverage_twice_is_one(service: Service) -> None:
+    twice = sign(order("20939"), cover=[coverage(), coverage()])
+    again = sign(order("20939"), prefetch={"ownKey": bundle(coverage())})
+    for body in (twice, again):
+        assert one(said(call(service, body), "ServiceRequest/o-20939"), "coverage") == {"reference": "Coverage/cov-1"}
+    for other in (coverage(subscriberId="another"), coverage("cigna"), coverage(own="cov-2")):
+        status, told = refused(service, sign(order("20939"), cover=[coverage(), other]))
+        assert (status, "several Coverages" in told) == (400, True)
+
+
 def _uncovered() -> Json:
     body = sign(order("20939"))
     body["prefetch"]["coverage"] = {"resourceType": "Bundle", "type": "searchset", "total": 0}
