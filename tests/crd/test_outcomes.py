@@ -258,7 +258,7 @@ def test_absence_is_not_concluded_from_prefetch_that_is_not_whole(
     assert one(said(spoilt.response, ref(code)), "covered") == "conditional"
 
 
-@pytest.mark.crd("found-9")
+@pytest.mark.crd("found-9", "hook-13")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_outside_demo_nothing_is_asserted_for_a_payer_that_is_not_declared(
     ask: Ask, deployment: Callable[..., Runtime], version: str

@@ -599,6 +599,8 @@ def test_an_incomplete_order_is_422(service: Service, missing: str) -> None:
         ("DeviceRequest", "requester", 422),
         ("NutritionOrder", "orderer", 422),
         ("CommunicationRequest", "payload", 422),
+        ("VisionPrescription", "dateWritten", 400),
+        ("VisionPrescription", "prescriber", 400),
     ],
 )
 def test_an_incomplete_order_of_another_type(service: Service, kind: str, missing: str, status: int) -> None:
