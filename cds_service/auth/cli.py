@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ _FILE = click.option(
     show_envvar=True,
     help="The file that declares trusted clients.",
 )
+
+# A token for feedback may name the service instead.
+_FEEDBACK = re.compile(r"(.+/cds-services/[^/]+)(/feedback)/?")
 
 
 @click.group("client")
@@ -124,9 +128,11 @@ def _summary(client: Client) -> str:
 def check_token(token_file: str, url: str, clients_file: Path) -> None:
     """Check the token in FILE (- is standard input): say which check fails, and the cure."""
     header = _read_token(token_file)
-    verifier = Verifier(load_clients(clients_file), public_url=url, replay=MemoryReplay())
+    feedback = _FEEDBACK.fullmatch(url)
+    base, path, also = (feedback[1], feedback[2], "") if feedback else (url, "", None)
+    verifier = Verifier(load_clients(clients_file), public_url=base, replay=MemoryReplay())
     try:
-        client = verifier.verify(header, "")
+        client = verifier.verify(header, path, also=also)
     except Refused as refused:
         reason = refused.reason
         click.echo(f"Refused ({reason.code}): {reason.check}\nCure: {reason.cure}")

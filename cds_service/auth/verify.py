@@ -69,10 +69,11 @@ class Verifier:
         self._public_url, self._lifetime, self._leeway = public_url.rstrip("/"), max_lifetime_s, leeway_s
         self._keys = keys or KeyRing()
 
-    def verify(self, authorization_header: str | None, path: str) -> Client:
+    def verify(self, authorization_header: str | None, path: str, *, also: str | None = None) -> Client:
         """The client that made this call to `public_url` + `path` (decoded); raises Unauthorized (a Refused).
 
-        A disabled client is returned as well: what to answer it is the caller's decision.
+        The token may name the path `also` instead, where one is given. A disabled client is returned as well: what to
+        answer it is the caller's decision.
         """
         client: Client | None = None
         try:
@@ -80,7 +81,7 @@ class Verifier:
             _check_header(token.header)
             client = self._client(token.claims)
             _check_signature(token, self._find_keys(client, token.header))
-            self._check_claims(client, token.claims, path)
+            self._check_claims(client, token.claims, (path,) if also is None else (path, also))
             self._claim(client, token.claims)
         except Refused as refused:
             # The declared id is ours; nothing that the caller sent is logged.
@@ -104,8 +105,8 @@ class Verifier:
         _require(keys, Reason.NO_KEY)
         return keys
 
-    def _check_claims(self, client: Client, claims: Mapping[str, Any], path: str) -> None:
-        self._check_audience(claims.get("aud"), path)
+    def _check_claims(self, client: Client, claims: Mapping[str, Any], paths: tuple[str, ...]) -> None:
+        self._check_audience(claims.get("aud"), paths)
         self._check_times(claims)
         tenant = claims.get("tenant")
         _require("tenant" not in claims or isinstance(tenant, str), Reason.TENANT)
@@ -115,12 +116,12 @@ class Verifier:
         # A database refuses such text, and a refusal there would be our fault, not the caller's.
         _require(not _UNSTORABLE.search(str(jti)), Reason.TOKEN_ID)
 
-    def _check_audience(self, audience: object, path: str) -> None:
+    def _check_audience(self, audience: object, paths: tuple[str, ...]) -> None:
         named = audience if isinstance(audience, list) else [audience]
-        called = normalise(self._public_url + path)
+        called = {normalise(self._public_url + path) for path in paths}
         # The path comes decoded, a client names it as it calls it: c%7C1 for c|1.
         urls = {spelling for url in named if isinstance(url, str) for spelling in (url, unquote(url))}
-        _require(called in {normalise(url) for url in urls}, Reason.AUDIENCE)
+        _require(not called.isdisjoint(map(normalise, urls)), Reason.AUDIENCE)
 
     def _check_times(self, claims: Mapping[str, Any]) -> None:
         now = self._now()

@@ -163,7 +163,16 @@ class CaseBuilder:
                 self._fault("orders", ref, "takes its code from a resource that cannot be read")
                 self._lack("orders", ref)
 
+    def names_another(self, appointment: Json) -> bool:
+        """Does an appointment have patients, and this one is not among them?"""
+        given = elements.listed(appointment.get("participant"))
+        actors = {self.index.key(p.get("actor")) for p in given if isinstance(p, dict)}
+        patients = {key for key in actors if key is not None and key.startswith("Patient/")}
+        return bool(patients) and self.patient_ref not in patients
+
     def _is_of_another(self, resource: Json, ref: str, source: str) -> bool:
+        if resource["resourceType"] == "Appointment":
+            return self.names_another(resource)
         subject = _SUBJECT.get(resource["resourceType"])
         if subject is None:
             return source == "patient" and resource["resourceType"] == "Patient" and key_of(ref) != self.patient_ref

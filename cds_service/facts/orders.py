@@ -45,7 +45,7 @@ def order(
 ) -> Order:
     """One order; elements that intake dropped (`faulty`) are None or marked, never guessed."""
     get = resource.get
-    concepts = _concepts(resource, index)
+    concepts = coded_by(resource, index)
     found, modifiers = _codes(concepts, local)
     occurrence = elements.first_day(resource, "occurrence") or elements.day(get("start"))
     authored = elements.day(get("authoredOn")) or elements.day(get("created"))
@@ -73,7 +73,8 @@ def order(
     )
 
 
-def _concepts(resource: Json, index: Index) -> list[Any]:
+def coded_by(resource: Json, index: Index) -> list[Any]:
+    """The concepts that say what is ordered: the order's own, and those of the device or medication it refers to."""
     kind = resource["resourceType"]
     found = elements.concepts(resource.get(_CODE_ELEMENT.get(kind, "")))
     reference = resource.get(_CODE_REFERENCE[kind]) if kind in _CODE_REFERENCE else None

@@ -18,6 +18,12 @@ def key_of(reference: str) -> str:
     return f"{match[1]}/{match[2]}" if match else reference
 
 
+def base_of(reference: str) -> str | None:
+    """What stands before `Type/id` in an absolute reference or a fullUrl: the server; None in other forms."""
+    match = _TAIL.search(reference)
+    return reference[: match.start()] if match and "://" in reference[: match.start()] else None
+
+
 class Index:
     """Resources by `Type/id` and by fullUrl, so that a reference finds what it points at.
 

@@ -20,7 +20,7 @@ from cds_service.hooks.crd_check import check_coverage, check_orders, is_modifie
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.hooks.crd_members import MemberQuery, MemberState
 from cds_service.hooks.crd_orders import Scope
-from cds_service.hooks.crd_services import COVERAGE_INFO, PRIMARY
+from cds_service.hooks.crd_services import PRIMARY
 from cds_service.hooks.crd_settings import Preferences, preferences
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime, review_note
@@ -167,18 +167,23 @@ class _Call:
             self.request.hook in PRIMARY,
             self._modified(),
             self.scope.uncoded,
+            self.builder.index,
         )
 
     def _cards(self, done: Answer) -> None:
         context = self._context()
-        off = self.wishes.switched_off | (frozenset() if self.wishes.coverage_info else {COVERAGE_INFO})
-        insurer = self.directory.label(self.payer)
-        maker = CrdCards(insurer, self.wishes.version, off, self.wishes.max_cards, context)
-        unread = maker.unread(tuple(self.scope.unreadable))
-        made = maker.of(render(self.decider, self.results, context))
-        done.rendered = [*made, *unread][: self.wishes.max_cards]
+        maker = CrdCards(
+            self.directory.label(self.payer),
+            self.wishes.version,
+            f"{self.runtime.settings.base_url}/CodeSystem/card-types",
+            self.wishes.switched_off,
+            self.wishes.max_cards,
+            context,
+        )
+        done.rendered = maker.of(render(self.decider, self.results, context), tuple(self.scope.unreadable))
         for rendered in done.rendered:
-            if rendered.verdict is not None and rendered.card.get("links"):
+            address = context.link(rendered.card["uuid"])
+            if any(link["url"] == address for link in rendered.card.get("links", ())):
                 done.explanations[rendered.card["uuid"]] = self._explained(rendered, context)
 
     def _explained(self, rendered: RenderedCard, context: Context) -> Json:

@@ -21,8 +21,8 @@ from cds_service.determination.crd_outcome import (
 )
 from cds_service.determination.decide import Decider, OrderResult
 from cds_service.facts import codes
-from cds_service.facts.references import Json
-from cds_service.hooks.crd_billing import billing_codes, variants
+from cds_service.facts.references import Index, Json
+from cds_service.hooks.crd_billing import as_written, billing_codes, variants
 from cds_service.hooks.crd_ids import id_of
 from cds_service.policy.case import Authorization, Code, Coverage, Order
 from cds_service.policy.evaluate import Verdict
@@ -47,6 +47,7 @@ class Speaker:
     asks_for_documents: bool
     modifiers: frozenset[str] = frozenset()
     uncoded: Mapping[str, str] = field(default_factory=dict)
+    index: Index = field(default_factory=Index)
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -64,7 +65,8 @@ class Speaker:
                 made.append((codes_, said))
             else:
                 made[same] = (tuple(dict.fromkeys((*made[same][0], *codes_))), said)
-        return [replace(said, billing_codes=tuple(map(_uri, codes_))) for codes_, said in made]
+        written = as_written(resource, self.index)
+        return [replace(said, billing_codes=tuple(written.get(c) or _uri(c) for c in codes_)) for codes_, said in made]
 
     def asserts(self, result: OrderResult) -> bool:
         """Whether what an authorisation or a policy says of the order is asserted, as covered or not covered."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from cds_service.determination.decide import Decider, OrderResult
 from cds_service.facts import codes, elements
-from cds_service.facts.orders import BILLING_OPTIONS
-from cds_service.facts.references import Json
+from cds_service.facts.orders import BILLING_OPTIONS, coded_by
+from cds_service.facts.references import Index, Json
 from cds_service.policy.case import Code, Order
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.vocabulary import Vocabulary
@@ -51,11 +52,30 @@ def billing_codes(order: Order, verdict: Verdict | None, vocabulary: Vocabulary)
 
 def billing_options(resource: Json) -> Iterator[tuple[Code, ...]]:
     """Codes of each billing-options extension, wherever the guide allows one on an order."""
+    for option in _options(resource):
+        found = codes.read(option)[0]
+        if found:
+            yield found
+
+
+def _options(resource: Json) -> Iterator[Any]:
     concepts = [c for name in _BILLED_ELEMENTS for c in elements.concepts(resource.get(name))]
     for lens in elements.listed(resource.get("lensSpecification")):
         concepts += elements.concepts(lens.get("product")) if isinstance(lens, dict) else []
     for holder in (resource, *concepts):
         for option in elements.extensions(holder, BILLING_OPTIONS) if isinstance(holder, dict) else ():
-            found = codes.read(option.get("valueCodeableConcept"))[0]
-            if found:
-                yield found
+            yield option.get("valueCodeableConcept")
+
+
+def as_written(resource: Json, index: Index) -> dict[Code, tuple[str, str]]:
+    """System and code of the order's codings in the client's own spelling, of the first that mean the same.
+
+    The client looks for what it wrote.
+    """
+    found: dict[Code, tuple[str, str]] = {}
+    for concept in (*coded_by(resource, index), *_options(resource)):
+        for coding in elements.listed(concept.get("coding")) if isinstance(concept, dict) else ():
+            system, code = (coding.get("system"), coding.get("code")) if isinstance(coding, dict) else (None, None)
+            if isinstance(system, str) and isinstance(code, str):
+                found.setdefault(codes.normalise(system, code)[0], (system, code))
+    return found

@@ -56,7 +56,7 @@ class CrdData:
         """Read what `Type/id` references point at and is not known yet; what cannot be read stays unknown."""
         index = self.builder.index
         references = list(references)
-        self._take_supplied(references)
+        self.take_supplied(references)
         wanted = [r for r in dict.fromkeys(references) if "/" in r and index.resolve(r) is None]
         fetched = self._fetch([Query(ref, ref) for ref in wanted])
         for ref in wanted:
@@ -66,7 +66,7 @@ class CrdData:
             for resource in found.resources if found else ():
                 index.add(resource)
 
-    def _take_supplied(self, references: Iterable[str]) -> None:
+    def take_supplied(self, references: Iterable[str]) -> None:
         """What prefetch holds under keys of the client's own needs no read: the guide's examples have such keys."""
         unknown = {r for r in references if self.builder.index.resolve(r) is None}
         for supplied in self._supplied.values() if unknown else ():
@@ -81,6 +81,7 @@ class CrdData:
             template = f"{BY_NAME['coverage'].template.split('&', 1)[0]}&status=active"
             fetched = self._fetch([Query("coverage", template.replace(PATIENT, self.request.patient_id))])
             supplied = gather.as_supplied(fetched.get("coverage"), _UNREACHED)
+        supplied = replace(supplied, resources=list(_distinct(supplied.resources)))
         self.builder.supply("coverage", supplied)
         self.read(_payors(r for r, _ in supplied.resources if r.get("resourceType") == "Coverage"))
         return supplied.source
@@ -100,6 +101,15 @@ class CrdData:
     @staticmethod
     def _name(key: str, value: object) -> str:
         return next(iter(read_prefetch({key: value})))
+
+
+def _distinct(resources: Iterable[tuple[Json, object]]) -> Iterator[tuple[Json, object]]:
+    """Each resource once: the same one, by id and content, may come under several keys or in several pages."""
+    known: dict[tuple[str, str], Json] = {}
+    for resource, full_url in resources:
+        name = str(resource.get("resourceType")), str(resource.get("id"))
+        if known.setdefault(name, resource) is resource or known[name] != resource:
+            yield resource, full_url
 
 
 def _payors(coverages: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -5,22 +5,25 @@ Source: Da Vinci CRD, hooks; and cards, Coverage Information: an appointment bas
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cds_service.errors import Issue, MissingData
+from cds_service.errors import Issue, MissingData, RequestError
 from cds_service.facts import elements
 from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json, key_of
 from cds_service.hooks.crd_check import is_told
 from cds_service.hooks.crd_gather import CrdData
+from cds_service.hooks.crd_servers import Servers
 from cds_service.hooks.exact import holds_decimal, loads_exact
 from cds_service.hooks.request import HookRequest
 
 ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-reference"
 _BUNDLES = ("draftOrders", "appointments")
 _BY_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
+# What a performer can be asked for; appointments and encounters have hooks of their own.
+_DISPATCHED_TYPES = ORDER_TYPES - {"Appointment", "Encounter"}
 _GONE = (404, 410)
 
 
@@ -61,13 +64,15 @@ def _context(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
 def _appointments(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
     """appointment-book: the order an appointment is based on, else the appointment."""
     scope, bundle = Scope(), request.context["appointments"]
-    based_on = {id(r): list(_based_on(r)) for r, _ in _entries(bundle)}
-    data.read(ref for refs in based_on.values() for ref in refs)
+    # An appointment of another patient stands for itself, to be refused: not for an order that may be this patient's.
+    own = [r for r, _ in _entries(bundle) if not data.builder.names_another(r)]
+    based_on = {id(r): list(_based_on(r)) for r in own}
+    found = _looked_up((ref for refs in based_on.values() for ref in refs), request, data)
     for number, entry in enumerate(elements.listed(bundle.get("entry"))):
         resource = entry.get("resource") if isinstance(entry, dict) else None
-        refs = based_on.get(id(resource), [])
-        orders = {ref: o for ref in refs if (o := data.builder.index.resolve(ref)) is not None}
-        scope.unreadable += [ref for ref in refs if ref not in orders]
+        named = [found[ref] for ref in based_on.get(id(resource), [])]
+        orders = {ref: o for ref, o in named if o is not None}
+        scope.unreadable += [ref for ref, o in named if o is None]
         scope.entries += (
             [{"resource": o} for ref, o in orders.items() if ref not in scope.orders] if orders else [entry]
         )
@@ -86,17 +91,19 @@ def _based_on(appointment: Mapping[str, Any]) -> Iterator[str]:
         for each in (reference, *inner):
             text = each.get("reference") if isinstance(each, dict) else None
             if isinstance(text, str) and key_of(text).split("/", 1)[0] in ORDER_TYPES:
-                yield key_of(text)
+                yield text
 
 
 def _dispatched(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
     """order-dispatch: references; `order` is how version 1.0 of the hook, before lists, named one."""
-    given = request.context.get("dispatchedOrders") or [request.context.get("order")]
-    wanted = [key_of(r) for r in given if isinstance(r, str)]
-    data.read(wanted)
+    listed = request.context.get("dispatchedOrders")
+    given = {f"context.dispatchedOrders[{n}]": ref for n, ref in enumerate(listed or ())}
+    given = given or {"context.order": request.context["order"]}
+    wrong = [path for path, ref in given.items() if _is_no_order(ref, data)]
+    if wrong:
+        raise RequestError(*(Issue("does not refer to an order", path, "value") for path in wrong))
     scope = Scope()
-    for ref in wanted:
-        resource = data.builder.index.resolve(ref)
+    for ref, resource in _looked_up(given.values(), request, data).values():
         if resource is None:
             scope.unreadable.append(ref)
         else:
@@ -105,6 +112,30 @@ def _dispatched(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
         text = "could not be read, by prefetch or from the FHIR server"
         raise MissingData(Issue(text, "context.dispatchedOrders", "incomplete"))
     return scope, "context.dispatchedOrders"
+
+
+def _is_no_order(reference: str, data: CrdData) -> bool:
+    """True where the type is told and is none of an order; an identifier alone may still lead to one."""
+    kind, slash, _ = (data.builder.index.key(reference) or reference).partition("/")
+    return bool(slash) and kind not in _DISPATCHED_TYPES
+
+
+def _looked_up(references: Iterable[str], request: HookRequest, data: CrdData) -> dict[str, tuple[str, Json | None]]:
+    """By reference: a name for the order, and the order, from prefetch or read from the client's server.
+
+    An order of another server under the same id is another order, perhaps another patient's.
+    """
+    servers, index = Servers(request), data.builder.index
+    keys = {ref: index.key(ref) or ref for ref in references}
+    data.take_supplied(keys.values())
+    data.read(key for ref, key in keys.items() if servers.may_hold(ref))
+    found: dict[str, tuple[str, Json | None]] = {}
+    for ref, key in keys.items():
+        resource = index.resolve(key)
+        if resource is not None and not servers.agree(ref, resource):
+            resource = None
+        found[ref] = (key if resource is not None or servers.may_hold(ref) else ref, resource)
+    return found
 
 
 def _encounter(request: HookRequest, data: CrdData) -> tuple[Scope, str]:

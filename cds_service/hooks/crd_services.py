@@ -10,6 +10,7 @@ from typing import Any
 
 from cds_service.determination.crd_outcome import VERSIONS
 from cds_service.hooks.services import Service
+from cds_service.render.crd_cards import NOT_CHECKED
 
 PRIMARY = frozenset({"order-sign", "order-dispatch", "appointment-book"})
 DEFAULT_MAX_CARDS = 10
@@ -86,13 +87,14 @@ _SWITCHES = {
     "off-guideline": ("Off Guideline", "A clinical guideline that advises against an order, with a link to it."),
     "contraindication": ("Contraindication", "Safety warnings about an order."),
     "claim": ("Claim", "Questions about the coding of orders that matter when the claim is made."),
+    NOT_CHECKED: ("Not Checked", "Orders of the call that could not be read, so that nothing is said about them."),
 }
 CARD_TYPES = tuple(t for t in _SWITCHES if t != COVERAGE_INFO)
 
 
 def configuration_options(hook: str) -> list[dict[str, Any]]:
-    """Options of one service; the types of card are offered where orders are judged, not for encounters."""
-    offered = [COVERAGE_INFO, *(CARD_TYPES if not hook.startswith("encounter") else ())]
+    """Options of one service; cards about orders are offered where orders are judged, not for encounters."""
+    offered = (COVERAGE_INFO, NOT_CHECKED) if hook.startswith("encounter") else _SWITCHES
     switches = [
         {"code": c, "type": "boolean", "name": _SWITCHES[c][0], "description": _SWITCHES[c][1], "default": True}
         for c in offered

@@ -1,17 +1,20 @@
 """Cards of a CRD answer: only what coverage-information does not say already.
 
-Alternate orders (one delete and one create a suggestion, no links), guideline references (links, no suggestions),
-safety and coding remarks (text alone). Source: Da Vinci CRD 2.2.1, cards, and the logical models of each type.
+Alternate orders (one delete and one create a suggestion, no links); guidelines, safety and coding remarks (links, no
+suggestions); and what was not checked. All are labelled with the insurer. Documents are linked, never the source's
+URL: they are mostly not the insurer's, whose name that URL would make a way to them. Source: Da Vinci CRD 2.2.1, cards,
+and the logical models of each type.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cds_service.determination.crd_outcome import Version
 from cds_service.determination.options import Flagged
+from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.evaluate import Verdict
 from cds_service.render.actions import replaceable
 from cds_service.render.cards import option_text
@@ -23,84 +26,90 @@ from cds_service.render.parts import DISCLAIMER, Context, RenderedCard, finding_
 from cds_service.render.wording import SUMMARY_LIMIT
 
 Json = dict[str, Any]
+# None of the guide's topics fits what was not checked, and no card may pass for coverage information (resp-25).
+NOT_CHECKED = "not-checked"
 TOPICS = {
     "therapy-alternatives-opt": "Optional Therapy Alternatives",
     "guideline": "Guideline",
     "off-guideline": "Off Guideline",
     "contraindication": "Contraindication",
     "claim": "Claim",
-    "coverage-info": "Coverage Information",
+    NOT_CHECKED: "Not Checked",
 }
 CARD_TYPES = "http://terminology.hl7.org/CodeSystem/cdshooks-card-type"
-_RANK = {"critical": 0, "warning": 1, "info": 2}
+# Above warnings: a limit on cards shall not make an order that nobody looked at pass for one that is in order.
+_RANK = {"critical": 0, NOT_CHECKED: 1, "warning": 2, "info": 3}
 _ORDER = tuple(TOPICS)
 
 
 @dataclass(frozen=True)
 class CrdCards:
-    """How cards are made for one call: insurer, version, what is switched off, how many at most, and in which words."""
+    """How cards are made for one call: insurer, version, what is switched off, how many at most, and in which words.
+
+    `own_topics` is the code system of the topics that the guide has no code for.
+    """
 
     insurer: str
     version: Version
+    own_topics: str
     switched_off: frozenset[str]
     max_cards: int
     context: Context
 
-    def of(self, rendered: Iterable[RenderedCard]) -> list[RenderedCard]:
-        """CRD cards made of an advisor's, the most important first and no more than asked for."""
+    def of(self, rendered: Iterable[RenderedCard], unread: tuple[str, ...]) -> list[RenderedCard]:
+        """CRD cards made of an advisor's, and one about what is `unread`: references, or places with what is wrong.
+
+        The most important come first, and no more than asked for.
+        """
         made = [c for r in rendered for c in self._made(r)]
+        if unread:
+            made.append(self._unread(unread))
         kept = [c for c in made if _topic(c) not in self.switched_off]
-        kept.sort(key=lambda c: (_RANK[c.card["indicator"]], _ORDER.index(_topic(c))))
+        kept.sort(key=lambda c: (_rank(c), _ORDER.index(_topic(c))))
         return kept[: self.max_cards]
 
     def _made(self, r: RenderedCard) -> Iterator[RenderedCard]:
         if r.kind == "safety":
-            yield self._text(r, "contraindication")
+            yield self._remark(r, "contraindication")
         elif r.kind == "coding":
-            yield self._text(r, "claim")
+            yield self._remark(r, "claim")
         elif r.kind in ("against", "none") and r.verdict:
             yield self._reference(r, r.verdict)
         if r.flagged and r.verdict and (r.flagged.ordered or r.flagged.offered):
             yield self._alternatives(r, r.flagged, r.verdict)
 
-    def unread(self, refs: tuple[str, ...]) -> list[RenderedCard]:
-        """A card for orders that the client sent or named and nobody could read: silence would look like an answer.
-
-        `refs` are references, or places in the context with what is wrong there.
-        """
-        if not refs or "coverage-info" in self.switched_off:
-            return []
+    def _unread(self, refs: tuple[str, ...]) -> RenderedCard:
+        """Orders that the client sent or named and nobody could read: silence would look like an answer."""
         card = {
             "uuid": self.context.new_id(),
             "summary": not_checked(len(refs)),
             "detail": "\n".join(["**Not checked**", *(f"- {escape(r)}" for r in refs)]),
             "indicator": "info",
-            "source": {"label": self.insurer},
         }
         key = finding_key("unreadable", *refs)
         named = tuple([r for r in refs if not r.startswith("context.")])
-        return [self._labelled(RenderedCard(card, "unreadable", key, named), card, "coverage-info")]
+        return self._labelled(RenderedCard(card, "unreadable", key, named), card, NOT_CHECKED)
 
     def _labelled(self, r: RenderedCard, card: Json, topic: str) -> RenderedCard:
         """The insurer's name, the topic, and the orders the card is about."""
         system = CARD_TYPES if self.version == "2.2" else TEMP
-        source = {k: v for k, v in card["source"].items() if k in ("url", "icon")}
-        source |= {"label": self.insurer, "topic": {"system": system, "code": topic, "display": TOPICS[topic]}}
+        if topic == NOT_CHECKED:
+            system = self.own_topics
+        source = {"label": self.insurer, "topic": {"system": system, "code": topic, "display": TOPICS[topic]}}
         extension = {"davinci-crd.associated-resource": [{"reference": ref} for ref in r.orders]}
         return replace(r, card={**card, "source": source, "extension": extension})
 
-    def _text(self, r: RenderedCard, topic: str) -> RenderedCard:
-        return self._labelled(r, _without(r.card, "links", "suggestions", "selectionBehavior"), topic)
+    def _remark(self, r: RenderedCard, topic: str) -> RenderedCard:
+        """What was found, with links to where its rules can be read."""
+        card = _without(r.card, "links", "suggestions", "selectionBehavior")
+        links = [link for f in r.findings for link in _documents(f.version, f.cites)]
+        return self._labelled(r, _linked(card, links), topic)
 
     def _reference(self, r: RenderedCard, verdict: Verdict) -> RenderedCard:
         """A guideline, with links to where it can be read and to why it speaks here."""
         card = _without(r.card, "suggestions", "selectionBehavior")
-        sources = [s for s in verdict.version.version.sources.values() if s.url]
-        cited = [s for k, s in verdict.version.version.sources.items() if s.url and k in verdict.cites] or sources[:1]
-        links = [{"label": s.title, "url": s.url, "type": "absolute"} for s in cited]
-        return self._labelled(
-            r, {**card, "links": [*links, *card["links"]]}, "off-guideline" if r.kind == "against" else "guideline"
-        )
+        card = _linked(card, [*_documents(verdict.version, verdict.cites), *card["links"]])
+        return self._labelled(r, card, "off-guideline" if r.kind == "against" else "guideline")
 
     def _alternatives(self, r: RenderedCard, group: Flagged, verdict: Verdict) -> RenderedCard:
         """What could be ordered instead, or is ordered already; that it is not covered, the order itself says."""
@@ -108,14 +117,19 @@ class CrdCards:
         # An id of its own: the same finding may make a guideline card as well.
         card |= {"uuid": self.context.new_id(), "indicator": "info"}
         by = supporter(group.result, self.context)
-        card |= {"summary": _summary(r, group, by), "detail": self._detail(r, group, verdict, by)}
+        card |= {"summary": _summary(r, group, by)}
+        links = _documents(verdict.version, verdict.cites)
         replacing = [_pair(s) for s in r.card.get("suggestions", ()) if len(s["actions"]) == 2]
         if replacing and len(group.twins) == 1:
             card |= {"suggestions": replacing, "selectionBehavior": "at-most-one"}
+            reading = _listed(links)  # the guide's model has no links beside suggestions
+        else:
+            card, reading = _linked(card, links), []
+        card |= {"detail": self._detail(r, group, verdict, by, reading)}
         made = self._labelled(r, card, "therapy-alternatives-opt")
         return replace(made, kind="alternatives", finding=finding_key(r.finding, "alternatives"))
 
-    def _detail(self, r: RenderedCard, group: Flagged, verdict: Verdict, by: str) -> str:
+    def _detail(self, r: RenderedCard, group: Flagged, verdict: Verdict, by: str, reading: list[str]) -> str:
         lines = [f"**About {r.extra['name']}:** {verdict.because}"]
         if group.ordered:
             lines += ["", "**Ordered already**", *(f"- {option_text(o)}" for o in group.ordered)]
@@ -125,12 +139,35 @@ class CrdCards:
                 lines += ["", f"By hand: remove {lower_first(r.extra['name'])} and order one of these."]
         if by != "coverage":
             lines += ["", "For guidance only: this card asserts no coverage."]
-        return "\n".join([*lines, "", policy_line(verdict.version, self.context), "", DISCLAIMER])
+        return "\n".join([*lines, *reading, "", policy_line(verdict.version, self.context), "", DISCLAIMER])
 
 
 def _topic(r: RenderedCard) -> str:
     topic: str = r.card["source"]["topic"]["code"]
     return topic
+
+
+def _rank(r: RenderedCard) -> int:
+    topic = _topic(r)
+    return _RANK[topic if topic == NOT_CHECKED else r.card["indicator"]]
+
+
+def _documents(version: CompiledVersion, cites: Collection[str]) -> list[Json]:
+    """Links to the policy itself and to the sources that are cited, as far as they have addresses."""
+    titles = {version.policy.url: version.policy.title}
+    titles |= {s.url: s.title for name, s in version.version.sources.items() if name in cites}
+    return [{"label": title, "url": url, "type": "absolute"} for url, title in titles.items() if url]
+
+
+def _linked(card: Json, links: Iterable[Json]) -> Json:
+    """The card with links, each address once; as it is without any."""
+    every = {link["url"]: link for link in links}
+    return {**card, "links": list(every.values())} if every else card
+
+
+def _listed(links: list[Json]) -> list[str]:
+    """Links as lines of a detail, for the cards that have no other place for them."""
+    return ["", "**To read**", *(f"- [{link['label']}]({link['url']})" for link in links)] if links else []
 
 
 def _without(card: Mapping[str, Any], *names: str) -> Json:

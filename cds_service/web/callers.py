@@ -41,8 +41,11 @@ class Admission(Protocol):
     def admit_discovery(self, request: Request) -> None:
         """Whether the discovery document may be read."""
 
-    def admit(self, request: Request) -> Caller:
-        """The caller of a hook or feedback; its token is checked, but not used up yet."""
+    def admit(self, request: Request, *, also: str | None = None) -> Caller:
+        """The caller of a hook or feedback; its token is checked, but not used up yet.
+
+        The token names the called path, or the path `also` where one is given.
+        """
 
     def spend(self, caller: Caller) -> None:
         """Use up the caller's token, for calls that leave no record. Raises Replayed (401)."""
@@ -102,10 +105,10 @@ class Gate:
         if not self._settings.open_discovery:
             self.spend(self.admit(request))
 
-    def admit(self, request: Request) -> Caller:
+    def admit(self, request: Request, *, also: str | None = None) -> Caller:
         """The trusted client of a call. Raises Unauthorized (401) or Throttled (429)."""
         # Repeated headers arrive joined by a comma, which no bearer token may hold.
-        client = self._verifier.verify(request.headers.get("Authorization"), request.path)
+        client = self._verifier.verify(request.headers.get("Authorization"), request.path, also=also)
         wait = self._shared.limiter.allow(client)
         if wait is not None:
             raise Throttled(wait)
@@ -155,7 +158,7 @@ class DemoGate:
     def admit_discovery(self, request: Request) -> None:
         """Anyone on this machine."""
 
-    def admit(self, request: Request) -> Caller:  # noqa: ARG002
+    def admit(self, request: Request, *, also: str | None = None) -> Caller:  # noqa: ARG002
         """Anyone on this machine."""
         return self._caller
 

@@ -6,14 +6,14 @@ from collections.abc import Collection
 
 from flask import Request, Response
 
-_PATHS = ("/cds-services", "/fhir", "/openapi.yaml")
+_PATHS = ("/cds-services", "/Questionnaire", "/fhir", "/openapi.yaml")
 
 
 def apply(response: Response, request: Request, origin: str, origins: Collection[str]) -> None:
     """Answer preflights and mark answers that the origin may read; credentials are never allowed."""
     if not request.path.startswith(_PATHS):
         return
-    response.headers.add("Vary", "Origin")
+    response.vary.add("Origin")
     everyone = "*" in origins
     if not (everyone or origin in origins):
         return

@@ -94,6 +94,7 @@ def _cacheable(resource: dict[str, Any]) -> Response:
     body = orjson.dumps(resource)
     response = Response(body, content_type=FHIR)
     response.headers["Cache-Control"] = "private, max-age=3600"
+    response.vary.add("Origin")  # one kept from a call without an origin could not be read by a browser client
     response.set_etag(hashlib.sha256(body).hexdigest()[:32])
     response.make_conditional(request)
     return response

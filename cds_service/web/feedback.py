@@ -13,7 +13,7 @@ from cds_service.ledger.record import FeedbackResult
 from cds_service.web import metrics
 from cds_service.web.body import read_json_body
 from cds_service.web.call import call
-from cds_service.web.hooks_api import gate, ledger, offered, runtime
+from cds_service.web.hooks_api import HOOK_RULE, gate, ledger, offered, runtime
 from cds_service.web.problems import outcome
 from cds_service.web.responses import json_response
 
@@ -25,7 +25,8 @@ def give(id: str) -> Response:
     """Record feedback. 200 if any item was kept, with the others named; 400 if none was."""
     here = call()
     here.endpoint = "feedback"
-    caller = gate().admit(request)
+    # CDS Hooks asks for the URL of the service as audience, and says nothing of its feedback endpoint.
+    caller = gate().admit(request, also=HOOK_RULE.replace("<id>", id))
     here.client = caller.id
     gate().spend(caller)
     service = offered(here, id)

@@ -8,7 +8,20 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from crd_support import CPT, INVARIANTS, ON, REQUESTER, SUBJECT, bundle, coverage, holds, order, sign, updated
+from crd_support import (
+    CPT,
+    INVARIANTS,
+    ON,
+    REQUESTER,
+    SUBJECT,
+    bundle,
+    condition,
+    coverage,
+    holds,
+    order,
+    sign,
+    updated,
+)
 from support.service import Service
 
 from cds_service.facts import validity
@@ -92,12 +105,48 @@ def test_a_guideline_is_an_external_reference(ask: Ask) -> None:
     assert card["detail"].startswith("**Why:**")
 
 
-@pytest.mark.crd("resp-1", "resp-24")
-def test_a_safety_warning_is_critical_text(ask: Ask) -> None:
+@pytest.mark.crd("resp-18", "resp-22")
+@pytest.mark.parametrize(("topic", "onset"), [("off-guideline", {"onsetDateTime": "2026-10-25"}), ("guideline", {})])
+def test_a_guideline_can_be_read_where_only_the_policy_has_an_address(ask: Ask, topic: str, onset: Json) -> None:
+    """No source of Choosing Wisely has one: a card without it would have no way to the guideline."""
+    pain = condition("M54.50") | onset
+    card = cards(ask, order("72148"), prefetch={"conditions": bundle(pain)})[topic]
+    assert card["links"][0] == {
+        "label": "Imaging for low back pain in the first six weeks",
+        "url": "https://www.choosingwisely.org",
+        "type": "absolute",
+    }
+
+
+@pytest.mark.crd("resp-4")
+@pytest.mark.parametrize("payer", ["aetna", "cigna", "humana", "medicare"])
+def test_the_insurers_name_never_leads_to_a_page_of_others(ask: Ask, payer: str) -> None:
+    pain = {"conditions": bundle(condition("M54.50"))}
+    for orders in (*REQUESTS, (order("72148"),)):
+        for card in ask(sign(*orders, cover=coverage(payer), prefetch=pain)).response["cards"]:
+            assert set(card["source"]) == {"label", "topic"}
+
+
+CPB = "https://www.aetna.com/cpb/medical/data/400_499/0411.html"
+
+
+@pytest.mark.crd("resp-10", "resp-56")
+def test_alternatives_lead_to_the_policy_by_links_or_in_their_detail_beside_suggestions(ask: Ask) -> None:
+    suggesting = cards(ask, *NO_GRAFT)["therapy-alternatives-opt"]
+    assert "links" not in suggesting
+    assert f"]({CPB})" in suggesting["detail"]
+    twins = (order("22551"), order("20939", "first"), order("20939", "second"))
+    telling = cards(ask, *twins)["therapy-alternatives-opt"]
+    assert [link["url"] for link in telling["links"]] == [CPB]
+    assert CPB not in telling["detail"]
+
+
+@pytest.mark.crd("resp-1", "resp-22")
+def test_a_safety_warning_is_critical_with_links_to_its_sources(ask: Ask) -> None:
     found = cards(ask, order("22551"), BMP_TEXT)
     card = found["contraindication"]
     assert card["indicator"] == "critical"
-    assert "links" not in card
+    assert [link["url"].rpartition("/")[2] for link in card["links"]] == ["070108-rhbmp.html"]
     assert "suggestions" not in card
     everything = ask(sign(order("22551"), BMP_TEXT)).response["cards"]
     assert everything[0] == {**card, "uuid": everything[0]["uuid"]}
@@ -264,6 +313,42 @@ def test_max_cards_keeps_the_most_important(ask: Ask) -> None:
     assert len(none["systemActions"]) == 3
 
 
+# A draft that repeats the id of another is not checked; the others are.
+REPEATED = (order("22551"), order("20939"), order("20930", "o-22551"))
+OWN_TOPICS = "https://payer.example.org/CodeSystem/card-types"
+NOT_CHECKED = {"system": OWN_TOPICS, "code": "not-checked", "display": "Not Checked"}
+
+
+@pytest.mark.crd("resp-25", "resp-5", "dev-5", "dev-7")
+@pytest.mark.parametrize("version", ["2.0", "2.1", "2.2"])
+def test_what_was_not_checked_has_a_topic_of_its_own(ask: Ask, version: str) -> None:
+    card = cards(ask, *REPEATED, version=version)["not-checked"]
+    assert card["source"] == {"label": "Aetna", "topic": NOT_CHECKED}
+
+
+@pytest.mark.crd("dev-5", "dev-14")
+def test_what_was_not_checked_is_hidden_by_its_own_option_alone(ask: Ask) -> None:
+    others = {"coverage-info", "therapy-alternatives-opt", "guideline", "off-guideline", "contraindication", "claim"}
+    assert set(cards(ask, *REPEATED, configuration=dict.fromkeys(others, False))) == {"not-checked"}
+    every = cards(ask, *REPEATED)
+    assert set(cards(ask, *REPEATED, configuration={"not-checked": False})) == set(every) - {"not-checked"}
+
+
+@pytest.mark.crd("dev-14")
+def test_a_limit_on_cards_spares_what_is_critical_and_what_was_not_checked(ask: Ask) -> None:
+    assert len(cards(ask, *REPEATED)) > 1
+    assert set(cards(ask, *REPEATED, configuration={"max-cards": 1})) == {"not-checked"}
+    two = ask(sign(*REPEATED, BMP_TEXT, configuration={"max-cards": 2})).response["cards"]
+    assert [c["source"]["topic"]["code"] for c in two] == ["contraindication", "not-checked"]
+
+
+@pytest.mark.parametrize("hook", ["encounter-start", "encounter-discharge"])
+def test_an_encounter_that_was_not_checked_is_told_of_without_coverage_information(ask: Ask, hook: str) -> None:
+    body = sign(hook=hook, configuration={"coverage-info": False}, encounterId="unread")
+    (card,) = ask(body).response["cards"]
+    assert card["source"]["topic"] == NOT_CHECKED
+
+
 @pytest.mark.crd("dev-6", "dev-17")
 @pytest.mark.parametrize(
     "nonsense",
@@ -302,6 +387,7 @@ REQUESTS = [
     (order("22551"), BMP_TEXT),
     (order("22612"), order("20937"), order("20939")),
     (order("71046"),),
+    (order("22551"), order("22551", "again")),
 ]
 
 

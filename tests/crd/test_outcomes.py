@@ -33,7 +33,8 @@ from cds_service.determination import crd_outcome
 from cds_service.hooks.answer import Answer
 from cds_service.hooks.crd_ids import family_of, record_of
 from cds_service.hooks.crd_members import DemoMembers
-from cds_service.hooks.runtime import Runtime
+from cds_service.hooks.runtime import Caller, Runtime
+from cds_service.policy.case import Code
 
 Json = dict[str, Any]
 Ask = Callable[..., Answer]
@@ -257,7 +258,7 @@ def test_absence_is_not_concluded_from_prefetch_that_is_not_whole(
     assert one(said(spoilt.response, ref(code)), "covered") == "conditional"
 
 
-@pytest.mark.crd("found-9")
+@pytest.mark.crd("found-9", "hook-13")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_outside_demo_nothing_is_asserted_for_a_payer_that_is_not_declared(
     ask: Ask, deployment: Callable[..., Runtime], version: str
@@ -435,6 +436,54 @@ def test_billing_options_that_agree_make_one_assertion(ask: Ask) -> None:
     image = order("x", "o-image") | {"code": {"text": "Chest film", "extension": options}}
     info = said(ask(sign(image)).response, "ServiceRequest/o-image")
     assert [c["code"] for c in values(info, "billingCode")] == ["71045", "71046"]
+
+
+SPELLINGS = [
+    (HCPCS, "E0748"),
+    ("https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets", "E0748"),
+    ("urn:oid:2.16.840.1.113883.6.285", "E0748"),
+    ("urn:oid:2.16.840.1.113883.6.12", "20939"),
+    (CPT, "20939-59"),
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids="|".join)
+def test_billing_codes_come_back_as_the_client_writes_them(ask: Ask, spelling: tuple[str, str]) -> None:
+    system, code = spelling
+    given = order(code, "o-one", system)
+    assert one(said(ask(sign(given)).response, "ServiceRequest/o-one"), "billingCode") == _coding(spelling)
+    option = {"url": BILLING, "valueCodeableConcept": {"coding": [_coding(spelling)]}}
+    concept = {"coding": [{"system": "http://ehr.example.org/codes", "code": "LOCAL"}], "extension": [option]}
+    info = said(ask(sign(order("x", "o-one") | {"code": concept})).response, "ServiceRequest/o-one")
+    assert one(info, "billingCode") == _coding(spelling)
+
+
+def _coding(spelling: tuple[str, str]) -> Json:
+    return {"system": spelling[0], "code": spelling[1]}
+
+
+def test_of_codings_that_mean_the_same_the_first_comes_back(ask: Ask) -> None:
+    given = order("20939") | {"code": {"coding": [_coding(s) for s in (*SPELLINGS[3:], *SPELLINGS[:3])]}}
+    assert values(said(ask(sign(given)).response, ref("20939")), "billingCode") == [
+        _coding(SPELLINGS[3]),
+        _coding(SPELLINGS[0]),
+    ]
+
+
+def test_the_code_of_a_device_comes_back_as_the_device_has_it(ask: Ask) -> None:
+    device = {"resourceType": "Device", "id": "d", "type": {"coding": [_coding(SPELLINGS[1])]}}
+    given = {k: v for k, v in order("x", "o-one").items() if k != "code"}
+    given |= {"resourceType": "DeviceRequest", "codeReference": {"reference": "Device/d"}}
+    info = said(ask(sign(given, prefetch={"devices": bundle(device)})).response, "DeviceRequest/o-one")
+    assert one(info, "billingCode") == _coding(SPELLINGS[1])
+
+
+def test_a_code_that_the_client_does_not_write_has_its_own_system(ask: Ask) -> None:
+    local = Code("http://ehr.example.org/codes", "LOCAL")
+    caller = Caller("tester", local_codes={local: Code("cpt", "20939")})
+    given = order("LOCAL", "o-one", local.system)
+    info = said(ask(sign(given), caller=caller).response, "ServiceRequest/o-one")
+    assert one(info, "billingCode") == {"system": CPT, "code": "20939"}
 
 
 @pytest.mark.crd("billopt-2")

@@ -91,16 +91,16 @@ def test_configuration_options(services: dict[str, Json]) -> None:
         options = services[f"{hook}-crd"]["extension"]["davinci-crd.configuration-options"]
         for option in options:
             assert set(option) == {"code", "type", "name", "description", "default"}
-            assert option["code"] in response_types | {"max-cards"}
+            assert option["code"] in response_types | {"not-checked", "max-cards"}
             kind = {"boolean": bool, "integer": int}[option["type"]]
             assert type(option["default"]) is kind
             assert re.fullmatch(r"[a-z-]+", option["code"])
             assert seen.setdefault(option["code"], option) == option
         for name in ("code", "name", "description"):
             assert len({o[name] for o in options}) == len(options)
-        assert "coverage-info" in {o["code"] for o in options}
+        assert {"coverage-info", "not-checked"} <= {o["code"] for o in options}
     switches = {"coverage-info", "therapy-alternatives-opt", "guideline", "off-guideline", "contraindication", "claim"}
-    assert set(seen) == switches | {"max-cards"}
+    assert set(seen) == switches | {"not-checked", "max-cards"}
 
 
 @pytest.mark.crd("found-29", "found-27", "found-28", "found-26")
@@ -254,6 +254,95 @@ def test_dispatched_orders_that_cannot_be_read(service: Service) -> None:
     assert card["extension"] == {"davinci-crd.associated-resource": [{"reference": "ServiceRequest/gone"}]}
 
 
+@pytest.mark.crd("hook-13", "hook-16")
+@pytest.mark.parametrize(
+    ("dispatched", "wrong"),
+    [
+        (["Patient/p"], [0]),
+        (["Task/t1", "Patient/p"], [0, 1]),
+        (["ServiceRequest/one", "https://ehr.example.org/fhir/Encounter/e", "foo/bar"], [1, 2]),
+        (["ServiceRequest/one", "urn:uuid:3f0c2c4e-9d0a-4d7c-9a6e-0b7b2d0f5a11"], [1]),
+    ],
+)
+def test_dispatching_what_is_no_order_is_refused(service: Service, dispatched: list[str], wrong: list[int]) -> None:
+    prefetch = {"serviceRequests": bundle(order("71046", "one")), "practitioners": bundle(patient())}
+    prefetch["practitioners"]["entry"][0]["fullUrl"] = "urn:uuid:3f0c2c4e-9d0a-4d7c-9a6e-0b7b2d0f5a11"
+    body = hooked("order-dispatch", {"dispatchedOrders": dispatched}, **prefetch)
+    told = " ".join(f"context.dispatchedOrders[{n}] does not refer to an order" for n in wrong)
+    assert refused(service, body) == (400, told)
+
+
+def test_dispatching_what_is_no_order_is_refused_in_version_1_of_the_hook(service: Service) -> None:
+    body = hooked("order-dispatch", {"order": "Patient/p"})
+    assert refused(service, body) == (400, "context.order does not refer to an order")
+
+
+def test_an_order_named_by_its_full_url_is_answered(service: Service) -> None:
+    urn = "urn:uuid:3f0c2c4e-9d0a-4d7c-9a6e-0b7b2d0f5a11"
+    found = bundle(order("71046", "one"))
+    found["entry"][0]["fullUrl"] = urn
+    body = hooked("order-dispatch", {"dispatchedOrders": [urn]}, serviceRequests=found)
+    assert list(updated(call(service, body))) == ["ServiceRequest/one"]
+
+
+OURS, THEIRS = "https://ehr.example.org/fhir", "https://other.example.org/fhir"
+
+
+def _elsewhere(hook: str, reference: str, full_url: str | None, server: str | None) -> Json:
+    """A call about one order by reference, with ServiceRequest/one in prefetch, and one that is always found."""
+    found = bundle(order("20939", "one"), order("71046", "two"))
+    if full_url:
+        found["entry"][0]["fullUrl"] = full_url
+    context: Json = {"dispatchedOrders": [reference, "ServiceRequest/two"]}
+    if hook == "appointment-book":
+        context = {"appointments": bundle({**APPOINTMENT, "basedOn": [{"reference": reference}]})}
+    body = hooked(hook, context, serviceRequests=found)
+    return {**body, "fhirServer": server} if server else body
+
+
+@pytest.mark.parametrize("hook", ["order-dispatch", "appointment-book"])
+@pytest.mark.parametrize(
+    ("full_url", "server"),
+    [(f"{OURS}/ServiceRequest/one", None), (None, OURS), (f"{OURS}/ServiceRequest/one", OURS)],
+)
+def test_another_servers_order_is_not_mistaken_for_one_of_the_same_id(
+    service: Service, hook: str, full_url: str | None, server: str | None
+) -> None:
+    answer = call(service, _elsewhere(hook, f"{THEIRS}/ServiceRequest/one", full_url, server))
+    assert "ServiceRequest/one" not in updated(answer)
+    (card,) = answer["cards"]
+    assert card["summary"] == "1 order could not be read and was not checked"
+    assert card["extension"]["davinci-crd.associated-resource"] == [{"reference": f"{THEIRS}/ServiceRequest/one"}]
+
+
+@pytest.mark.parametrize("hook", ["order-dispatch", "appointment-book"])
+@pytest.mark.parametrize(
+    ("reference", "full_url", "server"),
+    [
+        (f"{OURS}/ServiceRequest/one", f"{OURS}/ServiceRequest/one", None),
+        (f"{OURS}/ServiceRequest/one/_history/2", None, "https://EHR.example.org:443/fhir/"),
+        (f"{OURS}/ServiceRequest/one", None, None),
+        (f"{THEIRS}/ServiceRequest/one", f"{THEIRS}/ServiceRequest/one", OURS),
+        ("ServiceRequest/one", f"{THEIRS}/ServiceRequest/one", OURS),
+        (f"{OURS}/ServiceRequest/one", "urn:uuid:3f0c2c4e-9d0a-4d7c-9a6e-0b7b2d0f5a11", None),
+    ],
+    ids=["full url", "client's server", "unknown", "included", "relative", "urn"],
+)
+def test_an_order_on_the_same_server_or_on_none_that_is_told_is_found(
+    service: Service, hook: str, reference: str, full_url: str | None, server: str | None
+) -> None:
+    answer = call(service, _elsewhere(hook, reference, full_url, server))
+    assert "ServiceRequest/one" in updated(answer)
+    assert "could not be read" not in json.dumps(answer["cards"])
+
+
+def test_another_servers_order_is_not_read_from_the_clients_server(service: Service, ehr: Listener) -> None:
+    ehr.reset(order("20939", "one"))
+    body = hooked("order-dispatch", {"dispatchedOrders": [f"{THEIRS}/ServiceRequest/one"]})
+    assert refused(service, {**body, "fhirServer": ehr.base})[0] == 412
+    assert ehr.paths == []
+
+
 @pytest.mark.crd("hook-26", "resp-26")
 def test_an_appointment_is_annotated_itself_or_its_order(service: Service) -> None:
     alone = call(service, hooked("appointment-book", {"appointments": bundle(APPOINTMENT, kind="collection")}))
@@ -268,6 +357,37 @@ def test_an_appointment_is_annotated_itself_or_its_order(service: Service) -> No
     other = {**APPOINTMENT, "basedOn": [{"extension": [alternate]}]}
     body = hooked("appointment-book", {"appointments": bundle(other)}, deviceRequests=bundle(OTHERS["DeviceRequest"]))
     assert list(updated(call(service, body))) == ["DeviceRequest/one"]
+
+
+def _participants(*actors: Json) -> list[Json]:
+    return [{"actor": actor, "status": "accepted"} for actor in actors]
+
+
+@pytest.mark.crd("hook-13")
+@pytest.mark.parametrize("based_on", [[], [{"reference": "ServiceRequest/sr"}]], ids=["alone", "with an order"])
+@pytest.mark.parametrize("another", ["Patient/another", "https://ehr.example.org/fhir/Patient/another/_history/2"])
+def test_an_appointment_of_another_patient_is_refused(service: Service, another: str, based_on: list[Json]) -> None:
+    given = {**APPOINTMENT, "participant": _participants({"reference": another}, REQUESTER)}
+    given |= {"basedOn": based_on} if based_on else {}
+    body = hooked("appointment-book", {"appointments": bundle(given)}, serviceRequests=bundle(order("20939", "sr")))
+    assert refused(service, body) == (400, "Appointment/one belongs to another patient.")
+
+
+@pytest.mark.parametrize(
+    "actors",
+    [
+        (REQUESTER,),
+        ({"display": "Somebody"},),
+        ({"reference": "Patient/another"}, SUBJECT),
+        ({"reference": "https://ehr.example.org/fhir/Patient/crd-patient-1"},),
+    ],
+    ids=["none named", "without reference", "among others", "absolute"],
+)
+def test_an_appointment_that_may_be_the_patients_is_answered(service: Service, actors: tuple[Json, ...]) -> None:
+    given = {**APPOINTMENT, "participant": _participants(*actors)}
+    assert list(updated(call(service, hooked("appointment-book", {"appointments": bundle(given)})))) == [
+        "Appointment/one"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +426,7 @@ def test_entries_that_hold_no_order_of_their_own_are_told_of(service: Service, h
         ["ServiceRequest/o-20930"] if hook == "order-select" else ["ServiceRequest/o-22551", "ServiceRequest/o-20930"]
     )
     assert list(updated(answer)) == expected
-    card = answer["cards"][-1]
+    card = answer["cards"][0]
     assert card["summary"] == "2 orders could not be read and were not checked"
     assert html.unescape(card["detail"]).splitlines() == [
         "**Not checked**",
@@ -449,6 +569,17 @@ def test_coverage_that_is_refused(service: Service, cover: list[Json], text: str
     assert text in told
 
 
+@pytest.mark.crd("hook-13")
+def test_the_same_coverage_twice_is_one(service: Service) -> None:
+    twice = sign(order("20939"), cover=[coverage(), coverage()])
+    again = sign(order("20939"), prefetch={"ownKey": bundle(coverage())})
+    for body in (twice, again):
+        assert one(said(call(service, body), "ServiceRequest/o-20939"), "coverage") == {"reference": "Coverage/cov-1"}
+    for other in (coverage(subscriberId="another"), coverage("cigna"), coverage(own="cov-2")):
+        status, told = refused(service, sign(order("20939"), cover=[coverage(), other]))
+        assert (status, "several Coverages" in told) == (400, True)
+
+
 def _uncovered() -> Json:
     body = sign(order("20939"))
     body["prefetch"]["coverage"] = {"resourceType": "Bundle", "type": "searchset", "total": 0}
@@ -486,6 +617,8 @@ def test_an_incomplete_order_is_422(service: Service, missing: str) -> None:
         ("DeviceRequest", "requester", 422),
         ("NutritionOrder", "orderer", 422),
         ("CommunicationRequest", "payload", 422),
+        ("VisionPrescription", "dateWritten", 400),
+        ("VisionPrescription", "prescriber", 400),
     ],
 )
 def test_an_incomplete_order_of_another_type(service: Service, kind: str, missing: str, status: int) -> None:

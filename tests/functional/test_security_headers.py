@@ -65,3 +65,30 @@ def test_demo_mode_is_open_to_browser_clients(client: FlaskClient) -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     page = client.get("/metrics", headers={"Origin": "https://sandbox.cds-hooks.org"})
     assert "Access-Control-Allow-Origin" not in page.headers
+
+
+ORIGIN = {"Origin": "https://dtr.example.org"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/Questionnaire", "/Questionnaire/none", "/Questionnaire/a/b/c", "/Questionnaire/$questionnaire-package"]
+)
+def test_demo_mode_is_open_to_forms_in_browsers(client: FlaskClient, path: str) -> None:
+    """Refusals too: what the page cannot read, it cannot tell."""
+    preflight = client.options(path, headers=ORIGIN | {"Access-Control-Request-Method": "POST"})
+    assert preflight.status_code == 200
+    assert preflight.headers["Access-Control-Allow-Headers"] == "authorization, content-type"
+    answer = client.post(path, json={}, headers=ORIGIN) if "$" in path else client.get(path, headers=ORIGIN)
+    for each in (preflight, answer):
+        assert each.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in each.headers
+
+
+def test_a_questionnaire_is_kept_for_the_origin_that_asked(tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", key=SECRET.encode()) as ledger:
+        client = create_app(Runtime.build(Settings(demo=True)), ledger).test_client()
+        own = client.get("/Questionnaire?_count=1").json["entry"][0]["resource"]["id"]
+        for headers in ({}, ORIGIN):
+            answer = client.get(f"/Questionnaire/{own}", headers=headers)
+            assert (answer.status_code, "max-age" in answer.headers["Cache-Control"]) == (200, True)
+            assert answer.headers.getlist("Vary") == ["Origin"]

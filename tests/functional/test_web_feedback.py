@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import requests
 
 from tests.functional.deployment import FEEDBACK, POLICY, SERVICE, Deployment, deployed, hook_request, marrow_cards
 
@@ -90,6 +91,25 @@ def test_cards_of_another_client_or_service_are_refused(site: Deployment, card: 
     assert give(site, overridden(card), path=other) == (400, [{"code": "value", "at": "feedback[0].card"}])
     assert give(site, overridden(card), path="/cds-services/none/feedback")[0] == 404
     assert kept(site, card) == []
+
+
+def test_a_token_for_feedback_names_the_feedback_or_its_service_and_counts_once(
+    site: Deployment, card: dict[str, Any]
+) -> None:
+    """Not another service's, and not the other way round."""
+    body = {"feedback": [overridden(card)]}
+
+    def sent(token: str, path: str = FEEDBACK, body: Any = body) -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.post(site.url + path, json=body, headers=headers, timeout=20).status_code
+
+    north = site.clients["north"]
+    for path in (FEEDBACK, SERVICE):
+        token = north.token(site.url + path)
+        assert [sent(token), sent(token), sent(token, SERVICE, hook_request())] == [200, 401, 401]
+    for path in ("/cds-services", "/cds-services/order-select-advisor", "/cds-services/order-select-advisor/feedback"):
+        assert sent(north.token(site.url + path)) == 401
+    assert sent(north.token(site.url + FEEDBACK), SERVICE, hook_request()) == 401
 
 
 def test_feedback_counts_by_rule(site: Deployment, card: dict[str, Any]) -> None:

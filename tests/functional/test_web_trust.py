@@ -207,7 +207,9 @@ def test_only_the_callers_own_fhir_servers_are_asked(site: Deployment, fhir: Hos
     assert len(fhir.requests) == before + 1
 
 
-@pytest.mark.parametrize("path", ["/cds-services", SERVICE, FEEDBACK])
+@pytest.mark.parametrize(
+    "path", ["/cds-services", SERVICE, FEEDBACK, "/Questionnaire", "/Questionnaire/$questionnaire-package"]
+)
 @pytest.mark.parametrize("origin", ["https://portal.example.org", "https://south.example.org"])
 def test_preflights_of_listed_origins_pass(site: Deployment, path: str, origin: str) -> None:
     asked = {
@@ -228,6 +230,14 @@ def test_an_answer_may_be_read_by_a_listed_origin_only(site: Deployment) -> None
     assert (good.status_code, good.headers["Access-Control-Allow-Origin"]) == (200, "https://south.example.org")
     other = site.call("south", hook_request(), headers={"Origin": "https://evil.example.org"})
     assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_questionnaires_may_be_read_by_a_listed_origin_only(site: Deployment) -> None:
+    listed = "https://south.example.org"
+    for origin, allowed in ((listed, listed), ("https://evil.example.org", None)):
+        headers = site.headers("south", "/Questionnaire") | {"Origin": origin}
+        answer = requests.get(f"{site.url}/Questionnaire", headers=headers, timeout=20)
+        assert (answer.status_code, answer.headers.get("Access-Control-Allow-Origin")) == (200, allowed)
 
 
 def test_a_token_stays_used_up_after_a_restart(tmp_path: Path) -> None:

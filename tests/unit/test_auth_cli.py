@@ -215,6 +215,25 @@ def test_check_token_from_file_or_standard_input_in_any_usual_form(run: Run) -> 
 
 
 @pytest.mark.parametrize(
+    ("audience", "called", "accepted"),
+    [
+        (f"{URL}/feedback", f"{URL}/feedback", True),
+        (URL, f"{URL}/feedback", True),
+        (URL, f"{URL}/feedback/", True),
+        (f"{URL}/feedback", URL, False),
+        ("https://cds.example.org/cds-services", f"{URL}/feedback", False),
+    ],
+)
+def test_check_token_takes_a_services_token_for_its_feedback(
+    audience: str, called: str, accepted: bool, run: Run
+) -> None:
+    add(run)
+    checked = run("check-token", "--url", called, stdin=token(run, url=audience))
+    assert (checked.exit_code == 0) is accepted
+    assert ("Refused (audience)" in checked.output) is not accepted
+
+
+@pytest.mark.parametrize(
     ("options", "code"),
     [
         ((), None),

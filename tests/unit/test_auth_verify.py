@@ -435,6 +435,26 @@ def test_scheme_is_case_insensitive(world: World) -> None:
     assert world.verify(world.token().replace("Bearer", "bearer")).id == "ehr"
 
 
+FEEDBACK = PATH + "/feedback"
+
+
+@pytest.mark.parametrize("audience", [FEEDBACK, PATH, PATH + "/", [PUBLIC_URL, PUBLIC_URL + PATH]], ids=str)
+def test_a_second_path_may_be_named_instead(audience: str | list[str], world: World) -> None:
+    named = audience if isinstance(audience, list) else PUBLIC_URL + audience
+    token = claims(aud=named)(world)
+    assert world.verifier.verify(token, FEEDBACK, also=PATH).id == "ehr"
+    with pytest.raises(Refused) as caught:
+        world.verifier.verify(token, FEEDBACK, also=PATH)
+    assert caught.value.reason is Reason.REPLAYED
+
+
+@pytest.mark.parametrize("audience", ["", "/cds-services", "/cds-services/other", PATH + "/other", FEEDBACK + "/x"])
+def test_no_third_path_may_be_named(audience: str, world: World) -> None:
+    with pytest.raises(Refused) as caught:
+        world.verifier.verify(claims(aud=PUBLIC_URL + audience)(world), FEEDBACK, also=PATH)
+    assert caught.value.reason is Reason.AUDIENCE
+
+
 @pytest.mark.parametrize("public_url", ["https://hospital.example.org/cds", "https://hospital.example.org:443/cds/"])
 def test_audience_is_the_public_url_behind_a_proxy(public_url: str, world: World) -> None:
     client = next(iter(world.verifier._clients))
