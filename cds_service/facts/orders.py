@@ -47,6 +47,9 @@ def order(
     get = resource.get
     concepts = _concepts(resource, index)
     found, modifiers = _codes(concepts, local)
+    units = _units(resource, faulty)
+    if codes.COUNTED in modifiers:  # how it goes together with the order's own quantity, nobody can tell
+        units, modifiers = None, tuple(m for m in modifiers if m != codes.COUNTED)
     occurrence = elements.first_day(resource, "occurrence") or elements.day(get("start"))
     authored = elements.day(get("authoredOn")) or elements.day(get("created"))
     sites = elements.concepts(get("bodySite"))
@@ -54,7 +57,7 @@ def order(
         ref,
         found,
         draft,
-        _units(resource, faulty),
+        units,
         modifiers,
         _texts(resource, concepts, found),
         codes.of_all(get("reasonCode")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cds_service.facts.codes import URI, normalise, read, system_key
+from cds_service.facts.codes import COUNTED, URI, normalise, read, system_key
 from cds_service.policy.case import Code
 
 
@@ -24,6 +24,26 @@ from cds_service.policy.case import Code
         ("urn:oid:2.16.840.1.113883.6.90", "icd-10-cm"),
         ("http://snomed.info/sct|http://snomed.info/sct/731000124108", "snomed"),
         ("http://loinc.org/", "loinc"),
+        ("CPT", "cpt"),
+        ("CPT4", "cpt"),
+        ("CPT-4", "cpt"),
+        ("http://terminology.hl7.org/CodeSystem/CPT", "cpt"),
+        ("HCPCS Level II", "hcpcs"),
+        ("http://terminology.hl7.org/CodeSystem/hcpcs-Level-II", "hcpcs"),
+        ("2.16.840.1.113883.6.285", "hcpcs"),
+        ("ICD-10-CM", "icd-10-cm"),
+        ("ICD10CM", "icd-10-cm"),
+        ("2.16.840.1.113883.6.90", "icd-10-cm"),
+        ("2.16.840.1.113883.6.4", "icd-10-pcs"),
+        ("SNOMED CT", "snomed"),
+        ("2.16.840.1.113883.6.96", "snomed"),
+        ("LOINC", "loinc"),
+        ("2.16.840.1.113883.6.1", "loinc"),
+        ("RxNorm", "rxnorm"),
+        ("2.16.840.1.113883.6.88", "rxnorm"),
+        ("http://hospital.example/cpt", "http://hospital.example/cpt"),
+        ("urn:cpt", "urn:cpt"),
+        ("2.16.840.1.113883.6.1200", "2.16.840.1.113883.6.1200"),
         ("urn:ehr:local", "urn:ehr:local"),
         ("http://www.ama-assn.org/go/cpt2", "http://www.ama-assn.org/go/cpt2"),
         ("", ""),
@@ -59,6 +79,19 @@ CPT, HCPCS, ICD = URI["cpt"], URI["hcpcs"], URI["icd-10-cm"]
         (CPT, "2093", Code("cpt", "2093"), ()),
         (CPT, "209399", Code("cpt", "209399"), ()),
         (CPT, "20939-5", Code("cpt", "20939-5"), ()),
+        (CPT, "20939 -RT", Code("cpt", "20939"), ("RT",)),
+        (CPT, "20939 - 59, 51", Code("cpt", "20939"), ("59", "51")),
+        (CPT, "CPT20939", Code("cpt", "20939"), ()),
+        (CPT, "CPT 20939-59", Code("cpt", "20939"), ("59",)),
+        (CPT, "CPT(R):20939", Code("cpt", "20939"), ()),
+        (HCPCS, "HCPCS E0748", Code("hcpcs", "E0748"), ()),
+        (CPT, "22853 x2", Code("cpt", "22853"), (COUNTED,)),
+        (CPT, "22853 X 2", Code("cpt", "22853"), (COUNTED,)),
+        (CPT, "22853x2", Code("cpt", "22853"), (COUNTED,)),
+        (CPT, "22853*2", Code("cpt", "22853"), (COUNTED,)),
+        (CPT, "22853-59 ×2", Code("cpt", "22853"), ("59", COUNTED)),
+        (CPT, "22853-X2", Code("cpt", "22853"), ("X2",)),
+        (CPT, "22853 XS", Code("cpt", "22853"), ("XS",)),
         (ICD, "M50.321", Code("icd-10-cm", "M50.321"), ()),
         (ICD, "M50321", Code("icd-10-cm", "M50.321"), ()),
         (ICD, "m48.061", Code("icd-10-cm", "M48.061"), ()),

@@ -75,6 +75,12 @@ def test_a_quantity_that_was_left_out_as_faulty_is_unknown_not_one() -> None:
     assert made(service(), faulty=frozenset({"quantityQuantity"})).units is None
 
 
+@pytest.mark.parametrize("quantity", [{}, {"quantityQuantity": {"value": 2}}])
+def test_a_quantity_written_behind_the_code_leaves_units_open_and_is_no_modifier(quantity: Json) -> None:
+    got = made(service(code={"coding": [{"system": CPT, "code": "22853-59 x2"}]}, **quantity))
+    assert (got.codes, got.modifiers, got.units) == ((Code("cpt", "22853"),), ("59",), None)
+
+
 # --- what was ordered -------------------------------------------------------------------------------------
 
 
