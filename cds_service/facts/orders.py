@@ -31,6 +31,7 @@ _CODE_ELEMENT = {
     "Appointment": "serviceType",
     "Encounter": "serviceType",
 }
+_NONE: tuple[tuple[Code, ...], bool] = ((), False)
 _CODE_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
 
 
@@ -53,6 +54,7 @@ def order(
     occurrence = elements.first_day(resource, "occurrence") or elements.day(get("start"))
     authored = elements.day(get("authoredOn")) or elements.day(get("created"))
     sites = elements.concepts(get("bodySite"))
+    reasons, unread = _reasons(resource, index) if "reasonCode" in resource or "reasonReference" in resource else _NONE
     return Order(  # by position: nineteen keywords would triple what this costs
         ref,
         found,
@@ -60,9 +62,9 @@ def order(
         units,
         modifiers,
         _texts(resource, concepts, found),
-        codes.of_all(get("reasonCode")),
+        reasons,
         _keys(get("reasonReference"), index),
-        bool(faulty) and ("reasonCode" in faulty or "reasonReference" in faulty),
+        unread or (bool(faulty) and ("reasonCode" in faulty or "reasonReference" in faulty)),
         codes.of_all(sites),
         elements.texts(sites),
         index.key(get("encounter")),
@@ -74,6 +76,21 @@ def order(
         authorizations(resource, ref, index),
         faulty,
     )
+
+
+def _reasons(resource: Json, index: Index) -> tuple[tuple[Code, ...], bool]:
+    """Codes of the reasons, and whether one of them says nothing that is read.
+
+    One in words alone, in a code of a system that is not known here, or in a resource within the order.
+    """
+    found: list[Code] = []
+    keys = map(index.key, elements.listed(resource.get("reasonReference")))
+    unread = any(key is None or key.startswith("#") for key in keys)
+    for concept in elements.concepts(resource.get("reasonCode")):
+        own, _ = codes.read(concept)
+        found += own
+        unread = unread or not any(code.system in codes.URI for code in own)
+    return elements.distinct(found), unread
 
 
 def _concepts(resource: Json, index: Index) -> list[Any]:

@@ -145,7 +145,7 @@ def test_reasons_sites_and_ties() -> None:
     got = made(
         service(
             reasonCode=[icd, icd],
-            reasonReference=[{"reference": "Condition/c"}, {"display": "no reference"}],
+            reasonReference=[{"reference": "Condition/c"}],
             bodySite=[{"text": "C4-C6", "coding": [{"system": "http://snomed.info/sct", "code": "1"}]}],
             requisition={"system": "urn:r", "value": "77"},
             basedOn=[{"reference": "ServiceRequest/parent"}],
@@ -157,6 +157,28 @@ def test_reasons_sites_and_ties() -> None:
     assert (got.requisition, got.based_on) == ("urn:r|77", ("ServiceRequest/parent",))
     assert not got.reasons_faulty
     assert made(service(), faulty=frozenset({"reasonCode"})).reasons_faulty
+
+
+ICD = "http://hl7.org/fhir/sid/icd-10-cm"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "unread"),
+    [
+        ({}, False),
+        ({"reasonCode": [{"coding": [{"system": ICD, "code": "M54.5"}], "text": "low back pain"}]}, False),
+        ({"reasonCode": [{"coding": [{"system": "urn:local", "code": "9"}, {"system": ICD, "code": "M54.5"}]}]}, False),
+        ({"reasonCode": [{"text": "r/o cauda equina"}]}, True),
+        ({"reasonCode": [{"coding": [{"system": ICD, "code": "M54.5"}]}, {"text": "saddle anesthesia"}]}, True),
+        ({"reasonCode": [{"coding": [{"system": "urn:local", "code": "9"}]}]}, True),
+        ({"reasonCode": [{"coding": [{"code": "M54.5"}]}]}, True),
+        ({"reasonReference": [{"reference": "Condition/c"}]}, False),
+        ({"reasonReference": [{"reference": "Condition/c"}, {"display": "cauda equina"}]}, True),
+        ({"reasonReference": [{"reference": "#inside"}]}, True),
+    ],
+)
+def test_a_reason_in_words_is_a_reason_that_is_not_read(reasons: Json, unread: bool) -> None:
+    assert made(service(**reasons)).reasons_faulty is unread
 
 
 @pytest.mark.parametrize(
