@@ -46,7 +46,8 @@ def order(
 ) -> Order:
     """One order; elements that intake dropped (`faulty`) are None or marked, never guessed."""
     get = resource.get
-    concepts = _concepts(resource, index)
+    ordered = _product(resource, index)
+    concepts = _concepts(resource, ordered)
     found, modifiers = _codes(concepts, local)
     units = _units(resource, faulty)
     if codes.COUNTED in modifiers:  # how it goes together with the order's own quantity, nobody can tell
@@ -61,7 +62,7 @@ def order(
         draft,
         units,
         modifiers,
-        _texts(resource, concepts, found),
+        _texts(resource, ordered, concepts, found),
         reasons,
         _keys(get("reasonReference"), index),
         unread or (bool(faulty) and ("reasonCode" in faulty or "reasonReference" in faulty)),
@@ -93,14 +94,28 @@ def _reasons(resource: Json, index: Index) -> tuple[tuple[Code, ...], bool]:
     return elements.distinct(found), unread
 
 
-def _concepts(resource: Json, index: Index) -> list[Any]:
+def _product(resource: Json, index: Index) -> Json | None:
+    """The device or medication that an order is for, where it is in a resource of its own."""
     kind = resource["resourceType"]
-    found = elements.concepts(resource.get(_CODE_ELEMENT.get(kind, "")))
     reference = resource.get(_CODE_REFERENCE[kind]) if kind in _CODE_REFERENCE else None
-    target = index.resolve(reference, within=resource) if reference else None
-    if target is None:
+    return index.resolve(reference, within=resource) if reference else None
+
+
+def _concepts(resource: Json, ordered: Json | None) -> list[Any]:
+    found = elements.concepts(resource.get(_CODE_ELEMENT.get(resource["resourceType"], "")))
+    if ordered is None:
         return found
-    return found + elements.concepts(target.get("code")) + elements.concepts(target.get("type"))
+    parts = [i.get("itemCodeableConcept") for i in elements.listed(ordered.get("ingredient")) if isinstance(i, dict)]
+    every = [ordered.get("code"), ordered.get("type"), *parts]
+    return found + [concept for each in every for concept in elements.concepts(each)]
+
+
+def _names(device: Json) -> list[Any]:
+    """Names of a device that are not in its type."""
+    return [
+        *(n.get("name") for n in elements.listed(device.get("deviceName")) if isinstance(n, dict)),
+        device.get("modelNumber"),
+    ]
 
 
 def _codes(concepts: list[Any], local: Mapping[Code, Code]) -> tuple[tuple[Code, ...], tuple[str, ...]]:
@@ -128,13 +143,15 @@ def product(resource: Json | None, index: Index) -> str | None:
     return index.key(reference)
 
 
-def _texts(resource: Json, concepts: list[Any], coded: tuple[Code, ...]) -> tuple[str, ...]:
+def _texts(resource: Json, ordered: Json | None, concepts: list[Any], coded: tuple[Code, ...]) -> tuple[str, ...]:
     found = [concept["text"] for concept in concepts if "text" in concept]
     if not any(code.system in (codes.CPT, codes.HCPCS) for code in coded):
         found += elements.texts(concepts)  # without a billing code, the displays of its codings say what it is
     if resource["resourceType"] in _CODE_REFERENCE:
         reference = resource.get(_CODE_REFERENCE[resource["resourceType"]])
         found += [reference.get("display")] if isinstance(reference, dict) else []
+    if ordered is not None:
+        found += _names(ordered)
     if "orderDetail" in resource:
         found += elements.texts(elements.concepts(resource["orderDetail"]))
     if "note" in resource:

@@ -107,8 +107,8 @@ class Authorization:
 class Order:
     """One request resource. `draft` orders are judged; others are context.
 
-    `authorizations` are all that it carries, whoever gave them, in force or not. `reasons_faulty`: a reason could not be
-    read, or is in words.
+    `authorizations` are all that it carries, whoever gave them, in force or not. `reasons_faulty` where a reason could
+    not be read, or is in words.
     """
 
     ref: str

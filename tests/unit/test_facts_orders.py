@@ -122,6 +122,31 @@ def test_a_device_by_concept_or_by_reference() -> None:
     assert made(by_code).codes == made(by_reference, device).codes == (Code("hcpcs", "E0748"),)
 
 
+def test_names_of_a_device_and_ingredients_of_a_drug_say_what_is_ordered() -> None:
+    device = {
+        "resourceType": "Device",
+        "id": "x",
+        "deviceName": [{"name": "INFUSE Bone Graft", "type": "user-friendly-name"}, {}, 7],
+        "modelNumber": "7510400",
+    }
+    by_reference = {"resourceType": "DeviceRequest", "id": "d", "codeReference": {"reference": "Device/x"}}
+    assert made(by_reference, device).texts == ("INFUSE Bone Graft", "7510400")
+    inside = by_reference | {"contained": [device], "codeReference": {"reference": "#x"}}
+    assert made(inside).texts == ("INFUSE Bone Graft", "7510400")
+    rxnorm = {
+        "coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "373764"}],
+        "text": "dibotermin",
+    }
+    drug = {"resourceType": "Medication", "id": "m", "ingredient": [{"itemCodeableConcept": rxnorm}, {}, 7]}
+    prescription = {
+        "resourceType": "MedicationRequest",
+        "id": "r",
+        "medicationReference": {"reference": "Medication/m"},
+    }
+    got = made(prescription, drug)
+    assert (got.codes, got.texts) == ((Code("rxnorm", "373764"),), ("dibotermin",))
+
+
 def test_displays_are_read_where_no_billing_code_says_what_it_is() -> None:
     local = {"coding": [{"system": "urn:hospital", "code": "77", "display": "INFUSE BONE GRAFT SMALL KIT"}]}
     assert made(service(code=local)).texts == ("INFUSE BONE GRAFT SMALL KIT",)
