@@ -77,6 +77,11 @@ _HCPCS = re.compile(_SPELT.format(r"([A-V]\d{4})"))
 _BETWEEN = re.compile(r"[-,\s]+")
 # A quantity written behind a code: "22853 x2". X2 is a modifier too, and behind a hyphen it is one.
 _TIMES = re.compile(r"(?<=\w)\s{0,3}[x×*]\s{0,3}\d{1,3}$", re.IGNORECASE)
+# A code at the beginning of a text, or behind the name of its system.
+_IN_WORDS = re.compile(
+    r"(?:^\W{0,3}|\b(?:CPT|HCPCS)(?:\(R\)|®)?[\s:#-]{0,3})(\d{4}[\dA-Z]|[A-V]\d{4})(?!\w)", re.IGNORECASE
+)
+_FIRST_WORDS = 200
 COUNTED = "a quantity"
 """Stands among the modifiers of a code that a quantity is written behind."""
 
@@ -126,6 +131,20 @@ def read(concept: Any, local: Mapping[Code, Code] | None = None) -> tuple[tuple[
                 if local and code in local:
                     found.append(local[code])
     return (tuple(found), extras) if len(found) < 2 else (elements.distinct(found), elements.distinct(extras))
+
+
+def without_system(concept: Any) -> tuple[Code, ...]:
+    """CPT and HCPCS codes that a CodeableConcept seems to hold: in codings that name no system, or in its words.
+
+    In words, a code counts at their beginning or behind the name of its system. Whether it is one, a catalogue tells.
+    """
+    if not isinstance(concept, dict):
+        return ()
+    codings = [c for c in elements.listed(concept.get("coding")) if isinstance(c, dict)]
+    written = [c["code"] for c in codings if not c.get("system") and elements.text(c.get("code"))]
+    words = elements.text(concept.get("text")) or ""
+    written += [match[1] for match in _IN_WORDS.finditer(words[:_FIRST_WORDS])]
+    return elements.distinct([normalise(CPT, code)[0] for code in written])
 
 
 def of_all(value: object) -> tuple[Code, ...]:

@@ -94,6 +94,22 @@ def _reasons(resource: Json, index: Index) -> tuple[tuple[Code, ...], bool]:
     return elements.distinct(found), unread
 
 
+def without_system(resource: Json, index: Index) -> tuple[Code, ...]:
+    """CPT and HCPCS codes that an order seems to have, and does not say to be of a code system."""
+    concepts = _concepts(resource, _product(resource, index))
+    return elements.distinct([code for concept in concepts for code in codes.without_system(concept)])
+
+
+def untold(order: Order) -> str:
+    """Why an order may ask for anything; empty where it says what it asks for, or asks for nothing of its own."""
+    if order.codes:
+        return ""
+    if _CODE_ELEMENT.get(order.resource_type, "") in order.faulty:
+        return "has a code that could not be read"
+    asks = order.resource_type in ("ServiceRequest", "DeviceRequest", "MedicationRequest")
+    return "says neither by a code nor in words what is ordered" if asks and not order.texts else ""
+
+
 def _product(resource: Json, index: Index) -> Json | None:
     """The device or medication that an order is for, where it is in a resource of its own."""
     kind = resource["resourceType"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cds_service.facts.codes import COUNTED, URI, normalise, read, system_key
+from cds_service.facts.codes import COUNTED, URI, normalise, read, system_key, without_system
 from cds_service.policy.case import Code
 
 
@@ -113,6 +113,27 @@ def test_codes(uri: str, written: str, code: Code, modifiers: tuple[str, ...]) -
 )  # fmt: skip
 def test_what_has_no_system_and_code_is_no_code(concept: object) -> None:
     assert read(concept) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("concept", "found"),
+    [
+        ({"coding": [{"code": "20939"}]}, ["cpt 20939"]),
+        ({"coding": [{"code": "CPT20939-59"}, {"code": "E0748", "system": ""}]}, ["cpt 20939", "hcpcs E0748"]),
+        ({"coding": [{"code": "20939", "system": "urn:local"}]}, []),
+        ({"text": "22551 Anterior cervical fusion"}, ["cpt 22551"]),
+        ({"text": "CPT 20939 marrow"}, ["cpt 20939"]),
+        ({"text": "(E0748) stimulator"}, ["hcpcs E0748"]),
+        ({"text": "Marrow (CPT: 20939, CPT 20936)"}, ["cpt 20939", "cpt 20936"]),
+        ({"text": "Room 22551"}, []),
+        ({"text": "225512 units"}, []),
+        ({"text": "x" * 300 + " CPT 20939"}, []),
+        ({"coding": [None, {"code": 7}], "text": 7}, []),
+        (None, []),
+    ],
+)
+def test_codes_that_name_no_system(concept: object, found: list[str]) -> None:
+    assert [str(code) for code in without_system(concept)] == found
 
 
 def test_a_code_in_two_spellings_is_one_code_with_all_modifiers() -> None:
