@@ -288,6 +288,8 @@ def _content(folder: Path | None) -> Content:
 def unmapped(files: tuple[Path, ...], client_table: Path | None, cards: Path | None, as_json: bool) -> None:
     """Count the codes in hook requests that nothing maps, most frequent first.
 
+    Codes without a code system are among them, and how many orders are in words only.
+
     FILES are JSON, NDJSON (one request a line), or folders of them.
     """
     paths = policy_unmapped.files_of(files)
@@ -298,7 +300,7 @@ def unmapped(files: tuple[Path, ...], client_table: Path | None, cards: Path | N
         say_json([{"system": c.system, "code": c.code, "resource": kind, "count": n} for (c, kind), n in rows])
         return
     for (code, kind), number in rows:
-        click.echo(f"{number:6}  {code}  ({kind})")
+        click.echo(f"{number:6}  {str(code).strip()}  ({kind})")
     click.echo(f"{counted(len(rows), 'code')} unmapped, in {counted(len(paths), 'file')}.")
 
 

@@ -1,4 +1,7 @@
-"""Codes in hook requests that nothing maps: no procedure, no value set, no entry of the client's own table."""
+"""Codes in hook requests that nothing maps: no procedure, no value set, no entry of the client's own table.
+
+Beside them, codes without a code system, and how many orders are in words only: no table can map these.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 from cds_service.commands.policy_requests import parse_file, read_bytes
 from cds_service.errors import InputFileError
-from cds_service.facts import codes
+from cds_service.facts import codes, elements
 from cds_service.facts.orders import ORDER_TYPES
 from cds_service.policy.case import Code
 from cds_service.policy.rulebook import Rulebook
@@ -17,6 +20,7 @@ from cds_service.policy.source import Document
 from cds_service.replay.lines import Unreadable, read_document, read_lines
 
 _LINES = (".ndjson", ".jsonl")
+NO_SYSTEM, IN_WORDS = "(no system)", "(in words only)"
 _CONCEPTS = ("code", "codeCodeableConcept", "medicationCodeableConcept", "serviceType")
 
 
@@ -70,10 +74,18 @@ def unmapped(paths: list[Path], rulebook: Rulebook, table: Mapping[Code, Code]) 
     for path in paths:
         for resource in (order for document in _documents(path) for order in _orders(document)):
             concepts = [c for name in _CONCEPTS for c in _listed(resource.get(name))]
-            read = [code for concept in concepts for code in codes.read(concept, table)[0]]
+            read = [code for concept in concepts for code in codes.read(concept, table)[0] or _unread(concept)]
             if read and not any(known(code, rulebook) for code in read):
                 found.update({(code, str(resource["resourceType"])): 1 for code in dict.fromkeys(read)})
     return found
+
+
+def _unread(concept: Any) -> list[Code]:
+    """What stands for a concept without a code that is read: its codes without a system, else that it is in words."""
+    codings = _listed(concept.get("coding")) if isinstance(concept, dict) else []
+    written = [c["code"] for c in codings if isinstance(c, dict) and elements.text(c.get("code"))]
+    words = [Code(IN_WORDS, "")] if elements.first_text(concept) else []
+    return [Code(NO_SYSTEM, code) for code in written] or words
 
 
 def known(code: Code, rulebook: Rulebook) -> bool:

@@ -12,7 +12,7 @@ from cds_service.determination.routing import PayerDirectory, Role, Route, route
 from cds_service.policy.case import Authorization, Case, Order
 from cds_service.policy.compile import CompiledFinding, CompiledVersion
 from cds_service.policy.evaluate import Evaluator, Verdict
-from cds_service.policy.logic import UNKNOWN
+from cds_service.policy.logic import MET, UNKNOWN
 from cds_service.policy.rulebook import ALL_PAYERS, Rulebook
 from cds_service.policy.trace import Missing, Trace
 from cds_service.policy.view import Facts
@@ -216,6 +216,8 @@ class Decider:
 
     def _findings(self, order: Order) -> Iterator[Finding]:
         for version in self._versions(order, ALL_PAYERS):
+            if order.texts and version.policy.kind == "safety":
+                yield from self._safety_questions(order, version)
             remarks = version.findings_for(order, self.rulebook.vocabulary)
             if not remarks:
                 continue
@@ -227,6 +229,17 @@ class Decider:
                     trace = compiled.check(view)
                     if trace.outcome is UNKNOWN:  # the rule may hold for one of the operations the order fits
                         yield self._finding(order, version, compiled, trace, "coding", compiled.rule.asks)
+
+    def _safety_questions(self, order: Order, version: CompiledVersion) -> Iterator[Finding]:
+        """Asked, not warned of: what the order's text mentions and leaves open, where there would be a warning."""
+        for compiled in version.findings_in_doubt(order, self.rulebook.vocabulary):
+            view = self.evaluator.view(version, order)
+            trace = compiled.check(view)
+            asked = compiled.rule.asks and len(view.operations) > 1
+            if trace.outcome is MET or (asked and trace.outcome is UNKNOWN):
+                title = self.rulebook.vocabulary.sets[compiled.rule.about].title
+                text = f"{title}: is it ordered? The order's text leaves it open. If it is: {compiled.rule.text}"
+                yield self._finding(order, version, compiled, trace, "coding", text)
 
     def _finding(
         self, order: Order, version: CompiledVersion, compiled: CompiledFinding, trace: Trace, kind: str, text: str

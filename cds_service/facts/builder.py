@@ -84,6 +84,10 @@ class CaseBuilder:
         kind = resource.get("resourceType", "") if isinstance(resource, dict) else None
         if not isinstance(kind, str):
             return "", "is not a resource"
+        if kind == "SupplyRequest" and not orders.is_settled(resource):
+            # Not among the orders of CDS Hooks, and yet a way to order an implant.
+            self._fault("orders", _place(resource, len(seen)), "is a SupplyRequest, which is not read")
+            return "", ""
         if kind not in orders.ORDER_TYPES:
             return "", "is a Bundle inside a Bundle, whose orders are not read" if kind == "Bundle" else ""
         own = resource.get("id")

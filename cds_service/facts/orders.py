@@ -31,6 +31,7 @@ _CODE_ELEMENT = {
     "Appointment": "serviceType",
     "Encounter": "serviceType",
 }
+_NONE: tuple[tuple[Code, ...], bool] = ((), False)
 _CODE_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
 
 
@@ -45,21 +46,26 @@ def order(
 ) -> Order:
     """One order; elements that intake dropped (`faulty`) are None or marked, never guessed."""
     get = resource.get
-    concepts = coded_by(resource, index)
+    ordered = _product(resource, index)
+    concepts = _concepts(resource, ordered)
     found, modifiers = _codes(concepts, local)
+    units = _units(resource, faulty)
+    if codes.COUNTED in modifiers:  # how it goes together with the order's own quantity, nobody can tell
+        units, modifiers = None, tuple(m for m in modifiers if m != codes.COUNTED)
     occurrence = elements.first_day(resource, "occurrence") or elements.day(get("start"))
     authored = elements.day(get("authoredOn")) or elements.day(get("created"))
     sites = elements.concepts(get("bodySite"))
+    reasons, unread = _reasons(resource, index) if "reasonCode" in resource or "reasonReference" in resource else _NONE
     return Order(  # by position: nineteen keywords would triple what this costs
         ref,
         found,
         draft,
-        _units(resource, faulty),
+        units,
         modifiers,
-        _texts(resource, concepts, found),
-        codes.of_all(get("reasonCode")),
+        _texts(resource, ordered, concepts, found),
+        reasons,
         _keys(get("reasonReference"), index),
-        bool(faulty) and ("reasonCode" in faulty or "reasonReference" in faulty),
+        unread or (bool(faulty) and ("reasonCode" in faulty or "reasonReference" in faulty)),
         codes.of_all(sites),
         elements.texts(sites),
         index.key(get("encounter")),
@@ -75,13 +81,61 @@ def order(
 
 def coded_by(resource: Json, index: Index) -> list[Any]:
     """The concepts that say what is ordered: the order's own, and those of the device or medication it refers to."""
+    return _concepts(resource, _product(resource, index))
+
+
+def _reasons(resource: Json, index: Index) -> tuple[tuple[Code, ...], bool]:
+    """Codes of the reasons, and whether one of them says nothing that is read.
+
+    One in words alone, in a code of a system that is not known here, or in a resource within the order.
+    """
+    found: list[Code] = []
+    keys = map(index.key, elements.listed(resource.get("reasonReference")))
+    unread = any(key is None or key.startswith("#") for key in keys)
+    for concept in elements.concepts(resource.get("reasonCode")):
+        own, _ = codes.read(concept)
+        found += own
+        unread = unread or not any(code.system in codes.URI for code in own)
+    return elements.distinct(found), unread
+
+
+def without_system(resource: Json, index: Index) -> tuple[Code, ...]:
+    """CPT and HCPCS codes that an order seems to have, and does not say to be of a code system."""
+    return elements.distinct([code for concept in coded_by(resource, index) for code in codes.without_system(concept)])
+
+
+def untold(order: Order) -> str:
+    """Why an order may ask for anything; empty where it says what it asks for, or asks for nothing of its own."""
+    if order.codes:
+        return ""
+    if _CODE_ELEMENT.get(order.resource_type, "") in order.faulty:
+        return "has a code that could not be read"
+    asks = order.resource_type in ("ServiceRequest", "DeviceRequest", "MedicationRequest")
+    return "says neither by a code nor in words what is ordered" if asks and not order.texts else ""
+
+
+def _product(resource: Json, index: Index) -> Json | None:
+    """The device or medication that an order is for, where it is in a resource of its own."""
     kind = resource["resourceType"]
-    found = elements.concepts(resource.get(_CODE_ELEMENT.get(kind, "")))
     reference = resource.get(_CODE_REFERENCE[kind]) if kind in _CODE_REFERENCE else None
-    target = index.resolve(reference, within=resource) if reference else None
-    if target is None:
+    return index.resolve(reference, within=resource) if reference else None
+
+
+def _concepts(resource: Json, ordered: Json | None) -> list[Any]:
+    found = elements.concepts(resource.get(_CODE_ELEMENT.get(resource["resourceType"], "")))
+    if ordered is None:
         return found
-    return found + elements.concepts(target.get("code")) + elements.concepts(target.get("type"))
+    parts = [i.get("itemCodeableConcept") for i in elements.listed(ordered.get("ingredient")) if isinstance(i, dict)]
+    every = [ordered.get("code"), ordered.get("type"), *parts]
+    return found + [concept for each in every for concept in elements.concepts(each)]
+
+
+def _names(device: Json) -> list[Any]:
+    """Names of a device that are not in its type."""
+    return [
+        *(n.get("name") for n in elements.listed(device.get("deviceName")) if isinstance(n, dict)),
+        device.get("modelNumber"),
+    ]
 
 
 def _codes(concepts: list[Any], local: Mapping[Code, Code]) -> tuple[tuple[Code, ...], tuple[str, ...]]:
@@ -109,13 +163,15 @@ def product(resource: Json | None, index: Index) -> str | None:
     return index.key(reference)
 
 
-def _texts(resource: Json, concepts: list[Any], coded: tuple[Code, ...]) -> tuple[str, ...]:
+def _texts(resource: Json, ordered: Json | None, concepts: list[Any], coded: tuple[Code, ...]) -> tuple[str, ...]:
     found = [concept["text"] for concept in concepts if "text" in concept]
     if not any(code.system in (codes.CPT, codes.HCPCS) for code in coded):
         found += elements.texts(concepts)  # without a billing code, the displays of its codings say what it is
     if resource["resourceType"] in _CODE_REFERENCE:
         reference = resource.get(_CODE_REFERENCE[resource["resourceType"]])
         found += [reference.get("display")] if isinstance(reference, dict) else []
+    if ordered is not None:
+        found += _names(ordered)
     if "orderDetail" in resource:
         found += elements.texts(elements.concepts(resource["orderDetail"]))
     if "note" in resource:

@@ -102,7 +102,7 @@ def answer(
     with clock.stage("gather"):
         fetched += gather.products(request, builder, runtime, caller, deadline)
     with clock.stage("extract"):
-        judged = _judged(builder, chosen)
+        judged = _judged(builder, chosen, runtime)
         outlines = gather.concerning(judged, builder, runtime)
     _refuse_if_unreadable(builder)
     if outlines or builder.orders_unusable:
@@ -122,9 +122,10 @@ def answer(
     return done
 
 
-def _judged(builder: CaseBuilder, chosen: tuple[str, ...] | None) -> list[Order]:
+def _judged(builder: CaseBuilder, chosen: tuple[str, ...] | None, runtime: Runtime) -> list[Order]:
     """Draft orders to judge, before the chart is read: enough to see which policies speak."""
     drafts = list(builder.draft())
+    gather.name_uncoded(drafts, builder, runtime)
     return drafts if chosen is None else [o for o in drafts if o.ref in chosen]
 
 

@@ -8,11 +8,13 @@ from typing import Any
 from cds_service.errors import MissingData
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.client import Fetched, Query
+from cds_service.facts.orders import untold, without_system
 from cds_service.facts.sources import BY_NAME, PATIENT, Supplied, merge, read_prefetch
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime
-from cds_service.policy.case import UNAVAILABLE, Order, Source, SourceState
+from cds_service.policy.case import UNAVAILABLE, Code, Order, Source, SourceState
 from cds_service.policy.rulebook import Outline
+from cds_service.policy.vocabulary import Vocabulary
 
 _NAMES = frozenset(BY_NAME)
 
@@ -108,6 +110,26 @@ def products(
     for order, ref in builder.products_unread().items():
         builder.not_checked(order, f"{ref} could not be read")
     return [log_of(f) for f in fetched.values()]
+
+
+def name_uncoded(drafts: Iterable[Order], builder: CaseBuilder, runtime: Runtime) -> None:
+    """Let orders count as not checked that have no code which is read, and may ask for what policies speak to.
+
+    An order with a code of a local system is passed over: each laboratory test has one, and the client's table maps it.
+    """
+    vocabulary, given = runtime.book.rulebook.vocabulary, dict(builder.drafts)
+    for order in drafts:
+        if vocabulary.membership(order.codes) or vocabulary.procedure(order.codes) is not None:
+            continue
+        resource = given[order.ref].resource
+        if resource is not None and any(_is_known(c, vocabulary) for c in without_system(resource, builder.index)):
+            builder.not_checked(order.ref, "names a code, but no code system that is known here")
+        elif why := untold(order):
+            builder.not_checked(order.ref, why)
+
+
+def _is_known(code: Code, vocabulary: Vocabulary) -> bool:
+    return code in vocabulary.procedures or bool(vocabulary.sets_of(code))
 
 
 def fetch(

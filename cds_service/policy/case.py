@@ -127,7 +127,8 @@ class Authorization:
 class Order:
     """One request resource. `draft` orders are judged; others are context.
 
-    `authorizations` are all that it carries, whoever gave them, in force or not.
+    `authorizations` are all that it carries, whoever gave them, in force or not. `reasons_faulty` where a reason could
+    not be read, or is in words.
     """
 
     ref: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from cds_service.policy.case import Code
-from cds_service.policy.mentions import mentioned
+from cds_service.policy.mentions import Mention, mention
 from cds_service.policy.model import CodedWords, SetCode, SetPrefix, ValueSet
 
 
@@ -56,17 +56,26 @@ class CodeSet:
                 return code, member
         return None
 
-    def named_in(self, texts: Sequence[str], codes: Iterable[Code] = ()) -> str | None:
-        """The term by which a text names a member (our own spelling is not assumed), negated mentions left out.
+    def mention_in(self, texts: Sequence[str], codes: Iterable[Code] = ()) -> Mention | None:
+        """How a text names a member (our own spelling is not assumed); None where it does not, or denies it.
 
         `codes` are those of the order the texts belong to: some words count beside certain codes only.
         """
-        if self.expression is not None and (term := mentioned(self.expression, texts)):
-            return term
+        open_: Mention | None = None
+        for expression in self._expressions(codes):
+            found = mention(expression, texts)
+            if found is not None:
+                if found.sure:
+                    return found
+                open_ = open_ or found
+        return open_
+
+    def _expressions(self, codes: Iterable[Code]) -> Iterator[re.Pattern[str]]:
+        if self.expression is not None:
+            yield self.expression
         for beside, expression in self.with_code:
-            if beside.first(codes) and (term := mentioned(expression, texts)):
-                return term
-        return None
+            if beside.first(codes):
+                yield expression
 
 
 def _flatten(sets: Mapping[str, ValueSet], set_id: str, seen: frozenset[str] = frozenset()) -> list[ValueSet]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from cds_service.policy import operators
 from cds_service.policy.case import Code, Order
@@ -39,6 +39,13 @@ class CompiledFinding:
     check: Formula
 
 
+class Choice(NamedTuple):
+    """The item that judges an order; `possible` are items before it that its text may ask for, with the words."""
+
+    item: CompiledItem | None
+    possible: tuple[tuple[CompiledItem, str], ...] = ()
+
+
 @dataclass(frozen=True)
 class CompiledVersion:
     """One dated version, ready to evaluate."""
@@ -50,9 +57,7 @@ class CompiledVersion:
     tests: Mapping[str, Test]
     leans: bool = False
     key: str = field(default="", compare=False)
-    _items: dict[tuple[Code, ...], CompiledItem | None] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _choices: dict[tuple[Code, ...], Choice] = field(default_factory=dict, init=False, repr=False, compare=False)
     _remarks: dict[tuple[Code, ...], tuple[CompiledFinding, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -66,22 +71,27 @@ class CompiledVersion:
         sources = self.version.sources.items()
         return tuple({"id": key, **source.model_dump(mode="json", exclude_none=True)} for key, source in sources)
 
-    def item_for(self, order: Order, vocabulary: Vocabulary) -> CompiledItem | None:
+    def choice(self, order: Order, vocabulary: Vocabulary) -> Choice:
         """The first item that the order matches, by code or by its own text; remembered where there is no text."""
         if order.texts:
-            return self._item_for(order, vocabulary)
+            return self._choice(order, vocabulary)
         try:
-            return self._items[order.codes]
+            return self._choices[order.codes]
         except KeyError:
-            return remember(self._items, order.codes, self._item_for(order, vocabulary))
+            return remember(self._choices, order.codes, self._choice(order, vocabulary))
 
-    def _item_for(self, order: Order, vocabulary: Vocabulary) -> CompiledItem | None:
+    def _choice(self, order: Order, vocabulary: Vocabulary) -> Choice:
         homes = vocabulary.membership(order.codes)
+        possible: list[tuple[CompiledItem, str]] = []
         for item in self.items:
-            value_set = item.item.value_set
-            if value_set in homes or (order.texts and vocabulary.sets[value_set].named_in(order.texts, order.codes)):
-                return item
-        return None
+            if item.item.value_set in homes:
+                return Choice(item, tuple(possible))
+            mention = vocabulary.mention(order, item.item.value_set)
+            if mention is not None:
+                if mention.sure:
+                    return Choice(item, tuple(possible))
+                possible.append((item, mention.told))
+        return Choice(None, tuple(possible))
 
     def findings_for(self, order: Order, vocabulary: Vocabulary) -> tuple[CompiledFinding, ...]:
         """The findings that are about the order, by code or by its own text; remembered where there is no text."""
@@ -93,6 +103,14 @@ class CompiledVersion:
             if not order.texts:
                 remember(self._remarks, order.codes, known)
         return known
+
+    def findings_in_doubt(self, order: Order, vocabulary: Vocabulary) -> tuple[CompiledFinding, ...]:
+        """The findings that may be about the order: its own text mentions what they are about, and leaves it open."""
+        if not order.texts:
+            return ()
+        homes = vocabulary.membership(order.codes)
+        found = [(f, vocabulary.mention(order, f.rule.about)) for f in self.findings if f.rule.about not in homes]
+        return tuple([f for f, mention in found if mention is not None and not mention.sure])
 
 
 def sources_of(criterion: Criterion) -> tuple[str, ...]:

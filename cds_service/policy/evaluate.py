@@ -9,6 +9,8 @@ from typing import NamedTuple
 from cds_service.policy.case import Order
 from cds_service.policy.compile import CompiledItem, CompiledVersion
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
+from cds_service.policy.operation import order_evidence
+from cds_service.policy.operators.orders import IN_DOUBT
 from cds_service.policy.rules import Decision
 from cds_service.policy.trace import Evidence, Missing, Trace, few
 from cds_service.policy.view import ORDER, Facts, Seat, Shelf, View
@@ -17,7 +19,7 @@ from cds_service.policy.view import ORDER, Facts, Seat, Shelf, View
 class Verdict(NamedTuple):
     """What one policy version says of one order. `rule` is None when `otherwise` decided or nothing is settled.
 
-    `given` are the primaries it is judged given, `beside` the trace that says so.
+    `given` are the primaries it is judged given. `beside` is the trace that says so, or what a text leaves open.
     """
 
     version: CompiledVersion
@@ -45,7 +47,8 @@ class Verdict(NamedTuple):
     @property
     def mark(self) -> Outcome:
         """Met where the rules settle the matter, else unknown."""
-        return MET if self.decision.ruling.settled else UNKNOWN
+        doubtful = self.beside is not None and self.beside.outcome is UNKNOWN
+        return UNKNOWN if doubtful or not self.decision.ruling.settled else MET
 
 
 Key = tuple[str, str]
@@ -117,9 +120,13 @@ class Evaluator:
         if version.leans:
             self._verdicts.update(self._settled(version, order))
             return self._verdicts[key]
-        item = version.item_for(order, self.facts.vocabulary)
-        verdict = self._verdicts[key] = None if item is None else judge(item, self.view(version, order), version)
+        verdict = self._verdicts[key] = self._judgement(version, order)
         return verdict
+
+    def _judgement(self, version: CompiledVersion, order: Order) -> Verdict | None:
+        item, possible = version.choice(order, self.facts.vocabulary)
+        verdict = None if item is None else judge(item, self.view(version, order), version)
+        return in_doubt(verdict, possible, self.view(version, order), version) if possible else verdict
 
     def _settled(self, version: CompiledVersion, order: Order) -> dict[Key, Verdict | None]:
         """Verdicts of an order and of those it asks for, judged until nothing changes."""
@@ -150,10 +157,9 @@ class Evaluator:
         key = (version.key, order.ref)
         if key in judged:
             return
-        item = version.item_for(order, self.facts.vocabulary)
         self._open.add(key)
         try:
-            judged[key] = None if item is None else judge(item, self.view(version, order), version)
+            judged[key] = self._judgement(version, order)
         finally:
             self._open.discard(key)
 
@@ -194,3 +200,36 @@ def _given(value_set: str, view: View) -> tuple[tuple[str, ...], Trace]:
     evidence = tuple(dict.fromkeys([Evidence(o.ref, "judged given this order", told.code) for o, told in found]))
     trace = Trace("given", "given", MET if evidence else NOT_MET, "Judged given its primary procedure", few(evidence))
     return tuple(dict.fromkeys([o.ref for o, _ in found])), trace
+
+
+def in_doubt(
+    verdict: Verdict | None, possible: tuple[tuple[CompiledItem, str], ...], view: View, version: CompiledVersion
+) -> Verdict:
+    """The verdict on an order whose text leaves open whether other items judge it: what all come to, else a question.
+
+    `verdict` is that of the item which judges it if they do not; None where then none does.
+    """
+    every = [*([] if verdict is None else [verdict]), *(judge(item, view, version) for item, _ in possible)]
+    base, outcomes = every[0], {v.outcome for v in every} | ({"not-addressed"} if verdict is None else set())
+    same_authorization = len({v.prior_authorization for v in every}) == 1
+    same_recommendation = len({v.recommendation for v in every}) == 1
+    kept = base._replace(
+        prior_authorization=base.prior_authorization if same_authorization else "unknown",
+        recommendation=base.recommendation if same_recommendation else None,
+    )
+    if len(outcomes) == 1:
+        return kept
+    asked = tuple([Missing(f"{item.item.label}: is it ordered?", "orders", IN_DOUBT) for item, _ in possible])
+    evidence = tuple([order_evidence(view.order, told) for _, told in possible])
+    return kept._replace(
+        outcome="needs-information",
+        because="The text of the order mentions what would be judged otherwise, and leaves open whether it is ordered.",
+        because_patient=None,
+        rule=None,
+        missing=(*asked, *base.missing),
+        given=(),
+        beside=Trace("mentioned", "order", UNKNOWN, "The text says what is ordered", evidence, asked),
+        cites=(),
+        recommendation=None,
+        asks=None,
+    )

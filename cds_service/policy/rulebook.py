@@ -53,7 +53,7 @@ class Audience:
             for code in order.codes:
                 found.update(n for start in starts(code, self._longest) for n in self.by_prefix.get(start, ()))
         if order.texts:
-            named = (s for s in self.by_text if vocabulary.sets[s].named_in(order.texts, order.codes))
+            named = (s for s in self.by_text if vocabulary.sets[s].mention_in(order.texts, order.codes))
             found.update(n for s in named for n in self.by_text[s])
         return sorted(found)
 
@@ -116,7 +116,7 @@ class Rulebook:
         if order.texts and everyone is not None:
             known = self.vocabulary.sets
             others = (s for s in everyone.by_text if s not in sets)
-            sets.update([s for s in others if known[s].named_in(order.texts, order.codes)])
+            sets.update([s for s in others if known[s].mention_in(order.texts, order.codes)])
         found = (o for s in sorted(sets) for o in self.outlines[s] if within((o.start, o.end), day))
         return tuple(dict.fromkeys(found))
 

@@ -26,9 +26,13 @@ _REGIONS_OF_WORD = {
 _REGION_WORDS = re.compile(
     rf"(?<!femoral )(?<!surgical )\b({'|'.join(_REGIONS_OF_WORD)})\b(?! of)", re.IGNORECASE
 )  # bones have necks too
+# A span (C4-C6, C4-6) or a chain of the same sign (C4-C5-C6, C4-5-6); a number alone after a spaced sign ends a chain.
 _LEVELS = re.compile(
-    r"\b([CTLS])\s?(\d{1,2})\s?(?:-|/|\u2013|to|through|thru)\s?([CTLS])?\s?(\d{1,2})\b", re.IGNORECASE
+    r"\b([CTLS])\s?(\d{1,2})\s?(-|/|\u2013|to|through|thru)\s?"
+    r"([CTLS]?\s?\d{1,2}(?:(?:\3|\s?\3\s?(?=[CTLS]))[CTLS]?\s?\d{1,2})*)\b",
+    re.IGNORECASE,
 )
+_LEVEL = re.compile(r"([CTLS])?\s?(\d{1,2})", re.IGNORECASE)
 _BODY_REGIONS = {
     "122494005": "cervical",
     "122495006": "thoracic",
@@ -61,11 +65,15 @@ def named_levels(texts: Iterable[str]) -> Levels | None:
     """The span of levels that texts name (the widest, when several overlap or touch); None when none is named."""
     spans = []
     for text in legible(tuple(texts)):
-        for first, top, second, bottom in _LEVELS.findall(text):
-            start = _position(first.lower(), int(top))
-            end = _position((second or first).lower(), int(bottom))
-            if start is not None and end is not None and end > start:
-                spans.append(Levels(start, end))
+        for letter, top, _, rest in _LEVELS.findall(text):
+            start = _position(letter.lower(), int(top))
+            region = letter
+            for named, number in _LEVEL.findall(rest):
+                region = named or region
+                end = _position(region.lower(), int(number))
+                if start is not None and end is not None and end > start:
+                    spans.append(Levels(start, end))
+                start = end
     return _joined(sorted(set(spans))) if spans else None
 
 

@@ -10,6 +10,7 @@ from cds_service.policy.case import Case, Code, Condition, Observation, Order, P
 from cds_service.policy.grouping import Operations, operations_of
 from cds_service.policy.lazy import lazy
 from cds_service.policy.logic import NOT_MET, Outcome
+from cds_service.policy.mentions import Mention
 from cds_service.policy.operation import BOOKINGS, Members, Operation, Placed, order_evidence
 from cds_service.policy.past_operations import PastOperation, past_operations
 from cds_service.policy.trace import Evidence, Missing
@@ -45,7 +46,7 @@ class Facts:
     def __init__(self, case: Case, vocabulary: Vocabulary, same_patient: Facts | None = None) -> None:
         self.case = case
         self.vocabulary = vocabulary
-        self._named: dict[tuple[str, str], str | None] = {}
+        self._mentions: dict[tuple[str, str], Mention | None] = {}
         self._illegible: dict[tuple[str, bool], list[str]] = {}
         self.absences = Absences(case)
         # What no order can change, by day; a case with other orders keeps it.
@@ -133,15 +134,26 @@ class Facts:
         return frozenset(found)
 
     def matches(self, order: Order, value_set: str) -> str | None:
-        """How an order belongs to a set: its code, or the term its own text uses; None when it does not."""
+        """How an order surely belongs to a set: its code, or the term its own text uses; None when it does not."""
         how = self.vocabulary.membership(order.codes).get(value_set)
         if how is not None or not order.texts:
             return how
+        mention = self._mention(order, value_set)
+        return mention.told if mention is not None and mention.sure else None
+
+    def may_match(self, order: Order, value_set: str) -> str | None:
+        """The term by which an order's own text may name a member of a set, and leaves it open; else None."""
+        if not order.texts or value_set in self.vocabulary.membership(order.codes):
+            return None
+        mention = self._mention(order, value_set)
+        return mention.told if mention is not None and not mention.sure else None
+
+    def _mention(self, order: Order, value_set: str) -> Mention | None:
         key = (order.ref, value_set)  # remembered, because many rules ask the same and searching text takes long
         try:
-            return self._named[key]
+            return self._mentions[key]
         except KeyError:
-            found = self._named[key] = self.vocabulary.named(order, value_set)
+            found = self._mentions[key] = self.vocabulary.mention(order, value_set)
             return found
 
     def members_in(self, operation: Operation, value_set: str) -> Members:
@@ -149,6 +161,10 @@ class Facts:
         found = operation.members_in.get(value_set)
         if found is None:
             sure, maybe = self._in(operation.members, value_set), self._in(operation.maybe, value_set)
+            every = operation.members + operation.maybe
+            maybe += [
+                (p.order, order_evidence(p.order, how)) for p in every if (how := self.may_match(p.order, value_set))
+            ]
             found = operation.members_in[value_set] = (sure, maybe)
         return found
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from cds_service.policy.case import Code, Order
 from cds_service.policy.code_sets import CodeSet, compile_set, starts
+from cds_service.policy.mentions import Mention
 from cds_service.policy.model import ProcedureCode, ValueSet
 from cds_service.policy.remember import remember
 
@@ -110,14 +111,16 @@ class Vocabulary:
         return known
 
     def matches(self, order: Order, value_set: str) -> str | None:
-        """How an order belongs to a set: its code, or the term its own text uses; None when it does not."""
-        return self.membership(order.codes).get(value_set) or self.named(order, value_set)
+        """How an order surely belongs to a set: its code, or the term its own text uses; None when it does not."""
+        how = self.membership(order.codes).get(value_set)
+        if how is not None:
+            return how
+        mention = self.mention(order, value_set)
+        return mention.told if mention is not None and mention.sure else None
 
-    def named(self, order: Order, value_set: str) -> str | None:
-        """The term by which an order's own text names a member of a set, in words; None where it names none."""
-        if not order.texts:
-            return None
-        return f"text: {term}" if (term := self.sets[value_set].named_in(order.texts, order.codes)) else None
+    def mention(self, order: Order, value_set: str) -> Mention | None:
+        """The term by which an order's own text names a member of a set, or may name one; None where it names none."""
+        return self.sets[value_set].mention_in(order.texts, order.codes) if order.texts else None
 
     def label(self, code: Code) -> str:
         """Our own label of a procedure code, empty when the catalogue does not have it."""

@@ -80,7 +80,8 @@ def vocabulary() -> Vocabulary:
 
 
 def named(set_id: str, text: str) -> bool:
-    return vocabulary().sets[set_id].named_in([text]) is not None
+    mention = vocabulary().sets[set_id].mention_in([text])
+    return mention is not None and mention.sure
 
 
 # --- files ------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ OPERATORS = (
     Table(
         "order",
         "The judged order itself: its code is in the set, or its own text (note, orderDetail, code.text) names one of "
-        "the set's terms. A denied mention does not count. Unknown only where that text could not be read.",
+        "the set's terms. A denied mention does not count. Unknown where the text leaves it open or could not be read.",
         "order: {value_set: bmp}",
         """
         judge 20930                                          -> not-met
@@ -82,6 +82,10 @@ OPERATORS = (
         judge 20930 says 'RHBMP-2'                           -> met
         judge 20930 says 'no rhBMP-2, chips only'            -> not-met
         judge 20930 says 'rhBMP-2 will not be used'          -> not-met
+        judge 20930 says 'Will rhBMP-2 be used? No'          -> not-met
+        judge 20930 says 'rhBMP-2 if local bone is short'    -> unknown
+        judge 20930 says 'No plate, rhBMP-2 or chips'        -> unknown
+        judge 20930 says 'Prior fusion with rhBMP-2'         -> unknown
         judge 20930 says 'rhBMP-27'                          -> not-met
         judge 20930 note-unreadable                          -> unknown
         judge 20930 says 'uses rhBMP-2' note-unreadable      -> met
@@ -129,6 +133,25 @@ OPERATORS = (
         judge 22551; also 22612; also 20939; also 20939                         -> unknown
         judge 22551; also 22612; also 20939 at C4-C5; also 20939 at cervical    -> met
         judge 22551; also 22612; also 20939 at C4-C5; also 20939 at lumbar      -> not-met
+        """,
+    ),
+    Table(
+        "companion",
+        "An order whose text leaves open what it is leaves the count open.",
+        "companion: {value_set: bmp}",
+        """
+        also 22551; also 20930 says 'rhBMP-2'         -> met
+        also 22551; also 20930 says 'rhBMP-2: no'     -> not-met
+        also 22551; also 20930 says 'rhBMP-2?'        -> unknown
+        """,
+    ),
+    Table(
+        "companion",
+        "`scope: basket` leaves it open as well.",
+        "companion: {value_set: bmp, scope: basket}",
+        """
+        also 20930 says 'rhBMP-2?'   -> unknown
+        judge 20930 says 'rhBMP-2?'  -> not-met
         """,
     ),
     Table(

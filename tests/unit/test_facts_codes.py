@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cds_service.facts.codes import URI, normalise, read, system_key
+from cds_service.facts.codes import COUNTED, URI, normalise, read, system_key, without_system
 from cds_service.policy.case import Code
 
 
@@ -28,6 +28,26 @@ from cds_service.policy.case import Code
         ("http://phdsc.org/standards/payer-typology.asp", "sopt"),
         ("urn:oid:2.16.840.1.113883.3.221.5", "sopt"),
         ("http://hl7.org/fhir/v3/ActCode", "v3-actcode"),
+        ("CPT", "cpt"),
+        ("CPT4", "cpt"),
+        ("CPT-4", "cpt"),
+        ("http://terminology.hl7.org/CodeSystem/CPT", "cpt"),
+        ("HCPCS Level II", "hcpcs"),
+        ("http://terminology.hl7.org/CodeSystem/hcpcs-Level-II", "hcpcs"),
+        ("2.16.840.1.113883.6.285", "hcpcs"),
+        ("ICD-10-CM", "icd-10-cm"),
+        ("ICD10CM", "icd-10-cm"),
+        ("2.16.840.1.113883.6.90", "icd-10-cm"),
+        ("2.16.840.1.113883.6.4", "icd-10-pcs"),
+        ("SNOMED CT", "snomed"),
+        ("2.16.840.1.113883.6.96", "snomed"),
+        ("LOINC", "loinc"),
+        ("2.16.840.1.113883.6.1", "loinc"),
+        ("RxNorm", "rxnorm"),
+        ("2.16.840.1.113883.6.88", "rxnorm"),
+        ("http://hospital.example/cpt", "http://hospital.example/cpt"),
+        ("urn:cpt", "urn:cpt"),
+        ("2.16.840.1.113883.6.1200", "2.16.840.1.113883.6.1200"),
         ("urn:ehr:local", "urn:ehr:local"),
         ("http://www.ama-assn.org/go/cpt2", "http://www.ama-assn.org/go/cpt2"),
         ("", ""),
@@ -63,6 +83,19 @@ CPT, HCPCS, ICD = URI["cpt"], URI["hcpcs"], URI["icd-10-cm"]
         (CPT, "2093", Code("cpt", "2093"), ()),
         (CPT, "209399", Code("cpt", "209399"), ()),
         (CPT, "20939-5", Code("cpt", "20939-5"), ()),
+        (CPT, "20939 -RT", Code("cpt", "20939"), ("RT",)),
+        (CPT, "20939 - 59, 51", Code("cpt", "20939"), ("59", "51")),
+        (CPT, "CPT20939", Code("cpt", "20939"), ()),
+        (CPT, "CPT 20939-59", Code("cpt", "20939"), ("59",)),
+        (CPT, "CPT(R):20939", Code("cpt", "20939"), ()),
+        (HCPCS, "HCPCS E0748", Code("hcpcs", "E0748"), ()),
+        (CPT, "22853 x2", Code("cpt", "22853"), (COUNTED,)),
+        (CPT, "22853 X 2", Code("cpt", "22853"), (COUNTED,)),
+        (CPT, "22853x2", Code("cpt", "22853"), (COUNTED,)),
+        (CPT, "22853*2", Code("cpt", "22853"), (COUNTED,)),
+        (CPT, "22853-59 ×2", Code("cpt", "22853"), ("59", COUNTED)),
+        (CPT, "22853-X2", Code("cpt", "22853"), ("X2",)),
+        (CPT, "22853 XS", Code("cpt", "22853"), ("XS",)),
         (ICD, "M50.321", Code("icd-10-cm", "M50.321"), ()),
         (ICD, "M50321", Code("icd-10-cm", "M50.321"), ()),
         (ICD, "m48.061", Code("icd-10-cm", "M48.061"), ()),
@@ -84,6 +117,27 @@ def test_codes(uri: str, written: str, code: Code, modifiers: tuple[str, ...]) -
 )  # fmt: skip
 def test_what_has_no_system_and_code_is_no_code(concept: object) -> None:
     assert read(concept) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("concept", "found"),
+    [
+        ({"coding": [{"code": "20939"}]}, ["cpt 20939"]),
+        ({"coding": [{"code": "CPT20939-59"}, {"code": "E0748", "system": ""}]}, ["cpt 20939", "hcpcs E0748"]),
+        ({"coding": [{"code": "20939", "system": "urn:local"}]}, []),
+        ({"text": "22551 Anterior cervical fusion"}, ["cpt 22551"]),
+        ({"text": "CPT 20939 marrow"}, ["cpt 20939"]),
+        ({"text": "(E0748) stimulator"}, ["hcpcs E0748"]),
+        ({"text": "Marrow (CPT: 20939, CPT 20936)"}, ["cpt 20939", "cpt 20936"]),
+        ({"text": "Room 22551"}, []),
+        ({"text": "225512 units"}, []),
+        ({"text": "x" * 300 + " CPT 20939"}, []),
+        ({"coding": [None, {"code": 7}], "text": 7}, []),
+        (None, []),
+    ],
+)
+def test_codes_that_name_no_system(concept: object, found: list[str]) -> None:
+    assert [str(code) for code in without_system(concept)] == found
 
 
 def test_a_code_in_two_spellings_is_one_code_with_all_modifiers() -> None:

@@ -75,6 +75,12 @@ def test_a_quantity_that_was_left_out_as_faulty_is_unknown_not_one() -> None:
     assert made(service(), faulty=frozenset({"quantityQuantity"})).units is None
 
 
+@pytest.mark.parametrize("quantity", [{}, {"quantityQuantity": {"value": 2}}])
+def test_a_quantity_written_behind_the_code_leaves_units_open_and_is_no_modifier(quantity: Json) -> None:
+    got = made(service(code={"coding": [{"system": CPT, "code": "22853-59 x2"}]}, **quantity))
+    assert (got.codes, got.modifiers, got.units) == ((Code("cpt", "22853"),), ("59",), None)
+
+
 # --- what was ordered -------------------------------------------------------------------------------------
 
 
@@ -116,6 +122,31 @@ def test_a_device_by_concept_or_by_reference() -> None:
     assert made(by_code).codes == made(by_reference, device).codes == (Code("hcpcs", "E0748"),)
 
 
+def test_names_of_a_device_and_ingredients_of_a_drug_say_what_is_ordered() -> None:
+    device = {
+        "resourceType": "Device",
+        "id": "x",
+        "deviceName": [{"name": "INFUSE Bone Graft", "type": "user-friendly-name"}, {}, 7],
+        "modelNumber": "7510400",
+    }
+    by_reference = {"resourceType": "DeviceRequest", "id": "d", "codeReference": {"reference": "Device/x"}}
+    assert made(by_reference, device).texts == ("INFUSE Bone Graft", "7510400")
+    inside = by_reference | {"contained": [device], "codeReference": {"reference": "#x"}}
+    assert made(inside).texts == ("INFUSE Bone Graft", "7510400")
+    rxnorm = {
+        "coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "373764"}],
+        "text": "dibotermin",
+    }
+    drug = {"resourceType": "Medication", "id": "m", "ingredient": [{"itemCodeableConcept": rxnorm}, {}, 7]}
+    prescription = {
+        "resourceType": "MedicationRequest",
+        "id": "r",
+        "medicationReference": {"reference": "Medication/m"},
+    }
+    got = made(prescription, drug)
+    assert (got.codes, got.texts) == ((Code("rxnorm", "373764"),), ("dibotermin",))
+
+
 def test_displays_are_read_where_no_billing_code_says_what_it_is() -> None:
     local = {"coding": [{"system": "urn:hospital", "code": "77", "display": "INFUSE BONE GRAFT SMALL KIT"}]}
     assert made(service(code=local)).texts == ("INFUSE BONE GRAFT SMALL KIT",)
@@ -139,7 +170,7 @@ def test_reasons_sites_and_ties() -> None:
     got = made(
         service(
             reasonCode=[icd, icd],
-            reasonReference=[{"reference": "Condition/c"}, {"display": "no reference"}],
+            reasonReference=[{"reference": "Condition/c"}],
             bodySite=[{"text": "C4-C6", "coding": [{"system": "http://snomed.info/sct", "code": "1"}]}],
             requisition={"system": "urn:r", "value": "77"},
             basedOn=[{"reference": "ServiceRequest/parent"}],
@@ -151,6 +182,28 @@ def test_reasons_sites_and_ties() -> None:
     assert (got.requisition, got.based_on) == ("urn:r|77", ("ServiceRequest/parent",))
     assert not got.reasons_faulty
     assert made(service(), faulty=frozenset({"reasonCode"})).reasons_faulty
+
+
+ICD = "http://hl7.org/fhir/sid/icd-10-cm"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "unread"),
+    [
+        ({}, False),
+        ({"reasonCode": [{"coding": [{"system": ICD, "code": "M54.5"}], "text": "low back pain"}]}, False),
+        ({"reasonCode": [{"coding": [{"system": "urn:local", "code": "9"}, {"system": ICD, "code": "M54.5"}]}]}, False),
+        ({"reasonCode": [{"text": "r/o cauda equina"}]}, True),
+        ({"reasonCode": [{"coding": [{"system": ICD, "code": "M54.5"}]}, {"text": "saddle anesthesia"}]}, True),
+        ({"reasonCode": [{"coding": [{"system": "urn:local", "code": "9"}]}]}, True),
+        ({"reasonCode": [{"coding": [{"code": "M54.5"}]}]}, True),
+        ({"reasonReference": [{"reference": "Condition/c"}]}, False),
+        ({"reasonReference": [{"reference": "Condition/c"}, {"display": "cauda equina"}]}, True),
+        ({"reasonReference": [{"reference": "#inside"}]}, True),
+    ],
+)
+def test_a_reason_in_words_is_a_reason_that_is_not_read(reasons: Json, unread: bool) -> None:
+    assert made(service(**reasons)).reasons_faulty is unread
 
 
 @pytest.mark.parametrize(

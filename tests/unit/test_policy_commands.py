@@ -424,6 +424,24 @@ def test_unmapped_counts_codes_and_reads_the_client_table(tmp_path: Path) -> Non
     ]
 
 
+def test_unmapped_tells_of_codes_without_a_system_and_of_orders_in_words(tmp_path: Path) -> None:
+    concepts = [
+        {"coding": [{"code": "20939"}], "text": "marrow"},
+        {"coding": [{"code": "20939"}]},
+        {"text": "ACDF of Mr Doe"},
+        {"coding": [{"display": "fusion"}, 7]},
+        {"coding": [{"system": "http://www.ama-assn.org/go/cpt", "code": "20939"}, {"code": "X"}], "text": "marrow"},
+        {},
+    ]
+    orders = [{"resource": {"resourceType": "ServiceRequest", "id": str(n), "code": c}} for n, c in enumerate(concepts)]
+    (tmp_path / "request.json").write_text(json.dumps({"entry": orders}))
+    assert run("unmapped", tmp_path).output.splitlines() == [
+        "     2  (in words only)  (ServiceRequest)",
+        "     2  (no system) 20939  (ServiceRequest)",
+        "2 codes unmapped, in 1 file.",
+    ]
+
+
 def test_unmapped_reads_requests_one_a_line_and_says_when_there_are_none(tmp_path: Path) -> None:
     coding = {"coding": [{"system": "urn:local", "code": "BMA"}]}
     order = {"resourceType": "ServiceRequest", "id": "o1", "code": coding}

@@ -35,11 +35,11 @@ def test_a_rulebook_with_other_outlines(book: Rulebook) -> None:
 
 
 def test_a_version_with_other_items_and_findings(book: Rulebook) -> None:
-    spoken = [v for v in book.versions if v.item_for(CAGE, book.vocabulary)]
+    spoken = [v for v in book.versions if v.choice(CAGE, book.vocabulary).item]
     remarked = [v for v in book.versions if v.findings_for(CAGE, book.vocabulary)]
     assert spoken
     assert remarked
-    assert all(replace(v, items=()).item_for(CAGE, book.vocabulary) is None for v in spoken)
+    assert all(replace(v, items=()).choice(CAGE, book.vocabulary).item is None for v in spoken)
     for version in remarked:
         others = tuple(f for f in version.findings if not book.vocabulary.matches(CAGE, f.rule.about))
         assert replace(version, findings=others).findings_for(CAGE, book.vocabulary) == ()

@@ -11,6 +11,7 @@ from cds_service.policy.operators.shared import Operator, agree, open_, wanted
 from cds_service.policy.trace import Evidence
 from cds_service.policy.view import NOTHING, Result, View
 
+IN_DOUBT = "the order's text leaves it open"
 _TEXT_ELEMENTS = frozenset({"note", "orderDetail", "code"})
 
 
@@ -23,6 +24,8 @@ def order(criterion: Criterion, test: OrderTest) -> Operator:
         how = view.facts.matches(judged, value_set)
         if how:
             return (MET, (order_evidence(judged, how),), ())
+        if unclear := view.facts.may_match(judged, value_set):
+            return open_(text, "orders", IN_DOUBT, (order_evidence(judged, unclear),))
         if _unread_text(judged) and view.facts.vocabulary.sets[value_set].reads_text:
             return open_(text, "orders", f"text of {judged.ref} could not be read")
         return NOTHING
@@ -59,8 +62,10 @@ def _beside(test: CompanionTest, view: View) -> list[tuple[list[tuple[Order, Evi
     """Per operation the order may belong to: the others surely in it and in the set, and how many may be."""
     me, facts, name = view.order, view.facts, test.value_set
     if test.scope == "basket":
-        found = ((o, facts.matches(o, name)) for o in view.case.orders if facts.apart(me, o))
-        return [([(o, order_evidence(o, how)) for o, how in found if how], 0)]
+        others = [o for o in view.case.orders if facts.apart(me, o)]
+        found = ((o, facts.matches(o, name)) for o in others)
+        unclear = sum([facts.may_match(o, name) is not None for o in others])
+        return [([(o, order_evidence(o, how)) for o, how in found if how], unclear)]
     members = [facts.members_in(operation, name) for operation in view.operations]
     return [
         ([pair for pair in sure if facts.apart(me, pair[0])], sum([facts.apart(me, o) for o, _ in maybe]))

@@ -32,7 +32,7 @@ def indication(criterion: Criterion, test: ConditionTest) -> Operator:
         reasons = view.reasons
         result = search.find(view, reasons.coded, reasons.refs)
         if reasons.unread and result[0] is NOT_MET:
-            return open_(text, "orders", f"reason of {reasons.unread} could not be read")
+            return open_(text, "orders", f"reason of {reasons.unread} is in words or could not be read")
         return result
 
     return find
