@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,9 @@ from cds_service.facts import codes, elements
 from cds_service.facts.references import Index, Json
 from cds_service.policy.case import Answer, Code, Condition, Coverage, Observation, Patient, Period, Procedure
 
-_ACTIVE = {
+# What the words of a status come to; None is open. HL7's own systems come first, but real charts use the same words
+# in systems of their own, without a system, and as text.
+_CLINICAL = {
     "active": True,
     "recurrence": True,
     "relapse": True,
@@ -18,40 +21,59 @@ _ACTIVE = {
     "remission": False,
     "resolved": False,
 }
-_VERIFIED = {"confirmed": True, "unconfirmed": None, "provisional": None, "differential": None}
+_VERIFIED = {
+    "confirmed": True,
+    "unconfirmed": None,
+    "provisional": None,
+    "differential": None,
+    "refuted": False,
+    "entered-in-error": False,
+}
+_CLINICAL_SYSTEM = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+_VERIFIED_SYSTEM = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
+# What is recorded so is being looked for, and coded as if it were there: ICD-10-CM guidelines, section IV.H.
+_IN_QUESTION = re.compile(
+    r"\s*(?:rule[\s-]*out|r/o|suspect(?:ed)?|possible|probable|questionable)\b|\s*\?", re.IGNORECASE
+)
 QR_CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
-_IGNORED_VERIFICATION = frozenset({"refuted", "entered-in-error"})
 
 
-def _status(resource: Json, name: str) -> str | None:
-    bare = None
-    concept = resource.get(name)
-    for coding in elements.listed(concept.get("coding")) if isinstance(concept, dict) else ():
-        code = coding.get("code") if isinstance(coding, dict) else None
-        if isinstance(code, str) and code:
-            if isinstance(coding.get("system"), str):
-                return code
-            bare = bare or code
-    return bare  # real charts leave out the system; the words are the same
+def _status(concept: object, known: Mapping[str, bool | None], system: str) -> bool | None:
+    """What a status says; None where it cannot be read, or says two things."""
+    if not isinstance(concept, dict):
+        return None
+    codings = [c for c in elements.listed(concept.get("coding")) if isinstance(c, dict)]
+    own = [code for c in codings if c.get("system") == system and (code := c.get("code"))]
+    said = [_word(code) for code in own or [c.get("code") for c in codings]]
+    if not own:
+        said = [word for word in said if word in known] or [_word(concept.get("text"))]
+    found = {known.get(word) for word in said}
+    return found.pop() if len(found) == 1 else None
+
+
+def _word(code: object) -> str:
+    return code.strip().lower().replace(" ", "-") if isinstance(code, str) else ""
 
 
 def condition(resource: Json, ref: str, faulty: frozenset[str]) -> Condition | None:
     """A diagnosis; None when it is refuted or entered in error, and so is no fact at all."""
-    verification = _status(resource, "verificationStatus")
-    if verification in _IGNORED_VERIFICATION:
+    concept, verification, clinical = (resource.get(n) for n in ("code", "verificationStatus", "clinicalStatus"))
+    confirmed = True if verification is None else _status(verification, _VERIFIED, _VERIFIED_SYSTEM)
+    if confirmed is False:
         return None
-    confirmed = _VERIFIED.get(verification) if verification else True
-    clinical = _status(resource, "clinicalStatus")
-    active = _ACTIVE.get(clinical) if clinical else not any(name.startswith("abatement") for name in resource)
-    unclear = "clinicalStatus" in faulty or (not clinical and any(name.startswith("abatement") for name in faulty))
-    concept = resource.get("code")
+    text = elements.first_text(concept)
+    if clinical is None:
+        active: bool | None = not any(name.startswith("abatement") for name in resource)
+        unclear = any(name.startswith(("abatement", "clinicalStatus")) for name in faulty)
+    else:
+        active, unclear = _status(clinical, _CLINICAL, _CLINICAL_SYSTEM), "clinicalStatus" in faulty
     return Condition(
         ref=ref,
         codes=codes.read(concept)[0],
         active=None if unclear else active,
-        confirmed=None if "verificationStatus" in faulty else confirmed,
+        confirmed=None if "verificationStatus" in faulty or _IN_QUESTION.match(text) else confirmed,
         onset=elements.choice_span(resource, "onset") or _until(resource.get("recordedDate")),
-        text=elements.first_text(concept),
+        text=text,
     )
 
 

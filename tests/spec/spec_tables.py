@@ -315,6 +315,7 @@ OPERATORS = (
         problem in-words                          -> unknown
         problem in-words inactive                 -> not-met
         problem M48.02 status-unclear             -> unknown
+        problem M48.02 since 2026-06-02           -> unknown
         unread conditions                         -> unknown
         faulty conditions                         -> unknown
         problem M48.02; faulty conditions         -> met
@@ -334,6 +335,7 @@ OPERATORS = (
         problem M48.02 since 2026-04              -> met
         problem M48.02 since 2025                 -> unknown
         problem M48.02 since 2024                 -> not-met
+        problem M48.02 since 2026-06-02           -> unknown
         problem in-words inactive                 -> unknown
         problem M48.02                            -> unknown
         """,

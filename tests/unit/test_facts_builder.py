@@ -15,6 +15,7 @@ Json = dict[str, Any]
 CPT = "http://www.ama-assn.org/go/cpt"
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
 CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+VENDOR = {"system": "urn:emr", "code": "17"}
 VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 
 
@@ -138,17 +139,68 @@ def test_the_order_of_entries_does_not_show() -> None:
         ({"clinicalStatus": status(CLINICAL, "inactive")}, False, True),
         ({"clinicalStatus": {"coding": [{"code": "resolved"}]}}, False, True),
         ({"clinicalStatus": {"coding": [{"system": CLINICAL, "code": "perhaps"}]}}, None, True),
+        ({"clinicalStatus": {"text": "Resolved"}}, False, True),
+        ({"clinicalStatus": {"text": "doing better"}}, None, True),
+        ({"clinicalStatus": {"coding": [{"system": "urn:emr", "code": "17"}], "text": "Active"}}, True, True),
+        ({"clinicalStatus": {"coding": [{"system": CLINICAL}], "text": "resolved"}}, False, True),
+        ({"clinicalStatus": {"coding": [VENDOR, {"system": CLINICAL, "code": "active"}]}}, True, True),
+        ({"clinicalStatus": {"coding": [VENDOR, {"code": "resolved"}]}}, False, True),
+        ({"clinicalStatus": {"coding": [VENDOR, {"system": CLINICAL, "code": "perhaps"}]}}, None, True),
+        ({"clinicalStatus": {"coding": [{"code": "active"}, {"code": "resolved"}]}}, None, True),
+        ({"clinicalStatus": {"coding": [{"code": "active"}, {"code": "recurrence"}]}}, True, True),
         ({"abatementDateTime": "2020"}, False, True),
         ({"abatementString": "childhood"}, False, True),
         ({"verificationStatus": status(VERIFICATION, "confirmed")}, True, True),
         ({"verificationStatus": status(VERIFICATION, "provisional")}, True, None),
         ({"verificationStatus": status(VERIFICATION, "differential")}, True, None),
+        ({"verificationStatus": {"text": "Confirmed"}}, True, True),
+        ({"verificationStatus": {"text": "awaiting biopsy"}}, True, None),
+        ({"verificationStatus": {"coding": [VENDOR]}}, True, None),
+        ({"verificationStatus": {"coding": [VENDOR, {"system": VERIFICATION, "code": "confirmed"}]}}, True, True),
     ],
 )
 def test_the_status_of_a_condition(elements: Json, active: bool | None, confirmed: bool | None) -> None:
     case, _ = case_of(conditions=bundle(condition(**elements)))
     [found] = case.conditions
     assert (found.active, found.confirmed) == (active, confirmed)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"text": "Refuted"},
+        {"text": "Entered in error"},
+        {"coding": [VENDOR, {"system": VERIFICATION, "code": "refuted"}]},
+        {"coding": [{"system": "urn:emr", "code": "confirmed"}, {"system": VERIFICATION, "code": "entered-in-error"}]},
+        {"coding": [VENDOR], "text": "refuted"},
+    ],
+)
+def test_a_condition_that_is_said_never_to_have_been_is_no_fact_however_it_is_said(said: Json) -> None:
+    case, _ = case_of(conditions=bundle(condition(verificationStatus=said)))
+    assert case.conditions == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "confirmed"),
+    [
+        ("Rule out cauda equina syndrome", None),
+        ("R/O myelopathy", None),
+        (" r/o myelopathy", None),
+        ("Suspected myelopathy", None),
+        ("? myelopathy", None),
+        ("Probable myelopathy", None),
+        ("Myelopathy", True),
+        ("Rules of the house", True),
+        ("Myelopathy, stroke ruled out", True),
+    ],
+)
+@pytest.mark.parametrize("by", ["text", "display"])
+def test_what_is_recorded_as_a_question_is_not_confirmed(by: str, words: str, confirmed: bool | None) -> None:
+    coding = {"system": ICD, "code": "G95.9"}
+    code = {"coding": [coding], "text": words} if by == "text" else {"coding": [coding | {"display": words}]}
+    for verification in ({}, {"verificationStatus": status(VERIFICATION, "confirmed")}):
+        case, _ = case_of(conditions=bundle(condition(code=code, **verification)))
+        assert [c.confirmed for c in case.conditions] == [confirmed]
 
 
 @pytest.mark.parametrize("code", ["refuted", "entered-in-error"])

@@ -88,12 +88,12 @@ class _Diagnosis:
         return found
 
     def _holds(self, view: View, found: Condition, code: Code) -> Outcome:
-        within = self.test.onset_within
-        holds = logic.true(
-            found.confirmed,
-            found.active if self.active else True,
-            dates.since(found.onset, dates.back(view.day, within), view.day) if within else True,
-        )
+        within, begun = self.test.onset_within, found.onset.start if found.onset else None
+        if begun is not None and begun > view.day:
+            in_time = None  # the date or the day of the order is wrong, or it is a plan: it tells nothing of that day
+        else:
+            in_time = dates.since(found.onset, dates.back(view.day, within), view.day) if within else True
+        holds = logic.true(found.confirmed, found.active if self.active else True, in_time)
         return holds if self.test.region is None else logic.all_of([holds, self._same_region(view, code)])
 
     def _same_region(self, view: View, code: Code) -> Outcome:
