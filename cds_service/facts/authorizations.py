@@ -73,10 +73,18 @@ def _satisfied(said: _Said, ref: str, index: Index) -> Authorization:
 
 
 def _same(response: Json, order: Json, index: Index) -> bool:
-    """Are both about one patient? What is contained in an order has not been looked at on its own."""
+    """Are both about one patient? What is contained in an order has not been looked at on its own.
+
+    A patient named by identifier alone is taken for the order's, unless that one is known by others.
+    """
     patient, subject = response.get("patient"), order.get("subject") or order.get("patient")
     owners = {index.key(patient), index.key(subject)} - {None}
-    return len(owners) < 2
+    if len(owners) > 1 or index.key(patient) is not None or not isinstance(patient, dict):
+        return len(owners) < 2
+    known = elements.identifiers((index.resolve(subject) or {}).get("identifier"))
+    known |= elements.identifiers([subject.get("identifier")] if isinstance(subject, dict) else [])
+    given = elements.identifiers([patient.get("identifier")])
+    return not given or not known or not given.isdisjoint(known)
 
 
 def _granted(response: Json, ref: str, index: Index) -> list[Authorization]:

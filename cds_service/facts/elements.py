@@ -24,6 +24,12 @@ def text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def identifiers(values: object) -> set[tuple[str, str]]:
+    """System ("" where there is none) and value of Identifiers; one without a value says nothing."""
+    given = [i for i in listed(values) if isinstance(i, dict)]
+    return {(text(i.get("system")) or "", value) for i in given if (value := text(i.get("value")))}
+
+
 def distinct(values: Sequence[_T]) -> tuple[_T, ...]:
     """The values, each once, in the order of their first coming."""
     return tuple(dict.fromkeys(values) if len(values) > 1 else values)

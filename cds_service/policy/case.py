@@ -42,11 +42,15 @@ class SourceState(StrEnum):
 
 @fact(frozen=True, slots=True)
 class Source:
-    """State of one source; `unusable` names resources in it that could not be read."""
+    """State of one source; `unusable` names resources in it that could not be read.
+
+    `foreign` names what was read and left out because it is another patient's: nothing is lacking for want of it.
+    """
 
     state: SourceState
     detail: str = ""
     unusable: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

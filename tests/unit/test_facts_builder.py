@@ -35,6 +35,9 @@ def draft(own: Any = "s1", **elements: Any) -> Json:
     }
 
 
+MRN: Json = {"identifier": {"system": "urn:mrn", "value": "1"}}
+
+
 def bundle(*resources: Any) -> Json:
     return {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": r} for r in resources]}
 
@@ -95,6 +98,13 @@ def test_the_second_of_two_with_one_id_is_refused() -> None:
     case, made = case_of([draft("same"), draft("same", code={"text": "other"})])
     assert [o.codes for o in case.orders] == [(Code("cpt", "20939"),)]
     assert made.orders_unusable == ("context.draftOrders.entry[1].resource.id",)
+    assert not case.source("orders").complete
+
+
+def test_the_same_order_twice_is_one_order() -> None:
+    case, made = case_of([draft("same"), draft("same"), draft("other")])
+    assert [o.ref for o in case.orders] == ["ServiceRequest/other", "ServiceRequest/same"]
+    assert (made.orders_unusable, case.faults, case.source("orders").complete) == ((), (), True)
 
 
 def test_a_modifier_nobody_understands_makes_an_order_unusable() -> None:
@@ -108,6 +118,23 @@ def test_another_patients_order_is_refused() -> None:
     case, made = case_of([draft(subject={"reference": "Patient/q"}), draft("s2", subject={"reference": "x/Patient/p"})])
     assert [o.ref for o in case.orders] == ["ServiceRequest/s2"]
     assert made.orders_unusable == ("ServiceRequest/s1",)
+
+
+def test_another_patients_order_leaves_the_basket_complete() -> None:
+    """It was read: it is not one that a policy looks for in vain."""
+    case, made = case_of([draft(subject={"reference": "Patient/q"}), draft("s2")])
+    assert (case.source("orders").complete, case.source("orders").foreign) == (True, ("ServiceRequest/s1",))
+    assert [f.text for f in case.faults] == ["belongs to another patient and is not used"]
+    made = builder()
+    made.chart_orders(read_value(bundle(draft(subject={"reference": "Patient/q"}))))
+    assert (made.build().source("orders").complete, made.orders_unusable) == (True, ("ServiceRequest/s1",))
+
+
+def test_an_order_of_which_it_is_not_clear_whose_it_is_leaves_the_basket_open() -> None:
+    case, made = case_of([draft(subject=MRN), draft("s2")])
+    assert [o.ref for o in case.orders] == ["ServiceRequest/s2"]
+    assert (made.orders_unusable, case.source("orders").complete) == (("ServiceRequest/s1",), False)
+    assert [f.text for f in case.faults] == ["does not say clearly whose it is and is not used"]
 
 
 def test_active_orders_of_the_chart_are_context_and_the_draft_of_the_same_order_wins() -> None:
@@ -272,6 +299,106 @@ def test_the_patients_own_data_is_used_however_the_reference_is_spelt(own: str) 
     assert len(case.conditions) == 1
 
 
+PATIENT: Json = {"resourceType": "Patient", "id": "p", "identifier": [MRN["identifier"], {"value": "x"}]}
+
+
+@pytest.mark.parametrize(
+    ("identifier", "ours"),
+    [
+        ({"system": "urn:mrn", "value": "1"}, True),
+        ({"system": "urn:mrn", "value": "2"}, False),
+        ({"system": "urn:other", "value": "1"}, False),
+        ({"value": "1"}, False),
+        ({"value": "x"}, True),
+    ],
+)
+def test_what_names_its_patient_by_identifier_is_used_where_it_is_the_patients(identifier: Json, ours: bool) -> None:
+    sick = bundle(condition(subject={"identifier": identifier}))
+    prefetched = CaseBuilder("p", date(2026, 11, 23), None, {}, prefetch={"patient": PATIENT})
+    read_before, unknown = builder(), builder()
+    read_before.supply("patient", read_value(PATIENT))
+    for made, used in ((prefetched, ours), (read_before, ours), (unknown, False)):
+        made.supply("conditions", read_value(sick))
+        case = made.build()
+        assert (len(case.conditions), case.source("conditions").complete) == (used, used)
+        told = [] if used else ["does not say clearly whose it is and is not used"]
+        assert [f.text for f in case.faults] == told
+
+
+URN = "urn:uuid:0d7f8d6c-6a3b-4a63-8a51-0a6c5f1f4a77"
+
+
+@pytest.mark.parametrize(
+    ("patient", "text"),
+    [
+        ({"id": "p"}, ""),
+        ({"id": "q"}, "belongs to another patient and is not used"),
+        ({"identifier": [MRN["identifier"]]}, ""),
+        ({"id": "q", "identifier": [MRN["identifier"]]}, ""),
+        ({"identifier": [{"system": "urn:mrn", "value": "2"}]}, "does not say clearly whose it is and is not used"),
+        (None, "does not say clearly whose it is and is not used"),
+    ],
+)
+def test_a_patient_by_urn_is_whom_the_bundle_shows(patient: Json | None, text: str) -> None:
+    chart = bundle(condition(subject={"reference": URN}))
+    if patient is not None:
+        chart["entry"].append({"fullUrl": URN, "resource": {"resourceType": "Patient", **patient}})
+    made = CaseBuilder("p", date(2026, 11, 23), None, {}, prefetch={"patient": PATIENT})
+    made.supply("conditions", read_value(chart))
+    case = made.build()
+    assert [f.text for f in case.faults] == ([text] if text else [])
+    assert (len(case.conditions), case.source("conditions").complete) == (not text, not text)
+
+
+def test_a_patient_by_urn_is_known_by_the_entry_of_the_prefetch_and_by_the_uuid_as_id() -> None:
+    known = CaseBuilder("p", date(2026, 11, 23), None, {}, prefetch={"who": bundle(PATIENT)})
+    entry = {"fullUrl": URN, "resource": PATIENT}
+    by_url = CaseBuilder(
+        "p", date(2026, 11, 23), None, {}, prefetch={"who": {"resourceType": "Bundle", "entry": [entry]}}
+    )
+    by_id = CaseBuilder(URN.rpartition(":")[2], date(2026, 11, 23), None, {})
+    for made, used in ((known, False), (by_url, True), (by_id, True)):
+        made.draft_orders(bundle(draft(subject={"reference": URN})), "context.draftOrders")
+        assert len(made.build().orders) == used
+
+
+@pytest.mark.parametrize(
+    ("reference", "base", "ours"),
+    [
+        ("https://other.example/fhir/Patient/p", "https://ehr.example/fhir", False),
+        ("https://ehr.example/fhir/tenant/Patient/p", "https://ehr.example/fhir", False),
+        ("https://ehr.example/fhir/Patient/p/_history/2", "https://ehr.example/fhir/", True),
+        ("http://EHR.example:80/fhir/Patient/p", "https://ehr.example/fhir", True),
+        ("Patient/p/_history/2", "https://ehr.example/fhir", True),
+        ("https://other.example/fhir/Patient/p", "", True),
+    ],
+)
+def test_a_patient_of_another_server_is_another_patient(reference: str, base: str, ours: bool) -> None:
+    made = CaseBuilder("p", date(2026, 11, 23), None, {}, base=base)
+    made.supply("conditions", read_value(bundle(condition(subject={"reference": reference}))))
+    case = made.build()
+    assert len(case.conditions) == ours
+    assert [f.text for f in case.faults] == ([] if ours else ["belongs to another patient and is not used"])
+
+
+@pytest.mark.parametrize("reference", ["Group/g", "q", "#who", "urn:oid:1.2"])
+def test_what_leads_to_no_patient_is_not_taken_for_the_patients(reference: str) -> None:
+    case, _ = case_of(conditions=bundle(condition(subject={"reference": reference})))
+    assert (case.conditions, case.source("conditions").complete) == ((), False)
+
+
+def test_a_contained_patient_is_known_by_identifier() -> None:
+    who = {"resourceType": "Patient", "id": "who", "identifier": [MRN["identifier"]]}
+    case, _ = case_of(patient=PATIENT, conditions=bundle(condition(subject={"reference": "#who"}, contained=[who])))
+    assert len(case.conditions) == 1
+
+
+@pytest.mark.parametrize("subject", [None, {"display": "somebody"}, {"identifier": {"system": "urn:mrn"}}])
+def test_what_names_no_patient_is_taken_for_the_patients(subject: Json | None) -> None:
+    case, _ = case_of(conditions=bundle(condition(subject=subject)))
+    assert len(case.conditions) == 1
+
+
 def test_another_patient_as_the_patient_is_refused() -> None:
     case, _ = case_of(patient={"resourceType": "Patient", "id": "q", "birthDate": "1970"})
     assert case.patient is None
@@ -298,6 +425,7 @@ GRANTED: Json = {
 }
 SPOILT = (
     GRANTED | {"patient": {"reference": "Patient/q"}},
+    GRANTED | {"patient": {"identifier": {"system": "urn:mrn", "value": "2"}}},
     GRANTED | {"modifierExtension": [{"url": "urn:x", "valueBoolean": True}]},
 )
 

@@ -295,6 +295,14 @@ def test_insurance_that_leads_to_a_claim_response_with_a_number() -> None:
     assert [(a.begins, a.expires) for a in within] == [(date(2026, 11, 1), date(2026, 12, 31))]
     contained = made(service(insurance=[{"reference": "#cr"}], contained=[claim()])).authorizations
     assert [(a.number, a.ref) for a in contained] == [("AUTH-9", "#cr")]
+    by_identifier = service(
+        subject={"reference": "Patient/p", "identifier": {"system": "urn:mrn", "value": "1"}},
+        insurance=[{"reference": "#cr"}],
+    )
+    for value, counts in (("1", True), ("2", False)):
+        owned = claim(patient={"identifier": {"system": "urn:mrn", "value": value}})
+        assert len(made(by_identifier | {"contained": [owned]}).authorizations) == counts
+        assert len(made(service(insurance=[{"reference": "#cr"}], contained=[owned])).authorizations) == 1
     another = claim(patient={"reference": "Patient/somebody-else"})
     assert made(service(insurance=[{"reference": "#cr"}], contained=[another])).authorizations == ()
     assert len(made(CLAIMED, reviewed("A1", "A1")).authorizations) == 1
