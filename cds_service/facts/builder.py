@@ -290,11 +290,12 @@ class CaseBuilder:
         """The case, with every source's state. Its facts are in an order of their own, whatever the request's."""
         patients = self._facts("patient", "Patient", lambda r, ref, _: chart.patient(r, ref))
         answers = self._facts("answers", "QuestionnaireResponse", lambda r, ref, _: chart.answers(r, ref, self.index))
+        results = self._facts("observations", "Observation", chart.observations)
         return Case(
             orders=tuple(sorted(self.orders(), key=_BY_CODES)),
             conditions=_by_ref(self._facts("conditions", "Condition", chart.condition)),
             procedures=_by_ref(self._facts("procedures", "Procedure", chart.procedure)),
-            observations=_by_ref(self._facts("observations", "Observation", chart.observation)),
+            observations=_by_ref(o for group in results for o in group),
             answers=tuple(a for group in answers for a in group),
             patient=patients[0] if patients else None,
             coverages=_by_ref(self.coverages()),

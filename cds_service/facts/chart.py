@@ -9,6 +9,7 @@ from typing import Any
 
 from cds_service.facts import codes, elements
 from cds_service.facts.references import Index, Json
+from cds_service.policy import units
 from cds_service.policy.case import Answer, Code, Condition, Coverage, Observation, Patient, Period, Procedure
 
 # What the words of a status come to; None is open. HL7's own systems come first, but real charts use the same words
@@ -35,6 +36,10 @@ _VERIFIED_SYSTEM = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 _IN_QUESTION = re.compile(
     r"\s*(?:rule[\s-]*out|r/o|suspect(?:ed)?|possible|probable|questionable)\b|\s*\?", re.IGNORECASE
 )
+_UCUM = "http://unitsofmeasure.org"
+# A value as text that is a measurement and no more: "<2 ng/mL", "-2.7". Anything else beside it may change it.
+_MEASURED = re.compile(r"\s*(<=|>=|[<>≤≥])?\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*([^\s\d]\S*)?\s*", re.ASCII)
+_COMPARATORS = {"≤": "<=", "≥": ">="}
 QR_CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
 
 
@@ -103,25 +108,55 @@ def procedure(resource: Json, ref: str, faulty: frozenset[str]) -> Procedure | N
     )
 
 
-def observation(resource: Json, ref: str, faulty: frozenset[str]) -> Observation | None:
-    """A result; None when it is cancelled or entered in error. Without codes it may be any result."""
+def observations(resource: Json, ref: str, faulty: frozenset[str]) -> list[Observation]:
+    """The result and those of its components; none when it is cancelled or entered in error.
+
+    One without codes may be any result. A panel that has its value in a component of the same code is that component.
+    """
     status = resource.get("status")
     if status in ("cancelled", "entered-in-error"):
-        return None
-    quantity = resource.get("valueQuantity")
-    value = quantity.get("value") if isinstance(quantity, dict) else resource.get("valueInteger")
-    flag = resource.get("valueBoolean")
+        return []
+    when = elements.choice_span(resource, "effective") or elements.span(resource.get("effectiveInstant"))
+    final = "status" not in faulty and status in ("final", "amended", "corrected", None)
+    own = _result(resource, ref, when, final)
+    if "component" not in resource:
+        return [own]
+    parts = [_result(p, ref, when, final) for p in elements.listed(resource["component"]) if isinstance(p, dict)]
+    named = {code for part in parts for code in part.codes}
+    valued = any(name.startswith("value") for name in resource)
+    return [own, *parts] if valued or named.isdisjoint(own.codes) else parts
+
+
+def _result(element: Json, ref: str, when: Period | None, final: bool) -> Observation:
+    """What the code and value of an Observation, or of one of its components, say."""
+    quantity = element.get("valueQuantity")
+    number, comparator, unit = _measured(element)
+    if isinstance(quantity, dict):
+        number = _number(quantity.get("value"))
+        comparator, unit = elements.text(quantity.get("comparator")), _unit(quantity)
+    flag = element.get("valueBoolean")
     return Observation(
         ref=ref,
-        codes=codes.read(resource.get("code"))[0],
-        effective=elements.choice_span(resource, "effective") or elements.span(resource.get("effectiveInstant")),
-        quantity=_number(value),
-        comparator=elements.text(quantity.get("comparator")) if isinstance(quantity, dict) else None,
-        unit=_unit(quantity),
+        codes=codes.read(element.get("code"))[0],
+        effective=when,
+        quantity=number,
+        comparator=comparator,
+        unit=unit,
         flag=flag if isinstance(flag, bool) else None,
-        coded=codes.read(resource.get("valueCodeableConcept"))[0],
-        final="status" not in faulty and status in ("final", "amended", "corrected", None),
+        coded=codes.read(element.get("valueCodeableConcept"))[0],
+        final=final,
     )
+
+
+def _measured(element: Json) -> tuple[float | None, str | None, str | None]:
+    """Number, comparator and unit of a value that is no Quantity: a whole number, or text that says just that."""
+    written = element.get("valueString")
+    match = _MEASURED.fullmatch(written) if isinstance(written, str) else None
+    if match is None:
+        return _number(element.get("valueInteger")), None, None
+    if match[3] and not units.known(match[3]):
+        return None, None, None
+    return float(match[2]), _COMPARATORS.get(match[1], match[1]), match[3]
 
 
 def _number(value: object) -> float | None:
@@ -130,10 +165,10 @@ def _number(value: object) -> float | None:
     return float(value)
 
 
-def _unit(quantity: object) -> str | None:
-    if not isinstance(quantity, dict):
-        return None
-    return elements.text(quantity.get("code")) or elements.text(quantity.get("unit"))
+def _unit(quantity: Json) -> str | None:
+    """The coded unit; what is shown for it where that is coded in another system than UCUM."""
+    code, shown = elements.text(quantity.get("code")), elements.text(quantity.get("unit"))
+    return shown or code if quantity.get("system", _UCUM) != _UCUM else code or shown
 
 
 def answers(resource: Json, ref: str, index: Index) -> Iterator[Answer]:

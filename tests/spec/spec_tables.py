@@ -509,6 +509,17 @@ OPERATORS = (
     ),
     Table(
         "observation",
+        "Spellings of one unit are one unit; other units are equal only as UCUM writes them.",
+        "observation: {value_set: hba1c, above: 7, unit: ng/mL}",
+        """
+        result 4548-4 8 ng/mL -> met
+        result 4548-4 8 ug/L  -> met
+        result 4548-4 7 NG/ML -> not-met
+        result 4548-4 8 ng/L  -> unknown
+        """,
+    ),
+    Table(
+        "observation",
         "`equals` names a value set that the coded result must be in; `present` takes a yes or no.",
         "observation: {value_set: smoking-status, equals: smoker}",
         """

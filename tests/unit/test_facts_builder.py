@@ -15,6 +15,7 @@ Json = dict[str, Any]
 CPT = "http://www.ama-assn.org/go/cpt"
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
 CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+UCUM = "http://unitsofmeasure.org"
 VENDOR = {"system": "urn:emr", "code": "17"}
 VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 
@@ -592,6 +593,55 @@ def test_a_result_whose_status_cannot_be_read_is_not_final(state: Any) -> None:
 def test_a_final_result_is_final(state: str) -> None:
     case, _ = case_of(observations=bundle(recorded("Observation", status=state)))
     assert [o.final for o in case.observations] == [True]
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ({"valueString": "<2 ng/mL"}, (2.0, "<", "ng/mL")),
+        ({"valueString": " ≤ 2.5ug/L "}, (2.5, "<=", "ug/L")),
+        ({"valueString": "-2.7"}, (-2.7, None, None)),
+        ({"valueString": "2 ng/mL (ref <10)"}, (None, None, None)),
+        ({"valueString": "5-10 ng/mL"}, (None, None, None)),
+        ({"valueString": "5-10"}, (None, None, None)),
+        ({"valueString": "2,5 ng/mL"}, (None, None, None)),
+        ({"valueString": "1e3"}, (None, None, None)),
+        ({"valueString": "2 furlongs"}, (None, None, None)),
+        ({"valueString": "about 2 ng/mL"}, (None, None, None)),
+        ({"valueString": "9" * 400}, (None, None, None)),
+        ({"valueString": "Negative"}, (None, None, None)),
+        ({"valueInteger": 3}, (3.0, None, None)),
+        (
+            {"valueQuantity": {"value": 2, "unit": "ng/mL", "system": "urn:s", "code": "258806002"}},
+            (2.0, None, "ng/mL"),
+        ),
+        ({"valueQuantity": {"value": 2, "unit": "shown", "system": UCUM, "code": "ng/mL"}}, (2.0, None, "ng/mL")),
+        ({"valueQuantity": {"value": 2, "unit": "ng/ml"}}, (2.0, None, "ng/ml")),
+    ],
+)
+def test_the_number_of_a_result(value: Json, read: tuple[Any, ...]) -> None:
+    case, _ = case_of(observations=bundle(recorded("Observation", **value)))
+    assert [(o.quantity, o.comparator, o.unit) for o in case.observations] == [read]
+    part = recorded("Observation", code={"text": "panel"}, component=[{"code": recorded("")["code"], **value}])
+    case, _ = case_of(observations=bundle(part))
+    assert [(o.quantity, o.comparator, o.unit) for o in case.observations if o.codes] == [read]
+
+
+def test_components_are_results_and_a_panel_of_the_same_code_is_its_component() -> None:
+    def coded(code: str, **more: Any) -> Json:
+        return {"code": {"coding": [{"system": CPT, "code": code}]}, **more}
+
+    one, other = coded("22551", valueInteger=1), coded("22552", valueInteger=2)
+    cases = (
+        (recorded("Observation", component=[one]), [("22551", 1.0)]),
+        (recorded("Observation", component=[other]), [("22551", None), ("22552", 2.0)]),
+        (recorded("Observation", valueInteger=3, component=[one]), [("22551", 3.0), ("22551", 1.0)]),
+        (recorded("Observation", status="cancelled", component=[one]), []),
+    )
+    for resource, results in cases:
+        case, _ = case_of(observations=bundle(resource))
+        assert [(o.codes[0].code, o.quantity) for o in case.observations] == results
+        assert {o.ref for o in case.observations} <= {"Observation/x"}
 
 
 LONG = "9" * 201

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from cds_service.policy import dates, logic
+from cds_service.policy import dates, logic, units
 from cds_service.policy.case import Code, Condition, Observation, Order, Period, Procedure
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import AgeTest, ConditionTest, Criterion, Flag, ObservationTest, ProcedureTest
@@ -226,7 +226,7 @@ def _observed(test: ObservationTest, found: Observation, view: View) -> Outcome:
     if test.equals is not None:
         members = view.facts.vocabulary.sets[test.equals]
         return logic.of(members.first(found.coded) is not None) if found.coded else UNKNOWN
-    if found.quantity is None or (test.unit is not None and found.unit != test.unit):
+    if found.quantity is None or (test.unit is not None and not units.same(found.unit, test.unit)):
         return UNKNOWN
     low = None if found.comparator in ("<", "<=") else found.quantity
     high = None if found.comparator in (">", ">=") else found.quantity
