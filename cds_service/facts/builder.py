@@ -289,7 +289,9 @@ class CaseBuilder:
     def build(self) -> Case:
         """The case, with every source's state. Its facts are in an order of their own, whatever the request's."""
         patients = self._facts("patient", "Patient", lambda r, ref, _: chart.patient(r, ref))
-        answers = self._facts("answers", "QuestionnaireResponse", lambda r, ref, _: chart.answers(r, ref, self.index))
+        answers = self._facts(
+            "answers", "QuestionnaireResponse", lambda r, ref, _: chart.answers(r, ref, self.index, self.received)
+        )
         results = self._facts("observations", "Observation", chart.observations)
         return Case(
             orders=tuple(sorted(self.orders(), key=_BY_CODES)),

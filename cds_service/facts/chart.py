@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from cds_service.facts import codes, elements
@@ -171,28 +172,39 @@ def _unit(quantity: Json) -> str | None:
     return shown or code if quantity.get("system", _UCUM) != _UCUM else code or shown
 
 
-def answers(resource: Json, ref: str, index: Index) -> Iterator[Answer]:
-    """Answered items of a completed QuestionnaireResponse; `about` is what basedOn and DTR's qr-context tie it to."""
-    if resource.get("status") not in ("completed", "amended"):
+def answers(resource: Json, ref: str, index: Index, received: date) -> Iterator[Answer]:
+    """Answered items of a completed QuestionnaireResponse; `about` is what basedOn and DTR's qr-context tie it to.
+
+    None of one that is dated after the day (UTC) on which it was received: its date is wrong, or it is a draft.
+    """
+    if resource.get("status") not in ("completed", "amended") or _is_after(resource.get("authored"), received):
         return
     canonical = elements.text(resource.get("questionnaire")) or ""
-    authored = elements.day(resource.get("authored"))
+    authored = elements.moment(resource.get("authored"))
     about = [index.key(r) for r in elements.listed(resource.get("basedOn"))]
     about += [index.key(e.get("valueReference")) for e in elements.extensions(resource, QR_CONTEXT)]
     orders = tuple(dict.fromkeys(k for k in about if k))
     if not orders:
         return  # what names no order may be about another level, or years old
-    for link_id, value in _items(resource.get("item")):
-        yield Answer(ref, canonical, link_id, value, authored, orders)
+    for link_id, question, value in _items(resource.get("item")):
+        yield Answer(ref, canonical, link_id, value, authored, orders, question)
 
 
-def _items(items: object, depth: int = 0) -> Iterator[tuple[str, Any]]:
+def _is_after(written: object, last: date) -> bool:
+    moment = elements.moment(written)
+    if isinstance(moment, datetime):
+        return moment >= datetime.combine(last + timedelta(days=1), time.min, UTC)
+    known = elements.span(written)
+    return known is not None and known.start is not None and known.start > last
+
+
+def _items(items: object, depth: int = 0) -> Iterator[tuple[str, str | None, Any]]:
     for item in elements.listed(items):
         if not isinstance(item, dict) or depth > 16:
             continue
         for answer in elements.listed(item.get("answer")):
             if isinstance(answer, dict) and (link := elements.text(item.get("linkId"))):
-                yield link, _answer_value(answer)
+                yield link, elements.text(item.get("text")), _answer_value(answer)
                 yield from _items(answer.get("item"), depth + 1)
         yield from _items(item.get("item"), depth + 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 from cds_service.policy.case import Period
@@ -52,6 +52,18 @@ def day(value: object) -> date | None:
         return whole
     period = _range(value)
     return period.start if period and period.start == period.end else None
+
+
+def moment(value: object) -> datetime | date | None:
+    """When a full dateTime was: an instant where it tells its zone, else the day as written."""
+    whole = day(value)
+    if whole is None or not isinstance(value, str):
+        return None
+    try:
+        instant = datetime.fromisoformat(value)
+    except ValueError:
+        return whole
+    return instant if instant.tzinfo else whole
 
 
 def _whole_day(value: str) -> date | None:

@@ -181,7 +181,10 @@ class Observation:
 
 @fact(frozen=True, slots=True)
 class Answer:
-    """One answered item of a QuestionnaireResponse, linkId = criterion id."""
+    """One answered item of a QuestionnaireResponse, linkId = criterion id.
+
+    `authored` is an instant (a datetime with its zone) or a day; `question` is what was asked, where the answer says.
+    """
 
     ref: str
     questionnaire: str
@@ -189,6 +192,7 @@ class Answer:
     value: bool | float | str | date | Code | None
     authored: date | None = None
     about: tuple[str, ...] = ()
+    question: str | None = None
 
 
 @fact(frozen=True, slots=True)

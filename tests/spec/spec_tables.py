@@ -619,13 +619,16 @@ OPERATORS = (
     Table(
         "asked",
         "No code carries it: unknown until the question is answered. Any criterion with `ask` is settled by an answer "
-        "where the chart leaves it unknown; where the chart settles it, the chart stands.",
+        "where the chart leaves it unknown; where the chart settles it, the chart stands. The latest answer counts; a "
+        "yes and a no of which neither is surely later leave it unknown. So does an answer to another version of the "
+        "policy, unless that asked in the same words.",
         "asked: {}\nask: {question: Is it so?}",
         """
         nothing else      -> unknown
         answer yes        -> met
         answer no         -> not-met
         answer yes other  -> unknown
+        answer yes; answer no -> unknown
         """,
     ),
     Table(

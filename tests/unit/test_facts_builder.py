@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -701,6 +701,37 @@ def test_answers_are_about_what_based_on_and_the_dtr_context_name(tie: Json, abo
     }
     case, _ = case_of(answers=bundle(answered))
     assert [(a.link_id, a.value, a.about) for a in case.answers] == ([("one", True, about)] if about else [])
+
+
+@pytest.mark.parametrize(
+    ("authored", "read"),
+    [
+        ("2026-11-23", date(2026, 11, 23)),
+        ("2026-11-23T23:59:59.999Z", datetime(2026, 11, 23, 23, 59, 59, 999000, UTC)),
+        ("2026-11-24T00:30:00+01:00", datetime(2026, 11, 23, 23, 30, tzinfo=UTC)),
+        ("2026-11-23T10:00:00", None),
+        ("2026-11-23T10:00:60Z", date(2026, 11, 23)),
+        ("0001-01-01T00:00:00+14:00", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))),
+        ("2026-11", None),
+        (None, None),
+        ("2026-11-24", "after"),
+        ("2026-11-23T23:30:00-01:00", "after"),
+        ("2027", "after"),
+        ("9999-12-31T23:59:59-12:00", "after"),
+    ],
+)
+def test_answers_keep_the_time_they_were_given_and_none_was_given_after_they_came(authored: Any, read: Any) -> None:
+    answered = {
+        "resourceType": "QuestionnaireResponse",
+        "id": "qr",
+        "status": "completed",
+        "subject": {"reference": "Patient/p"},
+        "basedOn": [{"reference": "ServiceRequest/s1"}],
+        "item": [{"linkId": "one", "text": "One?", "answer": [{"valueBoolean": True}]}],
+    } | ({"authored": authored} if authored else {})
+    case, _ = case_of(answers=bundle(answered))
+    assert [(a.authored, a.question) for a in case.answers] == ([] if read == "after" else [(read, "One?")])
+    assert [type(a.authored) for a in case.answers] == ([] if read == "after" else [type(read)])
 
 
 def test_sources_are_read_empty_unavailable_or_never_spoken_of() -> None:
