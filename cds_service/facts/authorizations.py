@@ -1,40 +1,33 @@
 """Authorisations that an order carries: in its own coverage-information, or by insurance -> ClaimResponse.
 
-Source: Da Vinci CRD, coverage-information; FHIR R4, ClaimResponse; Da Vinci PAS, extension-reviewAction (X12 306).
+Source: Da Vinci CRD, coverage-information; FHIR R4, ClaimResponse.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
-from cds_service.facts import chart, elements
+from cds_service.facts import chart, codes, elements
+from cds_service.facts.approval import is_granted
 from cds_service.facts.references import Index, Json
-from cds_service.policy.case import Authorization, Coverage, Period
+from cds_service.policy.case import Authorization, Code, Coverage, Period
 
 COVERAGE_INFORMATION = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
-REVIEW_ACTION = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewAction"
-REVIEW_CODE = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewActionCode"
-CERTIFIED = "A1"  # in total; certified in part, modified, pended and refused all leave something open
-_GRANT = frozenset({"pa-needed", "expiry-date", "satisfied-pa-id", "coverage"})
+_PARTS = frozenset({"pa-needed", "covered", "expiry-date", "satisfied-pa-id", "coverage", "billingCode", "date"})
 _NOTHING = [None]
-# A disposition is text for people; where it says one of these, the request was not simply granted.
-_NOT_GRANTED = re.compile(
-    r"\b(?:den(?:y|ied|ial)|not\s+(?:certified|approved|authori[sz]ed|granted|medically)|reject\w*|refus\w*|declin\w*"
-    r"|disapprov\w*|non-?certif\w*|pend(?:ed|ing)|cancel\w*|void\w*|partial\w*|withdrawn)\b",
-    re.IGNORECASE,
-)
+_Said = Mapping[str, list[Any]]
+"""The parts of one coverage-information, by name."""
 
 
-def authorizations(resource: Json, ref: str, index: Index) -> tuple[Authorization, ...]:
-    """All that were given, whenever and by whomever: in the order's own annotations, then by its insurance."""
+def authorizations(resource: Json, ref: str, index: Index, own: tuple[Code, ...]) -> tuple[Authorization, ...]:
+    """All that were given for its `own` codes, whenever and by whomever: by its annotations, then its insurance."""
     if "extension" not in resource and "insurance" not in resource:
         return ()
-    found = [
-        _satisfied(elements.extension_values(extension, _GRANT), ref, index)
-        for extension in elements.extensions(resource, COVERAGE_INFORMATION)
-    ]
+    every = [elements.extension_values(e, _PARTS) for e in elements.extensions(resource, COVERAGE_INFORMATION)]
+    said = [one for one in every if _concerns(one, own)]
+    found = [_satisfied(one, ref, index) for one in said if _stands(one, said, index)]
     for reference in elements.listed(resource.get("insurance")):
         response = index.resolve(reference, within=resource)
         if (
@@ -42,62 +35,64 @@ def authorizations(resource: Json, ref: str, index: Index) -> tuple[Authorizatio
             and response.get("resourceType") == "ClaimResponse"
             and _same(response, resource, index)
         ):
-            found.append(_granted(response, index.key(reference) or ref, index))
-    return tuple([authorization for authorization in found if authorization is not None])
+            found += _granted(response, index.key(reference) or ref, index)
+    return tuple(found)
+
+
+def _concerns(said: _Said, own: tuple[Code, ...]) -> bool:
+    """Is it about what is ordered now? An order may have been amended since it was annotated."""
+    billed = said.get("billingCode")
+    return billed is None or not set(own).isdisjoint(codes.read({"coding": billed})[0])
+
+
+def _satisfies(said: _Said) -> bool:
+    return "satisfied" in said.get("pa-needed", ()) and "not-covered" not in said.get("covered", ())
+
+
+def _stands(one: _Said, every: Sequence[_Said], index: Index) -> bool:
+    """Does it authorise, and says nothing of the same coverage otherwise that may be newer?"""
+    if not _satisfies(one):
+        return False
+    coverage, day = _coverage(one, index), _day(one)
+    rivals = [_day(r) for r in every if not _satisfies(r) and _coverage(r, index) == coverage]
+    return all(day and rival and rival < day for rival in rivals)
+
+
+def _day(said: _Said) -> date | None:
+    return elements.day(said.get("date", _NOTHING)[0])
+
+
+def _coverage(said: _Said, index: Index) -> str | None:
+    return index.key(said.get("coverage", _NOTHING)[0])
+
+
+def _satisfied(said: _Said, ref: str, index: Index) -> Authorization:
+    last = elements.span(said.get("expiry-date", _NOTHING)[0])
+    number = elements.text(said.get("satisfied-pa-id", _NOTHING)[0])
+    return Authorization(number, ref, last.end if last else None, coverage=_coverage(said, index))
 
 
 def _same(response: Json, order: Json, index: Index) -> bool:
-    """Are both about one patient? What is contained in an order has not been looked at on its own."""
-    owners = {index.key(response.get("patient")), index.key(order.get("subject") or order.get("patient"))} - {None}
-    return len(owners) < 2
+    """Are both about one patient? What is contained in an order has not been looked at on its own.
+
+    A patient named by identifier alone is taken for the order's, unless that one is known by others.
+    """
+    patient, subject = response.get("patient"), order.get("subject") or order.get("patient")
+    owners = {index.key(patient), index.key(subject)} - {None}
+    if len(owners) > 1 or index.key(patient) is not None or not isinstance(patient, dict):
+        return len(owners) < 2
+    known = elements.identifiers((index.resolve(subject) or {}).get("identifier"))
+    known |= elements.identifiers([subject.get("identifier")] if isinstance(subject, dict) else [])
+    given = elements.identifiers([patient.get("identifier")])
+    return not given or not known or not given.isdisjoint(known)
 
 
-def _satisfied(said: Mapping[str, list[Any]], ref: str, index: Index) -> Authorization | None:
-    if "satisfied" not in said.get("pa-needed", ()):
-        return None
-    last = elements.span(said.get("expiry-date", _NOTHING)[0])
-    number = elements.text(said.get("satisfied-pa-id", _NOTHING)[0])
-    coverage = index.key(said.get("coverage", _NOTHING)[0])
-    return Authorization(number, ref, last.end if last else None, coverage=coverage)
-
-
-def _granted(response: Json, ref: str, index: Index) -> Authorization | None:
+def _granted(response: Json, ref: str, index: Index) -> list[Authorization]:
     """`outcome` says that the request was processed, `preAuthRef` which one it was: neither says what came out."""
     number = elements.text(response.get("preAuthRef"))
     state = tuple(response.get(name) for name in ("status", "outcome", "use"))
-    if number is None or state != ("active", "complete", "preauthorization") or not _is_positive(response):
-        return None
+    if number is None or state != ("active", "complete", "preauthorization") or not is_granted(response):
+        return []
     days = elements.period(response.get("preAuthPeriod")) or Period()
     insurer = Coverage(ref, *chart.payers([response.get("insurer")], response, index))
-    return Authorization(number, ref, days.end, days.start, insurer=insurer)
-
-
-def _is_positive(response: Json) -> bool:
-    """No error, no review that ended otherwise than with certification, no words of refusal."""
-    said = elements.text(response.get("disposition"))
-    if response.get("error") or (said and _NOT_GRANTED.search(said)):
-        return False
-    return all(code == CERTIFIED for code in _reviews(response))
-
-
-def _reviews(response: Json) -> Iterator[object]:
-    """Codes of all review actions, wherever an adjudication carries one; None for one without a code."""
-    stack: list[Any] = [response]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, list):
-            stack += node
-        elif isinstance(node, dict):
-            if node.get("url") == REVIEW_ACTION:
-                coded = elements.extension_values(node, {REVIEW_CODE, "reviewActionCode"})
-                concepts = [c for values in coded.values() for c in values if isinstance(c, dict)]
-                yield next((code for c in concepts for code in _codes(c)), None)
-            else:
-                stack += [value for value in node.values() if isinstance(value, dict | list)]
-
-
-def _codes(concept: Mapping[str, Any]) -> Iterator[str]:
-    for coding in elements.listed(concept.get("coding")):
-        code = coding.get("code") if isinstance(coding, dict) else None
-        if isinstance(code, str):
-            yield code
+    return [Authorization(number, ref, days.end, days.start, insurer=insurer)]

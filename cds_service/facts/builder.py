@@ -13,6 +13,7 @@ from cds_service.facts.intake import Reading, read
 from cds_service.facts.references import Index, Json, key_of
 from cds_service.facts.sources import Supplied
 from cds_service.facts.validity import READABLE, accepted_types
+from cds_service.facts.whose import ANOTHERS, Owner
 from cds_service.policy.case import Case, Code, Coverage, Fault, Order, Source, SourceState
 
 _T = TypeVar("_T")
@@ -24,31 +25,37 @@ _FROM_THE_CHART = frozenset({"insurance", "codeReference", "medicationReference"
 _REFERRED_TO = READABLE - orders.ORDER_TYPES
 # Sorting orders into operations takes time that grows with the square of their number.
 MAX_ORDERS = 1000
+_NONE: Mapping[str, Any] = {}
 FURTHER_ORDERS = "further orders"
 # Of one source. A faulty resource takes a fifth of a millisecond, and a chart that is larger has no end.
 MAX_RESOURCES = 5000
 FURTHER_RESOURCES = "further resources"
 # Characters of the texts of a call's orders that are searched for names; other orders count as not legible.
 MOST_TEXT = 200_000
-_SUBJECT = {
-    "ServiceRequest": "subject", "DeviceRequest": "subject", "MedicationRequest": "subject", "Condition": "subject",
-    "Procedure": "subject", "Observation": "subject", "QuestionnaireResponse": "subject", "Encounter": "subject",
-    "CommunicationRequest": "subject", "NutritionOrder": "patient", "VisionPrescription": "patient",
-    "Coverage": "beneficiary", "ClaimResponse": "patient",
-}  # fmt: skip
 
 
 class CaseBuilder:
     """Collects resources, remembering what cannot be used; `build` makes the case."""
 
-    def __init__(self, patient_id: str, received: date, as_of: date | None, local: Mapping[Code, Code]) -> None:
-        self.patient_ref = f"Patient/{patient_id.removeprefix('Patient/')}"
+    def __init__(
+        self,
+        patient_id: str,
+        received: date,
+        as_of: date | None,
+        local: Mapping[Code, Code],
+        *,
+        base: str = "",
+        prefetch: Mapping[str, Any] = _NONE,
+    ) -> None:
         self.received, self.as_of, self.local = received, as_of, local
         self.index = Index()
+        self.owner = Owner(patient_id, base, prefetch, self.index)
+        self.patient_ref = self.owner.ref
         self.faults: list[Fault] = []
         self.drafts: list[tuple[str, Reading]] = []
         self.settled: list[str] = []
         self._unusable: dict[str, list[str]] = {}
+        self._foreign: list[str] = []
         self._sources: dict[str, Source] = {}
         self._read: dict[str, list[tuple[str, Reading]]] = {}
         self._drafted: dict[str, Order] = {}
@@ -65,7 +72,7 @@ class CaseBuilder:
         for entry, resource in zip(entries, resources, strict=True):
             if isinstance(resource, dict):
                 self.index.add(resource, entry.get("fullUrl"))
-        accepted, seen = accepted_types(resources), set[str]()
+        accepted, seen = accepted_types(resources), dict[str, Json]()
         for number, resource in enumerate(resources):
             element, trouble = self._draft(resource, seen, accepted)
             if trouble:
@@ -79,7 +86,7 @@ class CaseBuilder:
         self._lack("orders", *supplied.source.unusable)
         self._sources["active-orders"] = supplied.source
 
-    def _draft(self, resource: Any, seen: set[str], accepted: Collection[str]) -> tuple[str, str]:
+    def _draft(self, resource: Any, seen: dict[str, Json], accepted: Collection[str]) -> tuple[str, str]:
         """Take up one draft order; tells which element of it is in the way, and how."""
         kind = resource.get("resourceType", "") if isinstance(resource, dict) else None
         if not isinstance(kind, str):
@@ -94,9 +101,9 @@ class CaseBuilder:
         if not isinstance(own, str) or not own:
             return ".id", "is missing, so the order cannot be named"
         ref = f"{kind}/{own}"
-        if ref in seen:
-            return ".id", "repeats the id of another draft order"
-        seen.add(ref)
+        if ref in seen:  # the same order twice is one order
+            return (".id", "repeats the id of another draft order") if seen[ref] != resource else ("", "")
+        seen[ref] = resource
         if orders.is_settled(resource):
             self.settled.append(ref)
         elif len(self.drafts) == MAX_ORDERS:
@@ -133,8 +140,12 @@ class CaseBuilder:
             self.faults += reading.faults
         if reading.resource is None:
             self._unusable.setdefault(source, []).append(ref)
-        elif self._is_of_another(reading.resource, ref, source):
-            self._fault(source, ref, "belongs to another patient and is not used")
+        elif trouble := self._not_ours(reading.resource, ref, source):
+            if source == "orders" and trouble == ANOTHERS:
+                self.faults.append(Fault(ref, ref, trouble, fatal=True))
+                self._foreign.append(ref)
+            else:
+                self._fault(source, ref, trouble)
         else:
             self.index.settle(resource, reading.resource)
             return reading
@@ -174,14 +185,13 @@ class CaseBuilder:
         patients = {key for key in actors if key is not None and key.startswith("Patient/")}
         return bool(patients) and self.patient_ref not in patients
 
-    def _is_of_another(self, resource: Json, ref: str, source: str) -> bool:
-        if resource["resourceType"] == "Appointment":
-            return self.names_another(resource)
-        subject = _SUBJECT.get(resource["resourceType"])
-        if subject is None:
-            return source == "patient" and resource["resourceType"] == "Patient" and key_of(ref) != self.patient_ref
-        owner = self.index.key(resource.get(subject))
-        return owner is not None and owner != self.patient_ref and owner.startswith("Patient/")
+    def _not_ours(self, resource: Json, ref: str, source: str) -> str:
+        kind = resource["resourceType"]
+        if kind == "Appointment":
+            return ANOTHERS if self.names_another(resource) else ""
+        if source == "patient" and kind == "Patient":
+            return "" if key_of(ref) == self.patient_ref else ANOTHERS
+        return self.owner.trouble(resource)
 
     def _fault(self, source: str, ref: str, text: str) -> None:
         self.faults.append(Fault(ref, ref, text, fatal=True))
@@ -190,13 +200,14 @@ class CaseBuilder:
     def _state(self, name: str, state: SourceState) -> Source:
         known = self._sources.get(name)
         unusable = (known.unusable if known else ()) + tuple(self._unusable.get(name, ()))
-        return Source(state, known.detail if known else "", tuple(dict.fromkeys(unusable)))
+        foreign = tuple(self._foreign) if name == "orders" else ()
+        return Source(state, known.detail if known else "", tuple(dict.fromkeys(unusable)), foreign)
 
     def _lack(self, name: str, *unusable: str) -> None:
         """Let a source count as incomplete for want of these."""
         known = self._sources[name]
         every = dict.fromkeys((*known.unusable, *unusable))
-        self._sources[name] = Source(known.state, known.detail, tuple(every))
+        self._sources[name] = replace(known, unusable=tuple(every))
 
     @property
     def known(self) -> frozenset[str]:
@@ -227,8 +238,8 @@ class CaseBuilder:
 
     @property
     def orders_unusable(self) -> tuple[str, ...]:
-        """References (or places) of draft orders that cannot be used."""
-        return tuple(self._unusable.get("orders", ()))
+        """References (or places) of draft orders that cannot be used, or are another patient's."""
+        return (*self._unusable.get("orders", ()), *self._foreign)
 
     # --- building -----------------------------------------------------------------------------------
 
@@ -292,12 +303,15 @@ class CaseBuilder:
     def build(self) -> Case:
         """The case, with every source's state. Its facts are in an order of their own, whatever the request's."""
         patients = self._facts("patient", "Patient", lambda r, ref, _: chart.patient(r, ref))
-        answers = self._facts("answers", "QuestionnaireResponse", lambda r, ref, _: chart.answers(r, ref, self.index))
+        answers = self._facts(
+            "answers", "QuestionnaireResponse", lambda r, ref, _: chart.answers(r, ref, self.index, self.received)
+        )
+        results = self._facts("observations", "Observation", chart.observations)
         return Case(
             orders=tuple(sorted(self.orders(), key=_BY_CODES)),
             conditions=_by_ref(self._facts("conditions", "Condition", chart.condition)),
             procedures=_by_ref(self._facts("procedures", "Procedure", chart.procedure)),
-            observations=_by_ref(self._facts("observations", "Observation", chart.observation)),
+            observations=_by_ref(o for group in results for o in group),
             answers=tuple(a for group in answers for a in group),
             patient=patients[0] if patients else None,
             coverages=_by_ref(self.coverages()),

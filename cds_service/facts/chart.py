@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from cds_service.facts import codes, elements
 from cds_service.facts.references import Index, Json
+from cds_service.policy import units
 from cds_service.policy.case import (
     Answer,
     Code,
@@ -20,7 +23,9 @@ from cds_service.policy.case import (
     Procedure,
 )
 
-_ACTIVE = {
+# What the words of a status come to; None is open. HL7's own systems come first, but real charts use the same words
+# in systems of their own, without a system, and as text.
+_CLINICAL = {
     "active": True,
     "recurrence": True,
     "relapse": True,
@@ -28,9 +33,25 @@ _ACTIVE = {
     "remission": False,
     "resolved": False,
 }
-_VERIFIED = {"confirmed": True, "unconfirmed": None, "provisional": None, "differential": None}
+_VERIFIED = {
+    "confirmed": True,
+    "unconfirmed": None,
+    "provisional": None,
+    "differential": None,
+    "refuted": False,
+    "entered-in-error": False,
+}
+_CLINICAL_SYSTEM = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+_VERIFIED_SYSTEM = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
+# What is recorded so is being looked for, and coded as if it were there: ICD-10-CM guidelines, section IV.H.
+_IN_QUESTION = re.compile(
+    r"\s*(?:rule[\s-]*out|r/o|suspect(?:ed)?|possible|probable|questionable)\b|\s*\?", re.IGNORECASE
+)
+_UCUM = "http://unitsofmeasure.org"
+# A value as text that is a measurement and no more: "<2 ng/mL", "-2.7". Anything else beside it may change it.
+_MEASURED = re.compile(r"\s*(<=|>=|[<>≤≥])?\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*([^\s\d]\S*)?\s*", re.ASCII)
+_COMPARATORS = {"≤": "<=", "≥": ">="}
 QR_CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
-_IGNORED_VERIFICATION = frozenset({"refuted", "entered-in-error"})
 
 
 def _first_code(element: Json, name: str) -> str | None:
@@ -45,23 +66,42 @@ def _first_code(element: Json, name: str) -> str | None:
     return bare  # real charts leave out the system; the words are the same
 
 
+def _status(concept: object, known: Mapping[str, bool | None], system: str) -> bool | None:
+    """What a status says; None where it cannot be read, or says two things."""
+    if not isinstance(concept, dict):
+        return None
+    codings = [c for c in elements.listed(concept.get("coding")) if isinstance(c, dict)]
+    own = [code for c in codings if c.get("system") == system and (code := c.get("code"))]
+    said = [_word(code) for code in own or [c.get("code") for c in codings]]
+    if not own:
+        said = [word for word in said if word in known] or [_word(concept.get("text"))]
+    found = {known.get(word) for word in said}
+    return found.pop() if len(found) == 1 else None
+
+
+def _word(code: object) -> str:
+    return code.strip().lower().replace(" ", "-") if isinstance(code, str) else ""
+
+
 def condition(resource: Json, ref: str, faulty: frozenset[str]) -> Condition | None:
     """A diagnosis; None when it is refuted or entered in error, and so is no fact at all."""
-    verification = _first_code(resource, "verificationStatus")
-    if verification in _IGNORED_VERIFICATION:
+    concept, verification, clinical = (resource.get(n) for n in ("code", "verificationStatus", "clinicalStatus"))
+    confirmed = True if verification is None else _status(verification, _VERIFIED, _VERIFIED_SYSTEM)
+    if confirmed is False:
         return None
-    confirmed = _VERIFIED.get(verification) if verification else True
-    clinical = _first_code(resource, "clinicalStatus")
-    active = _ACTIVE.get(clinical) if clinical else not any(name.startswith("abatement") for name in resource)
-    unclear = "clinicalStatus" in faulty or (not clinical and any(name.startswith("abatement") for name in faulty))
-    concept = resource.get("code")
+    text = elements.first_text(concept)
+    if clinical is None:
+        active: bool | None = not any(name.startswith("abatement") for name in resource)
+        unclear = any(name.startswith(("abatement", "clinicalStatus")) for name in faulty)
+    else:
+        active, unclear = _status(clinical, _CLINICAL, _CLINICAL_SYSTEM), "clinicalStatus" in faulty
     return Condition(
         ref=ref,
         codes=codes.read(concept)[0],
         active=None if unclear else active,
-        confirmed=None if "verificationStatus" in faulty else confirmed,
+        confirmed=None if "verificationStatus" in faulty or _IN_QUESTION.match(text) else confirmed,
         onset=elements.choice_span(resource, "onset") or _until(resource.get("recordedDate")),
-        text=elements.first_text(concept),
+        text=text,
     )
 
 
@@ -91,25 +131,55 @@ def procedure(resource: Json, ref: str, faulty: frozenset[str]) -> Procedure | N
     )
 
 
-def observation(resource: Json, ref: str, faulty: frozenset[str]) -> Observation | None:
-    """A result; None when it is cancelled or entered in error. Without codes it may be any result."""
+def observations(resource: Json, ref: str, faulty: frozenset[str]) -> list[Observation]:
+    """The result and those of its components; none when it is cancelled or entered in error.
+
+    One without codes may be any result. A panel that has its value in a component of the same code is that component.
+    """
     status = resource.get("status")
     if status in ("cancelled", "entered-in-error"):
-        return None
-    quantity = resource.get("valueQuantity")
-    value = quantity.get("value") if isinstance(quantity, dict) else resource.get("valueInteger")
-    flag = resource.get("valueBoolean")
+        return []
+    when = elements.choice_span(resource, "effective") or elements.span(resource.get("effectiveInstant"))
+    final = "status" not in faulty and status in ("final", "amended", "corrected", None)
+    own = _result(resource, ref, when, final)
+    if "component" not in resource:
+        return [own]
+    parts = [_result(p, ref, when, final) for p in elements.listed(resource["component"]) if isinstance(p, dict)]
+    named = {code for part in parts for code in part.codes}
+    valued = any(name.startswith("value") for name in resource)
+    return [own, *parts] if valued or named.isdisjoint(own.codes) else parts
+
+
+def _result(element: Json, ref: str, when: Period | None, final: bool) -> Observation:
+    """What the code and value of an Observation, or of one of its components, say."""
+    quantity = element.get("valueQuantity")
+    number, comparator, unit = _measured(element)
+    if isinstance(quantity, dict):
+        number = _number(quantity.get("value"))
+        comparator, unit = elements.text(quantity.get("comparator")), _unit(quantity)
+    flag = element.get("valueBoolean")
     return Observation(
         ref=ref,
-        codes=codes.read(resource.get("code"))[0],
-        effective=elements.choice_span(resource, "effective") or elements.span(resource.get("effectiveInstant")),
-        quantity=_number(value),
-        comparator=elements.text(quantity.get("comparator")) if isinstance(quantity, dict) else None,
-        unit=_unit(quantity),
+        codes=codes.read(element.get("code"))[0],
+        effective=when,
+        quantity=number,
+        comparator=comparator,
+        unit=unit,
         flag=flag if isinstance(flag, bool) else None,
-        coded=codes.read(resource.get("valueCodeableConcept"))[0],
-        final="status" not in faulty and status in ("final", "amended", "corrected", None),
+        coded=codes.read(element.get("valueCodeableConcept"))[0],
+        final=final,
     )
+
+
+def _measured(element: Json) -> tuple[float | None, str | None, str | None]:
+    """Number, comparator and unit of a value that is no Quantity: a whole number, or text that says just that."""
+    written = element.get("valueString")
+    match = _MEASURED.fullmatch(written) if isinstance(written, str) else None
+    if match is None:
+        return _number(element.get("valueInteger")), None, None
+    if match[3] and not units.known(match[3]):
+        return None, None, None
+    return float(match[2]), _COMPARATORS.get(match[1], match[1]), match[3]
 
 
 def _number(value: object) -> float | None:
@@ -118,34 +188,45 @@ def _number(value: object) -> float | None:
     return float(value)
 
 
-def _unit(quantity: object) -> str | None:
-    if not isinstance(quantity, dict):
-        return None
-    return elements.text(quantity.get("code")) or elements.text(quantity.get("unit"))
+def _unit(quantity: Json) -> str | None:
+    """The coded unit; what is shown for it where that is coded in another system than UCUM."""
+    code, shown = elements.text(quantity.get("code")), elements.text(quantity.get("unit"))
+    return shown or code if quantity.get("system", _UCUM) != _UCUM else code or shown
 
 
-def answers(resource: Json, ref: str, index: Index) -> Iterator[Answer]:
-    """Answered items of a completed QuestionnaireResponse; `about` is what basedOn and DTR's qr-context tie it to."""
-    if resource.get("status") not in ("completed", "amended"):
+def answers(resource: Json, ref: str, index: Index, received: date) -> Iterator[Answer]:
+    """Answered items of a completed QuestionnaireResponse; `about` is what basedOn and DTR's qr-context tie it to.
+
+    None of one that is dated after the day (UTC) on which it was received: its date is wrong, or it is a draft.
+    """
+    if resource.get("status") not in ("completed", "amended") or _is_after(resource.get("authored"), received):
         return
     canonical = elements.text(resource.get("questionnaire")) or ""
-    authored = elements.day(resource.get("authored"))
+    authored = elements.moment(resource.get("authored"))
     about = [index.key(r) for r in elements.listed(resource.get("basedOn"))]
     about += [index.key(e.get("valueReference")) for e in elements.extensions(resource, QR_CONTEXT)]
     orders = tuple(dict.fromkeys(k for k in about if k))
     if not orders:
         return  # what names no order may be about another level, or years old
-    for link_id, value in _items(resource.get("item")):
-        yield Answer(ref, canonical, link_id, value, authored, orders)
+    for link_id, question, value in _items(resource.get("item")):
+        yield Answer(ref, canonical, link_id, value, authored, orders, question)
 
 
-def _items(items: object, depth: int = 0) -> Iterator[tuple[str, Any]]:
+def _is_after(written: object, last: date) -> bool:
+    moment = elements.moment(written)
+    if isinstance(moment, datetime):
+        return moment >= datetime.combine(last + timedelta(days=1), time.min, UTC)
+    known = elements.span(written)
+    return known is not None and known.start is not None and known.start > last
+
+
+def _items(items: object, depth: int = 0) -> Iterator[tuple[str, str | None, Any]]:
     for item in elements.listed(items):
         if not isinstance(item, dict) or depth > 16:
             continue
         for answer in elements.listed(item.get("answer")):
             if isinstance(answer, dict) and (link := elements.text(item.get("linkId"))):
-                yield link, _answer_value(answer)
+                yield link, elements.text(item.get("text")), _answer_value(answer)
                 yield from _items(answer.get("item"), depth + 1)
         yield from _items(item.get("item"), depth + 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 from cds_service.policy.case import Period
@@ -22,6 +22,12 @@ def listed(value: object) -> list[Any]:
 def text(value: object) -> str | None:
     """A non-empty string, or None."""
     return value if isinstance(value, str) and value else None
+
+
+def identifiers(values: object) -> set[tuple[str, str]]:
+    """System ("" where there is none) and value of Identifiers; one without a value says nothing."""
+    given = [i for i in listed(values) if isinstance(i, dict)]
+    return {(text(i.get("system")) or "", value) for i in given if (value := text(i.get("value")))}
 
 
 def distinct(values: Sequence[_T]) -> tuple[_T, ...]:
@@ -46,6 +52,18 @@ def day(value: object) -> date | None:
         return whole
     period = _range(value)
     return period.start if period and period.start == period.end else None
+
+
+def moment(value: object) -> datetime | date | None:
+    """When a full dateTime was: an instant where it tells its zone, else the day as written."""
+    whole = day(value)
+    if whole is None or not isinstance(value, str):
+        return None
+    try:
+        instant = datetime.fromisoformat(value)
+    except ValueError:
+        return whole
+    return instant if instant.tzinfo else whole
 
 
 def _whole_day(value: str) -> date | None:

@@ -74,7 +74,7 @@ def order(
         _keys(get("insurance"), index),
         occurrence,
         authored,
-        authorizations(resource, ref, index),
+        authorizations(resource, ref, index, found),
         faulty,
     )
 

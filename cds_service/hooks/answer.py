@@ -89,7 +89,9 @@ def answer(
 
         return answer_crd(request, service, runtime, caller, as_of=as_of, timing=clock)
     book, now = runtime.book, runtime.now()
-    builder = CaseBuilder(request.patient_id, now.date(), as_of, caller.local_codes)
+    builder = CaseBuilder(
+        request.patient_id, now.date(), as_of, caller.local_codes, base=request.base, prefetch=request.prefetch
+    )
     fetched: list[Json] = []
     deadline = monotonic() + runtime.settings.fetch_deadline
     if service.orders_in_chart:

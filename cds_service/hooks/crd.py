@@ -64,7 +64,10 @@ class _Call:
         self.request, self.service, self.runtime, self.wishes = request, service, runtime, wishes
         self.book, self.now, self.timing = runtime.book, runtime.now(), timing
         self.directory = self.book.identifiers
-        self.builder = CaseBuilder(request.patient_id, self.now.date(), as_of, caller.local_codes)
+        # `fhirServer` may be a door made for the payer, other than what resources refer to (the guide's example 1).
+        self.builder = CaseBuilder(
+            request.patient_id, self.now.date(), as_of, caller.local_codes, prefetch=request.prefetch
+        )
         self.data = CrdData(request, self.builder, runtime, caller)
         self.terms = Terms(runtime.fires)
 

@@ -62,7 +62,8 @@ def gather(
         for name in pages:
             supplied[name] = _continued(supplied[name], fetched.get(f"{name}+"))
         log = [log_of(f) for f in fetched.values()]
-    for name, value in supplied.items():
+    # The Patient first: resources may name theirs by identifier alone.
+    for name, value in sorted(supplied.items(), key=lambda item: item[0] != "patient"):
         if name != "planned-orders":  # those are the orders that are judged, and taken up as such
             builder.supply(name, value)
     return log

@@ -48,6 +48,11 @@ class HookRequest:
         return str(self.context["patientId"]).removeprefix("Patient/")
 
     @property
+    def base(self) -> str:
+        """Where the caller's FHIR server is; empty where the request does not say."""
+        return self.fhir.base if self.fhir else ""
+
+    @property
     def selections(self) -> tuple[str, ...] | None:
         """order-select: the orders just selected, as `Type/id`; None for other hooks."""
         if self.hook != "order-select":

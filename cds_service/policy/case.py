@@ -42,11 +42,15 @@ class SourceState(StrEnum):
 
 @fact(frozen=True, slots=True)
 class Source:
-    """State of one source; `unusable` names resources in it that could not be read."""
+    """State of one source; `unusable` names resources in it that could not be read.
+
+    `foreign` names what was read and left out because it is another patient's: nothing is lacking for want of it.
+    """
 
     state: SourceState
     detail: str = ""
     unusable: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -198,7 +202,10 @@ class Observation:
 
 @fact(frozen=True, slots=True)
 class Answer:
-    """One answered item of a QuestionnaireResponse, linkId = criterion id."""
+    """One answered item of a QuestionnaireResponse, linkId = criterion id.
+
+    `authored` is an instant (a datetime with its zone) or a day; `question` is what was asked, where the answer says.
+    """
 
     ref: str
     questionnaire: str
@@ -206,6 +213,7 @@ class Answer:
     value: bool | float | str | date | Code | None
     authored: date | None = None
     about: tuple[str, ...] = ()
+    question: str | None = None
 
 
 @fact(frozen=True, slots=True)

@@ -121,11 +121,19 @@ def sources_of(criterion: Criterion) -> tuple[str, ...]:
 
 def compile_version(policy: Policy, version: Version) -> CompiledVersion:
     """One version with all its criteria as tests."""
-    tests = {i: Test(i, c, policy.id) for i, c in version.criteria.items()}
+    tests = {i: Test(i, c, policy.id, _asking(policy, i, c)) for i, c in version.criteria.items()}
     items = tuple([_compile_item(item_id, item, version, tests) for item_id, item in version.orders.items()])
     findings = tuple([CompiledFinding(f, Formula(f.when, tests)) for f in version.findings])
     leans = any(c.companion is not None and c.companion.outcome for c in version.criteria.values())
     return CompiledVersion(policy, version, items, findings, tests, leans)
+
+
+def _asking(policy: Policy, name: str, criterion: Criterion) -> frozenset[str]:
+    """The versions that ask the same question under the same name: an answer to one is an answer to all of them."""
+    if criterion.ask is None:
+        return frozenset()
+    every = [(v.version, known.ask) for v in policy.versions if (known := v.criteria.get(name)) is not None]
+    return frozenset([v for v, ask in every if ask is not None and ask.question == criterion.ask.question])
 
 
 def _compile_item(item_id: str, item: Item, version: Version, tests: Mapping[str, Test]) -> CompiledItem:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
 from functools import partial
 from typing import Any, NamedTuple
 
-from cds_service.policy import logic, operators
+from cds_service.policy import dates, logic, operators
+from cds_service.policy.case import Answer
 from cds_service.policy.logic import NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import Criterion, Expression, criterion_ids
+from cds_service.policy.operators.shared import wanted
 from cds_service.policy.trace import MOST_EVIDENCE, Evidence, Missing, Trace, few
 from cds_service.policy.view import NOTHING, Result, View
+
+_ANSWER = "answer to the policy's question"
 
 
 class Found(NamedTuple):
@@ -29,13 +32,18 @@ _made: Callable[[tuple[Any, ...]], Found] = partial(tuple.__new__, Found)
 
 
 class Test:
-    """A criterion of a policy, bound to its operator; `reach` says how far its answer reaches."""
+    """A criterion of a policy, bound to its operator; `reach` says how far its answer reaches.
 
-    __slots__ = ("_asks", "_nothing", "_operator", "criterion", "id", "op", "policy", "reach")
+    `versions` are those of the policy that ask its question in the same words.
+    """
+
+    __slots__ = ("_asks", "_nothing", "_operator", "criterion", "id", "op", "policy", "reach", "versions")
     __test__ = False  # for pytest, which collects classes of this name
 
-    def __init__(self, id_: str, criterion: Criterion, policy: str = "") -> None:
-        self.id, self.criterion, self.policy = id_, criterion, policy
+    def __init__(
+        self, id_: str, criterion: Criterion, policy: str = "", versions: frozenset[str] = frozenset()
+    ) -> None:
+        self.id, self.criterion, self.policy, self.versions = id_, criterion, policy, versions
         self.op, arguments = criterion.operator
         self.reach = operators.reach(self.op, arguments)
         self._operator = operators.BY_NAME[self.op](criterion, arguments)
@@ -64,7 +72,7 @@ class Test:
         return _made((self.id, self.op, outcome, evidence, missing))
 
     def _answered(self, view: View, evidence: tuple[Evidence, ...]) -> Result | None:
-        """The latest yes or no given to the criterion's question, for this order."""
+        """The latest yes or no given to the criterion's question, for this order; open where it is both."""
         given = [
             a
             for a in view.case.answers
@@ -72,16 +80,35 @@ class Test:
             and isinstance(a.value, bool)
             and f"/{self.policy}/" in a.questionnaire  # canonical: .../Questionnaire/<policy id>/<rule>|<version>
             and (not a.about or view.order.ref in a.about)
+            and self._was_asked(a)
         ]
         if not given:
             return None
-        latest = max(given, key=lambda a: (a.authored or date.min, a.ref))
-        answer = Evidence(latest.ref, "answer to the policy's question")
-        return logic.of(bool(latest.value)), (*evidence, answer), ()
+        latest = _latest(given)
+        told = (*evidence, *(Evidence(ref, _ANSWER) for ref in dict.fromkeys(a.ref for a in latest)))
+        if len({a.value for a in latest}) > 1:
+            return UNKNOWN, told, (Missing(wanted(self.criterion), "answers", "answered both yes and no"),)
+        return logic.of(bool(latest[0].value)), told[: len(evidence) + 1], ()
+
+    def _was_asked(self, answer: Answer) -> bool:
+        """Was it this question? An older version of the policy may have asked another under the same name."""
+        version = answer.questionnaire.partition("|")[2]
+        if version in self.versions or (not version and answer.question is None):
+            return True
+        return answer.question is not None and answer.question == wanted(self.criterion)
 
     def trace(self, found: Found) -> Trace:
         """As a node of a trace, with the policy's words."""
         return Trace(*found[:3], self.criterion.text, found.evidence, found.missing, tuple(self.criterion.cite))
+
+
+def _latest(given: Iterable[Answer]) -> list[Answer]:
+    """Answers that none is surely later than, the last by reference first; of those that are alike, one."""
+    latest: list[Answer] = []
+    for answer in {(a.authored, a.value): a for a in sorted(given, key=lambda a: a.ref)}.values():
+        if not any(dates.before(answer.authored, other.authored) for other in latest):
+            latest = [answer, *(o for o in latest if not dates.before(o.authored, answer.authored))]
+    return latest
 
 
 def tests_of(expression: Expression, tests: Mapping[str, Test]) -> tuple[Test, ...]:

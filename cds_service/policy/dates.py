@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from cds_service.policy.case import Period
 from cds_service.policy.model import Window
@@ -42,6 +42,19 @@ def by(period: Period | None, limit: date) -> bool | None:
     if (period.end or date.max) <= limit:
         return True
     return False if (period.start or date.min) > limit else None
+
+
+def before(one: date | None, other: date | None) -> bool:
+    """Was one surely before the other? Instants are compared whatever their zones; else the days as written."""
+    if one is None or other is None:
+        return False
+    if isinstance(one, datetime) and isinstance(other, datetime):
+        return one < other
+    return _day(one) < _day(other)
+
+
+def _day(moment: date) -> date:
+    return moment.date() if isinstance(moment, datetime) else moment
 
 
 def _years(born: date, day: date) -> int:

@@ -141,21 +141,24 @@ def _undecided(result: OrderResult, context: Context) -> Iterator[str]:
         yield f"- Which coverage pays first? {told}."
 
 
-def not_checked(count: int) -> str:
-    """How a card says that orders were not checked."""
-    return f"{count} order{'s' if count > 1 else ''} could not be read and {'were' if count > 1 else 'was'} not checked"
+def not_checked(count: int, *, read: bool = False) -> str:
+    """How a card says that orders were not checked; `read`: not for want of reading them."""
+    was = "were" if count > 1 else "was"
+    return f"{count} order{'s' if count > 1 else ''} {was if read else f'could not be read and {was}'} not checked"
 
 
 def unreadable(case: Case, context: Context) -> list[RenderedCard]:
     """Orders that could not be checked at all: said, because silence would read as approval."""
-    unusable = case.source("orders").unusable
+    source_of_orders = case.source("orders")
+    foreign = source_of_orders.foreign
+    unusable = (*source_of_orders.unusable, *foreign)
     if not unusable:
         return []
     texts = {f.ref: f.text for f in case.faults if f.fatal}
     lines = [f"- {escape(ref)}: {escape(texts.get(ref, 'could not be read'))}" for ref in unusable]
     detail = "\n".join(["**Not checked**", *lines, "", DISCLAIMER])
     source = {"label": "CDS service"}
-    card = card_of(context, not_checked(len(unusable)), detail, "info", source)
+    card = card_of(context, not_checked(len(unusable), read=bool(foreign)), detail, "info", source)
     return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "unreadable", *unusable), unusable)]
 
 

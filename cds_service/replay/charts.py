@@ -174,9 +174,11 @@ def _prefetch(chart: Chart, orders: list[Entry], day: date | None, index: Index)
             facts[key].append(Entry(as_on(day, entry.resource), entry.full_url))
     facts["coverage"] += _payors(facts["coverage"], chart, index)
     prefetch: Json = {key: _bundle("searchset", found) for key, found in facts.items()}
-    patient = next((e.resource for e in chart.entries if e.resource.get("resourceType") == "Patient"), None)
+    patient = next((e for e in chart.entries if e.resource.get("resourceType") == "Patient"), None)
     if patient is not None:
-        prefetch["patient"] = patient
+        # Under its fullUrl only where others refer to it by that: elsewhere its id says who it is.
+        by_url = (patient.full_url or "").startswith("urn:")
+        prefetch["patient"] = _bundle("searchset", [patient]) if by_url else patient.resource
     prefetch["activeOrders"] = _bundle("searchset", list(_active(chart, orders, day)))
     medications = _referred(orders, "medicationReference", chart, index)
     if medications:

@@ -443,11 +443,15 @@ def test_an_order_that_repeats_may_be_the_fusion_that_others_lack(service: Servi
     assert one(said(call(service, sign(order("20936"))), "ServiceRequest/o-20936"), "covered") == "not-covered"
 
 
-def test_appointments_that_repeat_are_told_of(service: Service) -> None:
-    context = {"appointments": bundle(APPOINTMENT, APPOINTMENT, kind="collection")}
-    answer = call(service, hooked("appointment-book", context))
-    assert list(updated(answer)) == ["Appointment/one"]
-    assert [c["summary"] for c in answer["cards"]] == ["1 order could not be read and was not checked"]
+def test_appointments_that_repeat_are_told_of_unless_they_are_the_same(service: Service) -> None:
+    for second, summaries in (
+        (APPOINTMENT, []),
+        ({**APPOINTMENT, "comment": "x"}, ["1 order could not be read and was not checked"]),
+    ):
+        context = {"appointments": bundle(APPOINTMENT, second, kind="collection")}
+        answer = call(service, hooked("appointment-book", context))
+        assert list(updated(answer)) == ["Appointment/one"]
+        assert [c["summary"] for c in answer["cards"]] == summaries
     based = {**APPOINTMENT, "basedOn": [{"reference": "ServiceRequest/sr"}]}
     context = {"appointments": bundle(based, {**based, "id": "two"}, kind="collection")}
     answer = call(service, hooked("appointment-book", context, serviceRequests=bundle(order("71046", "sr"))))

@@ -338,6 +338,7 @@ OPERATORS = (
         problem in-words                          -> unknown
         problem in-words inactive                 -> not-met
         problem M48.02 status-unclear             -> unknown
+        problem M48.02 since 2026-06-02           -> unknown
         unread conditions                         -> unknown
         faulty conditions                         -> unknown
         problem M48.02; faulty conditions         -> met
@@ -357,6 +358,7 @@ OPERATORS = (
         problem M48.02 since 2026-04              -> met
         problem M48.02 since 2025                 -> unknown
         problem M48.02 since 2024                 -> not-met
+        problem M48.02 since 2026-06-02           -> unknown
         problem in-words inactive                 -> unknown
         problem M48.02                            -> unknown
         """,
@@ -530,6 +532,17 @@ OPERATORS = (
     ),
     Table(
         "observation",
+        "Spellings of one unit are one unit; other units are equal only as UCUM writes them.",
+        "observation: {value_set: hba1c, above: 7, unit: ng/mL}",
+        """
+        result 4548-4 8 ng/mL -> met
+        result 4548-4 8 ug/L  -> met
+        result 4548-4 7 NG/ML -> not-met
+        result 4548-4 8 ng/L  -> unknown
+        """,
+    ),
+    Table(
+        "observation",
         "`equals` names a value set that the coded result must be in; `present` takes a yes or no.",
         "observation: {value_set: smoking-status, equals: smoker}",
         """
@@ -629,13 +642,16 @@ OPERATORS = (
     Table(
         "asked",
         "No code carries it: unknown until the question is answered. Any criterion with `ask` is settled by an answer "
-        "where the chart leaves it unknown; where the chart settles it, the chart stands.",
+        "where the chart leaves it unknown; where the chart settles it, the chart stands. The latest answer counts; a "
+        "yes and a no of which neither is surely later leave it unknown. So does an answer to another version of the "
+        "policy, unless that asked in the same words.",
         "asked: {}\nask: {question: Is it so?}",
         """
         nothing else      -> unknown
         answer yes        -> met
         answer no         -> not-met
         answer yes other  -> unknown
+        answer yes; answer no -> unknown
         """,
     ),
     Table(

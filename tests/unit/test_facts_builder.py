@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ Json = dict[str, Any]
 CPT = "http://www.ama-assn.org/go/cpt"
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
 CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+UCUM = "http://unitsofmeasure.org"
+VENDOR = {"system": "urn:emr", "code": "17"}
 VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 
 
@@ -32,6 +34,9 @@ def draft(own: Any = "s1", **elements: Any) -> Json:
         "subject": {"reference": "Patient/p"},
         **elements,
     }
+
+
+MRN: Json = {"identifier": {"system": "urn:mrn", "value": "1"}}
 
 
 def bundle(*resources: Any) -> Json:
@@ -94,6 +99,13 @@ def test_the_second_of_two_with_one_id_is_refused() -> None:
     case, made = case_of([draft("same"), draft("same", code={"text": "other"})])
     assert [o.codes for o in case.orders] == [(Code("cpt", "20939"),)]
     assert made.orders_unusable == ("context.draftOrders.entry[1].resource.id",)
+    assert not case.source("orders").complete
+
+
+def test_the_same_order_twice_is_one_order() -> None:
+    case, made = case_of([draft("same"), draft("same"), draft("other")])
+    assert [o.ref for o in case.orders] == ["ServiceRequest/other", "ServiceRequest/same"]
+    assert (made.orders_unusable, case.faults, case.source("orders").complete) == ((), (), True)
 
 
 def test_a_modifier_nobody_understands_makes_an_order_unusable() -> None:
@@ -107,6 +119,23 @@ def test_another_patients_order_is_refused() -> None:
     case, made = case_of([draft(subject={"reference": "Patient/q"}), draft("s2", subject={"reference": "x/Patient/p"})])
     assert [o.ref for o in case.orders] == ["ServiceRequest/s2"]
     assert made.orders_unusable == ("ServiceRequest/s1",)
+
+
+def test_another_patients_order_leaves_the_basket_complete() -> None:
+    """It was read: it is not one that a policy looks for in vain."""
+    case, made = case_of([draft(subject={"reference": "Patient/q"}), draft("s2")])
+    assert (case.source("orders").complete, case.source("orders").foreign) == (True, ("ServiceRequest/s1",))
+    assert [f.text for f in case.faults] == ["belongs to another patient and is not used"]
+    made = builder()
+    made.chart_orders(read_value(bundle(draft(subject={"reference": "Patient/q"}))))
+    assert (made.build().source("orders").complete, made.orders_unusable) == (True, ("ServiceRequest/s1",))
+
+
+def test_an_order_of_which_it_is_not_clear_whose_it_is_leaves_the_basket_open() -> None:
+    case, made = case_of([draft(subject=MRN), draft("s2")])
+    assert [o.ref for o in case.orders] == ["ServiceRequest/s2"]
+    assert (made.orders_unusable, case.source("orders").complete) == (("ServiceRequest/s1",), False)
+    assert [f.text for f in case.faults] == ["does not say clearly whose it is and is not used"]
 
 
 def test_active_orders_of_the_chart_are_context_and_the_draft_of_the_same_order_wins() -> None:
@@ -138,17 +167,68 @@ def test_the_order_of_entries_does_not_show() -> None:
         ({"clinicalStatus": status(CLINICAL, "inactive")}, False, True),
         ({"clinicalStatus": {"coding": [{"code": "resolved"}]}}, False, True),
         ({"clinicalStatus": {"coding": [{"system": CLINICAL, "code": "perhaps"}]}}, None, True),
+        ({"clinicalStatus": {"text": "Resolved"}}, False, True),
+        ({"clinicalStatus": {"text": "doing better"}}, None, True),
+        ({"clinicalStatus": {"coding": [{"system": "urn:emr", "code": "17"}], "text": "Active"}}, True, True),
+        ({"clinicalStatus": {"coding": [{"system": CLINICAL}], "text": "resolved"}}, False, True),
+        ({"clinicalStatus": {"coding": [VENDOR, {"system": CLINICAL, "code": "active"}]}}, True, True),
+        ({"clinicalStatus": {"coding": [VENDOR, {"code": "resolved"}]}}, False, True),
+        ({"clinicalStatus": {"coding": [VENDOR, {"system": CLINICAL, "code": "perhaps"}]}}, None, True),
+        ({"clinicalStatus": {"coding": [{"code": "active"}, {"code": "resolved"}]}}, None, True),
+        ({"clinicalStatus": {"coding": [{"code": "active"}, {"code": "recurrence"}]}}, True, True),
         ({"abatementDateTime": "2020"}, False, True),
         ({"abatementString": "childhood"}, False, True),
         ({"verificationStatus": status(VERIFICATION, "confirmed")}, True, True),
         ({"verificationStatus": status(VERIFICATION, "provisional")}, True, None),
         ({"verificationStatus": status(VERIFICATION, "differential")}, True, None),
+        ({"verificationStatus": {"text": "Confirmed"}}, True, True),
+        ({"verificationStatus": {"text": "awaiting biopsy"}}, True, None),
+        ({"verificationStatus": {"coding": [VENDOR]}}, True, None),
+        ({"verificationStatus": {"coding": [VENDOR, {"system": VERIFICATION, "code": "confirmed"}]}}, True, True),
     ],
 )
 def test_the_status_of_a_condition(elements: Json, active: bool | None, confirmed: bool | None) -> None:
     case, _ = case_of(conditions=bundle(condition(**elements)))
     [found] = case.conditions
     assert (found.active, found.confirmed) == (active, confirmed)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"text": "Refuted"},
+        {"text": "Entered in error"},
+        {"coding": [VENDOR, {"system": VERIFICATION, "code": "refuted"}]},
+        {"coding": [{"system": "urn:emr", "code": "confirmed"}, {"system": VERIFICATION, "code": "entered-in-error"}]},
+        {"coding": [VENDOR], "text": "refuted"},
+    ],
+)
+def test_a_condition_that_is_said_never_to_have_been_is_no_fact_however_it_is_said(said: Json) -> None:
+    case, _ = case_of(conditions=bundle(condition(verificationStatus=said)))
+    assert case.conditions == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "confirmed"),
+    [
+        ("Rule out cauda equina syndrome", None),
+        ("R/O myelopathy", None),
+        (" r/o myelopathy", None),
+        ("Suspected myelopathy", None),
+        ("? myelopathy", None),
+        ("Probable myelopathy", None),
+        ("Myelopathy", True),
+        ("Rules of the house", True),
+        ("Myelopathy, stroke ruled out", True),
+    ],
+)
+@pytest.mark.parametrize("by", ["text", "display"])
+def test_what_is_recorded_as_a_question_is_not_confirmed(by: str, words: str, confirmed: bool | None) -> None:
+    coding = {"system": ICD, "code": "G95.9"}
+    code = {"coding": [coding], "text": words} if by == "text" else {"coding": [coding | {"display": words}]}
+    for verification in ({}, {"verificationStatus": status(VERIFICATION, "confirmed")}):
+        case, _ = case_of(conditions=bundle(condition(code=code, **verification)))
+        assert [c.confirmed for c in case.conditions] == [confirmed]
 
 
 @pytest.mark.parametrize("code", ["refuted", "entered-in-error"])
@@ -220,6 +300,106 @@ def test_the_patients_own_data_is_used_however_the_reference_is_spelt(own: str) 
     assert len(case.conditions) == 1
 
 
+PATIENT: Json = {"resourceType": "Patient", "id": "p", "identifier": [MRN["identifier"], {"value": "x"}]}
+
+
+@pytest.mark.parametrize(
+    ("identifier", "ours"),
+    [
+        ({"system": "urn:mrn", "value": "1"}, True),
+        ({"system": "urn:mrn", "value": "2"}, False),
+        ({"system": "urn:other", "value": "1"}, False),
+        ({"value": "1"}, False),
+        ({"value": "x"}, True),
+    ],
+)
+def test_what_names_its_patient_by_identifier_is_used_where_it_is_the_patients(identifier: Json, ours: bool) -> None:
+    sick = bundle(condition(subject={"identifier": identifier}))
+    prefetched = CaseBuilder("p", date(2026, 11, 23), None, {}, prefetch={"patient": PATIENT})
+    read_before, unknown = builder(), builder()
+    read_before.supply("patient", read_value(PATIENT))
+    for made, used in ((prefetched, ours), (read_before, ours), (unknown, False)):
+        made.supply("conditions", read_value(sick))
+        case = made.build()
+        assert (len(case.conditions), case.source("conditions").complete) == (used, used)
+        told = [] if used else ["does not say clearly whose it is and is not used"]
+        assert [f.text for f in case.faults] == told
+
+
+URN = "urn:uuid:0d7f8d6c-6a3b-4a63-8a51-0a6c5f1f4a77"
+
+
+@pytest.mark.parametrize(
+    ("patient", "text"),
+    [
+        ({"id": "p"}, ""),
+        ({"id": "q"}, "belongs to another patient and is not used"),
+        ({"identifier": [MRN["identifier"]]}, ""),
+        ({"id": "q", "identifier": [MRN["identifier"]]}, ""),
+        ({"identifier": [{"system": "urn:mrn", "value": "2"}]}, "does not say clearly whose it is and is not used"),
+        (None, "does not say clearly whose it is and is not used"),
+    ],
+)
+def test_a_patient_by_urn_is_whom_the_bundle_shows(patient: Json | None, text: str) -> None:
+    chart = bundle(condition(subject={"reference": URN}))
+    if patient is not None:
+        chart["entry"].append({"fullUrl": URN, "resource": {"resourceType": "Patient", **patient}})
+    made = CaseBuilder("p", date(2026, 11, 23), None, {}, prefetch={"patient": PATIENT})
+    made.supply("conditions", read_value(chart))
+    case = made.build()
+    assert [f.text for f in case.faults] == ([text] if text else [])
+    assert (len(case.conditions), case.source("conditions").complete) == (not text, not text)
+
+
+def test_a_patient_by_urn_is_known_by_the_entry_of_the_prefetch_and_by_the_uuid_as_id() -> None:
+    known = CaseBuilder("p", date(2026, 11, 23), None, {}, prefetch={"who": bundle(PATIENT)})
+    entry = {"fullUrl": URN, "resource": PATIENT}
+    by_url = CaseBuilder(
+        "p", date(2026, 11, 23), None, {}, prefetch={"who": {"resourceType": "Bundle", "entry": [entry]}}
+    )
+    by_id = CaseBuilder(URN.rpartition(":")[2], date(2026, 11, 23), None, {})
+    for made, used in ((known, False), (by_url, True), (by_id, True)):
+        made.draft_orders(bundle(draft(subject={"reference": URN})), "context.draftOrders")
+        assert len(made.build().orders) == used
+
+
+@pytest.mark.parametrize(
+    ("reference", "base", "ours"),
+    [
+        ("https://other.example/fhir/Patient/p", "https://ehr.example/fhir", False),
+        ("https://ehr.example/fhir/tenant/Patient/p", "https://ehr.example/fhir", False),
+        ("https://ehr.example/fhir/Patient/p/_history/2", "https://ehr.example/fhir/", True),
+        ("http://EHR.example:80/fhir/Patient/p", "https://ehr.example/fhir", True),
+        ("Patient/p/_history/2", "https://ehr.example/fhir", True),
+        ("https://other.example/fhir/Patient/p", "", True),
+    ],
+)
+def test_a_patient_of_another_server_is_another_patient(reference: str, base: str, ours: bool) -> None:
+    made = CaseBuilder("p", date(2026, 11, 23), None, {}, base=base)
+    made.supply("conditions", read_value(bundle(condition(subject={"reference": reference}))))
+    case = made.build()
+    assert len(case.conditions) == ours
+    assert [f.text for f in case.faults] == ([] if ours else ["belongs to another patient and is not used"])
+
+
+@pytest.mark.parametrize("reference", ["Group/g", "q", "#who", "urn:oid:1.2"])
+def test_what_leads_to_no_patient_is_not_taken_for_the_patients(reference: str) -> None:
+    case, _ = case_of(conditions=bundle(condition(subject={"reference": reference})))
+    assert (case.conditions, case.source("conditions").complete) == ((), False)
+
+
+def test_a_contained_patient_is_known_by_identifier() -> None:
+    who = {"resourceType": "Patient", "id": "who", "identifier": [MRN["identifier"]]}
+    case, _ = case_of(patient=PATIENT, conditions=bundle(condition(subject={"reference": "#who"}, contained=[who])))
+    assert len(case.conditions) == 1
+
+
+@pytest.mark.parametrize("subject", [None, {"display": "somebody"}, {"identifier": {"system": "urn:mrn"}}])
+def test_what_names_no_patient_is_taken_for_the_patients(subject: Json | None) -> None:
+    case, _ = case_of(conditions=bundle(condition(subject=subject)))
+    assert len(case.conditions) == 1
+
+
 def test_another_patient_as_the_patient_is_refused() -> None:
     case, _ = case_of(patient={"resourceType": "Patient", "id": "q", "birthDate": "1970"})
     assert case.patient is None
@@ -246,6 +426,7 @@ GRANTED: Json = {
 }
 SPOILT = (
     GRANTED | {"patient": {"reference": "Patient/q"}},
+    GRANTED | {"patient": {"identifier": {"system": "urn:mrn", "value": "2"}}},
     GRANTED | {"modifierExtension": [{"url": "urn:x", "valueBoolean": True}]},
 )
 
@@ -459,6 +640,55 @@ def test_a_final_result_is_final(state: str) -> None:
     assert [o.final for o in case.observations] == [True]
 
 
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ({"valueString": "<2 ng/mL"}, (2.0, "<", "ng/mL")),
+        ({"valueString": " ≤ 2.5ug/L "}, (2.5, "<=", "ug/L")),
+        ({"valueString": "-2.7"}, (-2.7, None, None)),
+        ({"valueString": "2 ng/mL (ref <10)"}, (None, None, None)),
+        ({"valueString": "5-10 ng/mL"}, (None, None, None)),
+        ({"valueString": "5-10"}, (None, None, None)),
+        ({"valueString": "2,5 ng/mL"}, (None, None, None)),
+        ({"valueString": "1e3"}, (None, None, None)),
+        ({"valueString": "2 furlongs"}, (None, None, None)),
+        ({"valueString": "about 2 ng/mL"}, (None, None, None)),
+        ({"valueString": "9" * 400}, (None, None, None)),
+        ({"valueString": "Negative"}, (None, None, None)),
+        ({"valueInteger": 3}, (3.0, None, None)),
+        (
+            {"valueQuantity": {"value": 2, "unit": "ng/mL", "system": "urn:s", "code": "258806002"}},
+            (2.0, None, "ng/mL"),
+        ),
+        ({"valueQuantity": {"value": 2, "unit": "shown", "system": UCUM, "code": "ng/mL"}}, (2.0, None, "ng/mL")),
+        ({"valueQuantity": {"value": 2, "unit": "ng/ml"}}, (2.0, None, "ng/ml")),
+    ],
+)
+def test_the_number_of_a_result(value: Json, read: tuple[Any, ...]) -> None:
+    case, _ = case_of(observations=bundle(recorded("Observation", **value)))
+    assert [(o.quantity, o.comparator, o.unit) for o in case.observations] == [read]
+    part = recorded("Observation", code={"text": "panel"}, component=[{"code": recorded("")["code"], **value}])
+    case, _ = case_of(observations=bundle(part))
+    assert [(o.quantity, o.comparator, o.unit) for o in case.observations if o.codes] == [read]
+
+
+def test_components_are_results_and_a_panel_of_the_same_code_is_its_component() -> None:
+    def coded(code: str, **more: Any) -> Json:
+        return {"code": {"coding": [{"system": CPT, "code": code}]}, **more}
+
+    one, other = coded("22551", valueInteger=1), coded("22552", valueInteger=2)
+    cases = (
+        (recorded("Observation", component=[one]), [("22551", 1.0)]),
+        (recorded("Observation", component=[other]), [("22551", None), ("22552", 2.0)]),
+        (recorded("Observation", valueInteger=3, component=[one]), [("22551", 3.0), ("22551", 1.0)]),
+        (recorded("Observation", status="cancelled", component=[one]), []),
+    )
+    for resource, results in cases:
+        case, _ = case_of(observations=bundle(resource))
+        assert [(o.codes[0].code, o.quantity) for o in case.observations] == results
+        assert {o.ref for o in case.observations} <= {"Observation/x"}
+
+
 LONG = "9" * 201
 
 
@@ -516,6 +746,37 @@ def test_answers_are_about_what_based_on_and_the_dtr_context_name(tie: Json, abo
     }
     case, _ = case_of(answers=bundle(answered))
     assert [(a.link_id, a.value, a.about) for a in case.answers] == ([("one", True, about)] if about else [])
+
+
+@pytest.mark.parametrize(
+    ("authored", "read"),
+    [
+        ("2026-11-23", date(2026, 11, 23)),
+        ("2026-11-23T23:59:59.999Z", datetime(2026, 11, 23, 23, 59, 59, 999000, UTC)),
+        ("2026-11-24T00:30:00+01:00", datetime(2026, 11, 23, 23, 30, tzinfo=UTC)),
+        ("2026-11-23T10:00:00", None),
+        ("2026-11-23T10:00:60Z", date(2026, 11, 23)),
+        ("0001-01-01T00:00:00+14:00", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))),
+        ("2026-11", None),
+        (None, None),
+        ("2026-11-24", "after"),
+        ("2026-11-23T23:30:00-01:00", "after"),
+        ("2027", "after"),
+        ("9999-12-31T23:59:59-12:00", "after"),
+    ],
+)
+def test_answers_keep_the_time_they_were_given_and_none_was_given_after_they_came(authored: Any, read: Any) -> None:
+    answered = {
+        "resourceType": "QuestionnaireResponse",
+        "id": "qr",
+        "status": "completed",
+        "subject": {"reference": "Patient/p"},
+        "basedOn": [{"reference": "ServiceRequest/s1"}],
+        "item": [{"linkId": "one", "text": "One?", "answer": [{"valueBoolean": True}]}],
+    } | ({"authored": authored} if authored else {})
+    case, _ = case_of(answers=bundle(answered))
+    assert [(a.authored, a.question) for a in case.answers] == ([] if read == "after" else [(read, "One?")])
+    assert [type(a.authored) for a in case.answers] == ([] if read == "after" else [type(read)])
 
 
 def test_sources_are_read_empty_unavailable_or_never_spoken_of() -> None:

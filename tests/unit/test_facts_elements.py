@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -257,3 +257,20 @@ def test_two_entries_for_one_source_are_taken_together() -> None:
     spoilt = read_prefetch({"conditions": searchset(one), "Condition": ERROR})
     assert spoilt["conditions"].source.state is SourceState.UNAVAILABLE
     assert [r["id"] for r, _ in spoilt["conditions"].resources] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ("2026-11-23T10:00:00Z", datetime(2026, 11, 23, 10, tzinfo=UTC)),
+        ("2026-11-23T10:00:00", date(2026, 11, 23)),
+        ("2026-11-23T10:00:00+99:00", date(2026, 11, 23)),
+        ("2026-11-23", date(2026, 11, 23)),
+        ("2026-11", None),
+        ("soon", None),
+        (7, None),
+    ],
+)
+def test_a_moment_is_an_instant_only_where_the_zone_is_told(written: object, moment: date | None) -> None:
+    found = elements.moment(written)
+    assert (found, type(found)) == (moment, type(moment))

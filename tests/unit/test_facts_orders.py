@@ -259,6 +259,56 @@ def test_every_coverage_s_authorisation_is_read() -> None:
     assert [(a.number, a.coverage) for a in found] == [("PA-2", "Coverage/other"), ("PA-1", "Coverage/mine")]
 
 
+def told(pa_needed: str, day: str | None = None, coverage: str = "Coverage/c", **parts: Json) -> Json:
+    """One coverage-information of a coverage, on a day."""
+    about: dict[str, Json] = {"coverage": {"valueReference": {"reference": coverage}}, **parts}
+    if day:
+        about["date"] = {"valueDate": day}
+    extension: Json = asserted(pa_needed, f"{CRD}/ext-coverage-information", **about)["extension"][1]
+    return extension
+
+
+@pytest.mark.parametrize(
+    ("billed", "counts"),
+    [
+        ([{"system": CPT, "code": "22552"}], True),
+        ([{"system": CPT, "code": "20939"}, {"system": CPT, "code": "22552-51"}], True),
+        ([{"system": CPT, "code": "20939"}], False),
+        ([{"code": "22552"}], False),
+    ],
+)
+def test_an_annotation_for_other_codes_than_are_ordered_now_authorises_nothing(
+    billed: list[Json], counts: bool
+) -> None:
+    annotation = told("satisfied")
+    annotation["extension"] += [{"url": "billingCode", "valueCoding": coding} for coding in billed]
+    assert len(made(service(extension=[annotation])).authorizations) == counts
+
+
+def test_what_is_not_covered_is_not_authorised() -> None:
+    assert made(service(extension=[told("satisfied", covered={"valueCode": "not-covered"})])).authorizations == ()
+    assert len(made(service(extension=[told("satisfied", covered={"valueCode": "covered"})])).authorizations) == 1
+
+
+@pytest.mark.parametrize(
+    ("day", "other", "stands"),
+    [
+        ("2026-10-01", told("auth-needed", "2026-11-15"), False),
+        ("2026-10-01", told("satisfied", "2026-11-15", covered={"valueCode": "not-covered"}), False),
+        ("2026-10-01", told("auth-needed", "2026-10-01"), False),
+        ("2026-10-01", told("auth-needed"), False),
+        (None, told("auth-needed", "2026-09-30"), False),
+        ("2026-10-01", told("auth-needed", "2026-09-30"), True),
+        ("2026-10-01", told("auth-needed", "2026-11-15", "Coverage/other"), True),
+    ],
+)
+def test_a_statement_that_may_be_newer_displaces_one_of_the_same_coverage(
+    day: str | None, other: Json, stands: bool
+) -> None:
+    for both in ([told("satisfied", day), other], [other, told("satisfied", day)]):
+        assert len(made(service(extension=both)).authorizations) == stands
+
+
 def claim(**elements: Any) -> Json:
     return {
         "resourceType": "ClaimResponse",
@@ -298,10 +348,88 @@ def test_insurance_that_leads_to_a_claim_response_with_a_number() -> None:
     assert [(a.begins, a.expires) for a in within] == [(date(2026, 11, 1), date(2026, 12, 31))]
     contained = made(service(insurance=[{"reference": "#cr"}], contained=[claim()])).authorizations
     assert [(a.number, a.ref) for a in contained] == [("AUTH-9", "#cr")]
+    by_identifier = service(
+        subject={"reference": "Patient/p", "identifier": {"system": "urn:mrn", "value": "1"}},
+        insurance=[{"reference": "#cr"}],
+    )
+    for value, counts in (("1", True), ("2", False)):
+        owned = claim(patient={"identifier": {"system": "urn:mrn", "value": value}})
+        assert len(made(by_identifier | {"contained": [owned]}).authorizations) == counts
+        assert len(made(service(insurance=[{"reference": "#cr"}], contained=[owned])).authorizations) == 1
     another = claim(patient={"reference": "Patient/somebody-else"})
     assert made(service(insurance=[{"reference": "#cr"}], contained=[another])).authorizations == ()
     assert len(made(CLAIMED, reviewed("A1", "A1")).authorizations) == 1
-    assert len(made(CLAIMED, claim(disposition="Certified in total")).authorizations) == 1
+
+
+AMOUNT = {"category": {"coding": [{"code": "benefit"}], "text": "Benefit Amount"}, "amount": {"value": 0}}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"disposition": "Certified in total"},
+        {"disposition": " "},
+        {"disposition": "APPROVED."},
+        {"disposition": "Your request has been authorised as requested"},
+        {"disposition": "Approved. Previously denied request overturned on appeal"},
+        {"disposition": "Approved on appeal; initial denial reversed"},
+        {"disposition": "Approved; nothing denied"},
+        {"disposition": "Approved. This is not a guarantee of payment."},
+        {"processNote": [{"text": "Approved by medical director"}]},
+        {"adjudication": [AMOUNT], "item": [{"adjudication": [AMOUNT]}]},
+        {"item": [{"adjudication": [{"category": {"text": "Approved"}, "reason": {"text": "Approved"}}]}]},
+        reviewed("A1") | {"disposition": "Denied in part", "processNote": [{"text": "Denied"}]},
+    ],
+)
+def test_a_claim_response_that_says_nothing_but_approval_grants(said: Json) -> None:
+    assert len(made(CLAIMED, claim() | said).authorizations) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Does not meet medical necessity criteria",
+        "Unable to approve",
+        "Could not be approved",
+        "Request cannot be certified",
+        "Additional information required",
+        "Adverse determination",
+        "Under review",
+        "Not covered",
+        "On hold",
+        "Disallowed",
+        "unapproved",
+        "Non-approved",
+        "Expired",
+        "Member not eligible",
+        "Denegado",
+        "Rechazado",
+        "No authorization required",
+        "Authorization requested",
+        "Approval withheld",
+        "Approved in part",
+        "Approved with changes: 1 of 2 units",
+        "Approved pending receipt of records",
+        "Approved. Item 2 was denied.",
+        "Approved; subject to review",
+        "Previously denied",
+        ".",
+    ],
+)
+def test_whatever_is_not_plainly_an_approval_grants_nothing(said: str) -> None:
+    for element in (
+        {"disposition": said},
+        {"processNote": [{"text": said}]},
+        {"item": [{"adjudication": [{"category": {"text": said}}]}]},
+        {"addItem": [{"detail": [{"adjudication": [{"reason": {"text": said}}]}]}]},
+    ):
+        assert made(CLAIMED, claim(**element)).authorizations == ()
+
+
+def test_a_reason_by_code_is_read_as_well() -> None:
+    refused = {"category": {"coding": [{"code": "submitted"}]}, "reason": {"coding": [{"code": "ar002"}]}}
+    assert made(CLAIMED, claim(adjudication=[refused])).authorizations == ()
+    assert made(CLAIMED, claim(adjudication=[{"category": {"coding": [{"code": "denied"}]}}])).authorizations == ()
 
 
 @pytest.mark.parametrize(

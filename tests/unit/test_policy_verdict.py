@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pytest
@@ -29,7 +29,10 @@ CRITERIA = {
 }
 
 
-def verdict(rules: list[dict[str, Any]], otherwise: dict[str, Any], **case: Any) -> Verdict:
+def verdict(
+    rules: list[dict[str, Any]], otherwise: dict[str, Any], older: dict[str, Any] | None = None, **case: Any
+) -> Verdict:
+    """`older`: the criteria of other versions of the policy, by version."""
     rows = [{"because": f"because {r['id']}", "cite": ["s"], **r} for r in rules]
     version = {
         "version": "1",
@@ -42,9 +45,10 @@ def verdict(rules: list[dict[str, Any]], otherwise: dict[str, Any], **case: Any)
             "it": {"label": "It", "value_set": "it", "rules": rows, "otherwise": {"because": "otherwise", **otherwise}}
         },
     }
+    others = [version | {"version": name, "criteria": criteria} for name, criteria in (older or {}).items()]
     policy = Policy.model_validate(
         {"format": 1, "id": "t/t", "kind": "guideline", "title": "T", "publisher": "T", "short_title": "T",
-         "notice": "unofficial encoding", "versions": [version]}
+         "notice": "unofficial encoding", "versions": [version, *others]}
     )  # fmt: skip
     facts = Case(orders=(ORDER,), received=date(2026, 1, 1), **case)
     found = Evaluator(Facts(facts, Vocabulary(SETS, {}))).verdict(compile_version(policy, policy.versions[0]), ORDER)
@@ -52,10 +56,17 @@ def verdict(rules: list[dict[str, Any]], otherwise: dict[str, Any], **case: Any)
     return found
 
 
+def moment(text: str | None) -> date | None:
+    if text is None:
+        return None
+    return datetime.fromisoformat(text) if "T" in text else date.fromisoformat(text)
+
+
 def answered(value: bool) -> dict[str, Any]:
     return {"answers": (Answer("QuestionnaireResponse/q", "/t/t/", "asked", value),)}
 
 
+DAY, NO, OPEN = "2026-02-01", "not-supported", "needs-information"
 SUPPORT = {"id": "support", "when": "asked", "outcome": "supported", "prior_authorization": "not-required"}
 REFUSE = {"outcome": "not-supported", "prior_authorization": "required"}
 
@@ -181,15 +192,53 @@ def test_the_trace_as_plain_data_leaves_out_what_is_empty() -> None:
         ([("asked", "/t/other/", True, "2026-01-01")], "needs-information"),
         ([("else", "/t/t/", True, "2026-01-01")], "needs-information"),
         ([("asked", "/t/t/", "yes", "2026-01-01")], "needs-information"),
-        ([("asked", "/t/t/", True, None), ("asked", "/t/t/", False, "2026-02-01")], "not-supported"),
+        ([("asked", "/t/t/", True, None), ("asked", "/t/t/", False, "2026-02-01")], "needs-information"),
+        ([("asked", "/t/t/", False, None), ("asked", "/t/t/", False, "2026-02-01")], "not-supported"),
+        ([("asked", "/t/t/", True, "2026-02-01"), ("asked", "/t/t/", False, "2026-02-01")], "needs-information"),
+        ([("asked", "/t/t/", True, f"{DAY}T08:00:00+00:00"), ("asked", "/t/t/", False, f"{DAY}T18:00:00+00:00")], NO),
+        ([("asked", "/t/t/", False, f"{DAY}T18:00:00+00:00"), ("asked", "/t/t/", True, f"{DAY}T08:00:00+00:00")], NO),
+        ([("asked", "/t/t/", True, f"{DAY}T18:00:00+12:00"), ("asked", "/t/t/", False, f"{DAY}T08:00:00+00:00")], NO),
+        ([("asked", "/t/t/", True, f"{DAY}T08:00:00+00:00"), ("asked", "/t/t/", False, f"{DAY}T09:00:00+01:00")], OPEN),
+        ([("asked", "/t/t/", True, f"{DAY}T23:00:00+00:00"), ("asked", "/t/t/", False, DAY)], OPEN),
+        ([("asked", "/t/t/", True, "2026-01-31T23:00:00+00:00"), ("asked", "/t/t/", False, DAY)], NO),
     ],
 )
 def test_the_latest_answer_to_this_policys_question_counts(answers: list[Any], outcome: str) -> None:
     given = tuple(
-        Answer(f"QuestionnaireResponse/{n}", q, link, value, date.fromisoformat(day) if day else None)
+        Answer(f"QuestionnaireResponse/{n}", q, link, value, moment(day))
         for n, (link, q, value, day) in enumerate(answers)
     )
     assert verdict([SUPPORT], REFUSE, answers=given).outcome == outcome
+
+
+def test_an_item_answered_yes_and_no_is_open_and_that_is_said() -> None:
+    given = tuple(Answer("QuestionnaireResponse/q", "/t/t/", "asked", value, moment(DAY)) for value in (True, False))
+    [missing] = verdict([SUPPORT], REFUSE, answers=given).missing
+    assert missing == ("Is it?", "answers", "answered both yes and no")
+
+
+@pytest.mark.parametrize(
+    ("version", "question", "outcome"),
+    [
+        ("|1", None, "supported"),
+        ("|1", "Is it, in the client's words?", "supported"),
+        ("|0.9", None, "supported"),
+        ("|0.5", None, OPEN),
+        ("|0.5", "Was it?", OPEN),
+        ("|2019-01", None, OPEN),
+        ("|2019-01", "Is it?", "supported"),
+        ("", None, "supported"),
+        ("", "Is it?", "supported"),
+        ("", "Was it?", OPEN),
+    ],
+)
+def test_an_answer_counts_only_for_the_question_that_was_asked(
+    version: str, question: str | None, outcome: str
+) -> None:
+    """Version 0.9 asked the same, 0.5 something else, and of 2019-01 nothing is known."""
+    given = Answer("QuestionnaireResponse/q", f"/t/t/it.support{version}", "asked", True, None, (), question)
+    older = {"0.9": CRITERIA, "0.5": {**CRITERIA, "asked": CRITERIA["asked"] | {"ask": {"question": "Was it?"}}}}
+    assert verdict([SUPPORT], REFUSE, older, answers=(given,)).outcome == outcome
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from cds_service.facts.builder import CaseBuilder
+from cds_service.facts.sources import read_value
 from cds_service.replay.charts import Chart, Entry, charts_of, events
 
 Json = dict[str, Any]
@@ -157,6 +159,19 @@ def test_a_transaction_refers_by_uuid() -> None:
     (event,) = events(chart)
     assert drafts(event.body) == [urls[3].removeprefix("urn:uuid:")]
     assert [r["resourceType"] for r in facts(event.body, "coverage")] == ["Coverage", "Organization"]
+
+
+def test_the_patient_of_a_transaction_is_found_by_its_full_url() -> None:
+    """Others refer to it by that alone, and what is not this patient's is not used."""
+    url = "urn:uuid:00000000-0000-4000-8000-000000000009"
+    sick = resource("Condition", "c", subject={"reference": url})
+    [event] = events(Chart("p1", [Entry(PATIENT, url), Entry(order(subject={"reference": url})), Entry(sick)]))
+    body = event.body
+    builder = CaseBuilder("p1", date(2026, 3, 10), None, {}, prefetch=body["prefetch"])
+    builder.draft_orders(body["context"]["draftOrders"], "context.draftOrders")
+    builder.supply("conditions", read_value(body["prefetch"]["conditions"]))
+    case = builder.build()
+    assert (len(case.orders), len(case.conditions)) == (1, 1)
 
 
 def test_several_patients_are_kept_apart_and_the_homeless_reported() -> None:

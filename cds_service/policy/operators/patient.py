@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from cds_service.policy import dates, logic
+from cds_service.policy import dates, logic, units
 from cds_service.policy.case import Code, Condition, Observation, Order, Period, Procedure
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import AgeTest, ConditionTest, Criterion, Flag, ObservationTest, ProcedureTest
@@ -88,12 +88,12 @@ class _Diagnosis:
         return found
 
     def _holds(self, view: View, found: Condition, code: Code) -> Outcome:
-        within = self.test.onset_within
-        holds = logic.true(
-            found.confirmed,
-            found.active if self.active else True,
-            dates.since(found.onset, dates.back(view.day, within), view.day) if within else True,
-        )
+        within, begun = self.test.onset_within, found.onset.start if found.onset else None
+        if begun is not None and begun > view.day:
+            in_time = None  # the date or the day of the order is wrong, or it is a plan: it tells nothing of that day
+        else:
+            in_time = dates.since(found.onset, dates.back(view.day, within), view.day) if within else True
+        holds = logic.true(found.confirmed, found.active if self.active else True, in_time)
         return holds if self.test.region is None else logic.all_of([holds, self._same_region(view, code)])
 
     def _same_region(self, view: View, code: Code) -> Outcome:
@@ -226,7 +226,7 @@ def _observed(test: ObservationTest, found: Observation, view: View) -> Outcome:
     if test.equals is not None:
         members = view.facts.vocabulary.sets[test.equals]
         return logic.of(members.first(found.coded) is not None) if found.coded else UNKNOWN
-    if found.quantity is None or (test.unit is not None and found.unit != test.unit):
+    if found.quantity is None or (test.unit is not None and not units.same(found.unit, test.unit)):
         return UNKNOWN
     low = None if found.comparator in ("<", "<=") else found.quantity
     high = None if found.comparator in (">", ">=") else found.quantity
