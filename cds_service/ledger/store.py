@@ -23,26 +23,19 @@ from cds_service.ledger import retention, schema
 from cds_service.ledger.chain import GENESIS, Sealer
 from cds_service.ledger.counting import count
 from cds_service.ledger.database import Database, Sync
-from cds_service.ledger.document import (
-    Mask,
-    document_of,
-    dumps,
-    loads,
-    milliseconds,
-    secret_of,
-    serialise,
-    without_copies,
-)
+from cds_service.ledger.document import document_of, dumps, loads, milliseconds, serialise
 from cds_service.ledger.feedback import record_item, uuid_of
 from cds_service.ledger.hashes import digest
 from cds_service.ledger.lane import Lane, Transaction
 from cds_service.ledger.maintenance import Maintenance
+from cds_service.ledger.mask import Mask
 from cds_service.ledger.migrate import upgrade
 from cds_service.ledger.projection import row_of, uuids
 from cds_service.ledger.reading import reading
 from cds_service.ledger.record import FeedbackResult, Json, PruneReport, Record, VerifyReport
 from cds_service.ledger.recount import recount_if_stale
 from cds_service.ledger.statements import Statements
+from cds_service.ledger.tokens import secret_of, without_copies
 from cds_service.ledger.traces import expanded
 from cds_service.ledger.verify import verify
 
@@ -139,11 +132,14 @@ class Ledger:
         self._run(append)
         self._uncounted = True
 
-    def _page(self, page: Json | None, secret: bytes | None) -> str:
+    def _page(self, page: Json | None, secret: str | None) -> str:
         """An explanation as it is stored: a line, empty where there is none."""
         if page is None:
             return ""
-        return without_copies(dumps(self._mask.erase({"explanations": page})["explanations"]), secret)[0]
+        line = dumps(self._mask.erase({"explanations": page})["explanations"])
+        if secret is not None and secret.encode() in line:
+            line = dumps(without_copies(loads(line), secret, page=True))
+        return line.decode()
 
     def feedback(self, service: str, client: str | None, items: Sequence[object]) -> list[FeedbackResult]:
         """Record feedback items (CDS Hooks, Feedback), durably before returning; one result for each.

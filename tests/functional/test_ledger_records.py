@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -103,6 +104,34 @@ def test_no_token_is_stored_wherever_it_stands(book: Ledger, url: str) -> None:
     assert stored is not None
     assert stored["request"]["extension"]["copy"] == "x [removed] y"
     assert json.dumps(r.request) == before, "the caller's request was changed"
+    assert book.verify().intact
+
+
+def test_copies_of_a_token_go_from_texts_that_quote_the_chart_and_from_these_alone(book: Ledger, url: str) -> None:
+    c = card(order=f"ServiceRequest/{TOKEN}", suggestions=((str(uuid4()), f"Remove {TOKEN}"),))
+    said = {"not_used": [{"ref": f"Condition/{TOKEN}", "path": "", "text": TOKEN, "unusable": True}]}
+    found = [
+        "c1",
+        "condition",
+        "unknown",
+        [[f"Condition/{TOKEN}", "", f"text: {TOKEN}"]],
+        [["T?", "conditions", TOKEN]],
+    ]
+    given = ["given", "given", "met", [[f"ServiceRequest/{TOKEN}", "", ""]], []]
+    traces = {"decisions": [[[[0, [found]]], "met"]], "roots": [[TOKEN, "met", 0, given]]}
+    page = {"criteria": {"id": TOKEN, "children": [{"id": TOKEN, "evidence": [{"ref": f"Condition/{TOKEN}"}]}]}}
+    entry = determination(order=f"ServiceRequest/{TOKEN}", policy=TOKEN, rule=TOKEN, code=TOKEN, trace=[0, said])
+    r = record(c, determinations=(entry,), traces=json.dumps(traces).encode(), explanations={c.uuid: page})
+    book.write(r)
+    stored = book.record(r.id)
+    assert stored is not None
+    [told] = stored["determinations"]
+    assert (told["policy"], told["rule"], told["trace"].pop("id")) == (TOKEN, TOKEN, TOKEN)
+    quoted = json.dumps([told["order"], told["code"], told["trace"], stored["cards"]])
+    assert (TOKEN in quoted, quoted.count("[removed]")) == (False, 10)
+    assert book.explanation(c.uuid) == {
+        "criteria": {"id": TOKEN, "children": [{"id": TOKEN, "evidence": [{"ref": "Condition/[removed]"}]}]}
+    }
     assert book.verify().intact
 
 
