@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from cds_service.facts.sources import BY_NAME
+from cds_service.facts.validity import READABLE
 from cds_service.ledger.record import Record
 from cds_service.web import tally
 from cds_service.web.tally import Tally
@@ -62,11 +63,6 @@ _SERIES = {
     RELOADS: _Series(CounterMetricFamily, "Reloads of content, clients and switches, by result.", ("result",)),
     REVISIONS: _Series(GaugeMetricFamily, "Workers that have this content revision in force.", ("revision",)),
 }
-_REFERRED_TO = frozenset({
-    "Appointment", "CommunicationRequest", "Coverage", "Device", "DeviceRequest", "Encounter", "Location", "Medication",
-    "MedicationRequest", "NutritionOrder", "Organization", "Patient", "Practitioner", "PractitionerRole",
-    "RelatedPerson", "ServiceRequest", "VisionPrescription",
-})  # fmt: skip
 _DECIDED = itemgetter("policy", "rule", "role", "outcome")
 _SHOWN = attrgetter("policy", "rule", "kind", "shown")
 
@@ -112,7 +108,7 @@ def answered(record: Record, stages: Mapping[str, float]) -> None:
 
 
 def _source(name: str) -> str:
-    """A query's source; of one that reads what a client refers to the type, where it is one that is ever read so.
+    """A query's source; of one that reads what a client refers to the type, where the service reads such.
 
     The name itself holds an id then: it would make a series of its own, and may say who the patient is.
     """
@@ -120,7 +116,7 @@ def _source(name: str) -> str:
     if source in BY_NAME:
         return source
     kind = source.partition("/")[0]
-    return kind if kind in _REFERRED_TO else "other"
+    return kind if kind in READABLE else "other"
 
 
 def _fetched(here: Tally, fetch: Mapping[str, object]) -> None:
