@@ -37,6 +37,7 @@ from cds_service.ledger.recount import recount_if_stale
 from cds_service.ledger.statements import Statements
 from cds_service.ledger.tokens import secret_of, without_copies
 from cds_service.ledger.traces import expanded
+from cds_service.ledger.used_tokens import UsedTokens
 from cds_service.ledger.verify import verify
 
 T = TypeVar("T")
@@ -63,6 +64,7 @@ class Ledger:
             Lane(database, statements, sealer, f"{writer}.{n}", segment_rows)
             for n in range(1 if database.is_sqlite else POSTGRESQL_LANES)
         ]
+        self._used = UsedTokens(database, statements.find_token)
         self._free: LifoQueue[Lane] = LifoQueue()
         for lane in reversed(self._lanes):  # last in, first out: few lanes are used until more are needed
             self._free.put(lane)
@@ -157,6 +159,10 @@ class Ledger:
     def claim(self, issuer: str, jti: str, expires: int) -> bool:
         """True the first time; holds across processes and restarts until `expires` (Unix seconds) and skew."""
         return self._run(lambda tx: _claim(tx, issuer, jti, expires))
+
+    def was_used(self, issuer: str, jti: str) -> bool:
+        """Whether a token is known as used, without using it up: only `write` and `claim` say so for certain."""
+        return self._used.holds(_token(issuer, jti, 0)[0])
 
     def finding_key(self, *parts: str | None) -> str:
         """A pseudonym for client, patient, order and rule: the same for the same parts, useless without the key."""
@@ -257,6 +263,7 @@ class Ledger:
                     lane.run(partial(_seal, kinds, now))
             finally:
                 lane.close()
+        self._used.close()
         self.database.close()
 
     def __enter__(self) -> Ledger:

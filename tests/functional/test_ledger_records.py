@@ -23,6 +23,7 @@ from cds_service.errors import ConfigurationError, LedgerError, Unauthorized
 from cds_service.ledger.keys import ledger_key
 from cds_service.ledger.record import Record, Replayed
 from cds_service.ledger.store import Ledger
+from tests.functional import postgres
 from tests.functional.ledger_samples import KEY, POLICY, TOKEN, book, card, determination, execute, record, token, url
 
 __all__ = ["book", "url"]
@@ -272,6 +273,37 @@ def test_a_token_counts_once_across_ledgers_and_leaves_no_trace_when_refused(boo
     assert execute(url, "SELECT count(*) FROM card") == [(0,)]
     assert book.claim("https://other.example", *jti[1:]) is True
     assert book.verify().intact
+
+
+def test_a_used_token_is_seen_without_using_it_up(book: Ledger, url: str) -> None:
+    written, claimed, never = token(), token(), token()
+    with Ledger.open(url, key=KEY) as other:
+        assert not other.was_used(*written[:2])
+        book.write(record(jti=written))
+        assert book.claim(*claimed)
+        for ledger in (book, other):
+            assert [ledger.was_used(*t[:2]) for t in (written, claimed, never)] == [True, True, False]
+        assert not other.was_used("https://other.example", written[1])
+    assert book.claim(*never)
+
+
+def test_looking_up_tokens_does_not_keep_the_log_of_sqlite_from_being_used_again(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    with Ledger.open(url, key=KEY) as book:
+        book.write(record(jti=(jti := token())))
+        assert book.was_used(*jti[:2])
+        assert execute(url, "PRAGMA wal_checkpoint(TRUNCATE)")[0][0] == 0
+
+
+@pytest.mark.postgresql
+def test_a_look_up_outlives_the_connection_it_was_made_on() -> None:
+    url = postgres.server().new_database()
+    with Ledger.open(url, key=KEY) as book:
+        assert book.claim(*(jti := token()))
+        assert book.was_used(*jti[:2])
+        execute(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        assert book.was_used(*jti[:2])
+        assert not book.was_used(*token()[:2])
 
 
 def test_expired_tokens_are_forgotten(book: Ledger, url: str) -> None:
