@@ -158,6 +158,50 @@ def test_masked_places_are_not_stored_but_named(url: str) -> None:
     assert "secret note" not in text
 
 
+def a_bundle(*resources: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "entry": [{"resource": r} for r in resources]}
+
+
+def test_elements_of_a_type_are_masked_wherever_such_a_resource_stands(url: str) -> None:
+    who = {"resourceType": "Patient", "id": "pat-1", "name": [{"family": "Zwillinger"}], "birthDate": "1961-04-07",
+           "_birthDate": {"extension": [{"valueDateTime": "1961-04-07T01:00:00Z"}]},
+           "contact": [{"name": {"text": "Zwillinger sen."}, "gender": "male"}, {"gender": "female"}]}  # fmt: skip
+    prefetch = {
+        "Patient": who,
+        "patient": a_bundle(who),
+        "own/key": a_bundle({"resourceType": "Bundle", "entry": [{"resource": who}]}),
+        "coverage": {"resourceType": "Coverage", "contained": [who], "name": "kept"},
+    }
+    response = {
+        "cards": [],
+        "systemActions": [{"type": "update", "resource": {"resourceType": "X", "contained": [who]}}],
+    }
+    r = record(request={**record().request, "prefetch": prefetch}, response=response)
+    with Ledger.open(url, key=KEY, mask=["Patient.name", "Patient.birthDate", "Patient.contact.name"]) as masked:
+        masked.write(r)
+        stored = masked.record(r.id)
+        assert masked.verify().intact
+    assert stored is not None
+    left = {"resourceType": "Patient", "id": "pat-1", "contact": [{"gender": "male"}, {"gender": "female"}]}
+    assert stored["request"]["prefetch"]["Patient"] == left
+    assert stored["request"]["prefetch"]["coverage"] == {
+        "resourceType": "Coverage",
+        "contained": [left],
+        "name": "kept",
+    }
+    assert "/request/prefetch/own~1key/entry/0/resource/entry/0/resource/contact/0/name" in stored["masked"]
+    assert len(stored["masked"]) == 4 * 5
+    for secret in ("Zwillinger", "1961"):
+        assert secret not in all_text(url)
+    assert who["name"], "the caller's request was changed"
+
+
+@pytest.mark.parametrize("pointer", ["parts", "parts/0/patient", "headline", "*", "*/clinician", "criteria", "policy"])
+def test_a_mask_that_would_leave_no_explanation_is_refused(tmp_path: Path, pointer: str) -> None:
+    with pytest.raises(ConfigurationError, match="explanations could not be shown"):
+        Ledger.open(f"sqlite:///{tmp_path}/x.db", key=KEY, mask=[f"/explanations/{pointer}"])
+
+
 FOUND = [
     ["c2", "condition", "not-met", [["Condition/c1", "a condition", ""]], []],
     ["nicotine", "observation", "unknown", [], [["Test?", "observations", "empty"]]],
@@ -221,7 +265,7 @@ def test_masks_find_their_place_in_shared_traces(url: str) -> None:
         assert masked.verify().intact
 
 
-@pytest.mark.parametrize("pointer", ["name", "/request", "/prefetch/patient/name", ""])
+@pytest.mark.parametrize("pointer", ["name", "/request", "/prefetch/patient/name", "", "Patient", "patient.name"])
 def test_a_mask_that_names_no_place_is_refused(tmp_path: Path, pointer: str) -> None:
     with pytest.raises(ConfigurationError, match="does not name a place in a record"):
         Ledger.open(f"sqlite:///{tmp_path}/x.db", key=KEY, mask=[pointer])
