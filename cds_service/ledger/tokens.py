@@ -37,6 +37,9 @@ _QUOTING = paths(
     "traces/decisions/*/0/*/1/*/3",  # evidence, and below what was found instead of what is missing (traces.py)
     "traces/decisions/*/0/*/1/*/4/*/2",
     "traces/roots/*/3/3",
+    "notUsed/*/ref",
+    "notUsed/*/path",
+    "notUsed/*/text",
     "findings/*/order",
     "findings/*/text",
     "fetched",
