@@ -81,3 +81,37 @@ def test_no_copy_of_a_token_is_kept_in_any_text(site: Deployment) -> None:
 def test_every_record_verifies(site: Deployment) -> None:
     with site.ledger() as ledger:
         assert ledger.verify().problems == ()
+
+
+def test_tokens_that_tell_themselves_are_not_kept(site: Deployment) -> None:
+    leaks = {
+        "accessToken": "LEAK1", "token": "LEAK2", "client_secret": "LEAK3", "Authorization ": "LEAK4",
+        "x": "http://h/?a=1&access_token=LEAK5&b=2", "headers": "Bearer LEAK6-0123", "X-Api-Key": "LEAK7",
+        "header": "Authorization: bearer LEAK8abc==", "PassWord": ["LEAK9", {"value": "LEAK10"}],
+        "deep": [{"token": {"value": "LEAK11", "expires": 300}}], "idToken": "LEAK12", "refresh-token": "LEAK13",
+    }  # fmt: skip
+    body = hook_request(fhirAuthorization=access("a-token-of-2026"), extension=leaks)
+    body["fhirauthorization"] = {"Access_Token": "LEAK14", "scope": "patient/*.rs"}
+    body["prefetch"]["conditions"]["entry"][0]["resource"]["sessionToken"] = "LEAK15"
+    document = stored(site, body)[1]
+    assert "LEAK" not in json.dumps(document)
+    kept = document["request"]
+    assert kept["fhirAuthorization"] == access("[removed]")
+    assert kept["fhirauthorization"] == {"Access_Token": "[removed]", "scope": "patient/*.rs"}
+    assert kept["extension"]["x"] == "http://h/?a=1&access_token=[removed]&b=2"
+    assert kept["extension"]["deep"] == [{"token": {"value": "[removed]", "expires": 300}}]
+
+
+def test_what_only_sounds_like_a_token_is_kept(site: Deployment) -> None:
+    slip = copy.deepcopy(SLIP) | {
+        "note": [{"text": "bearer of a BRCA1 mutation; secretary of a token ring, authorization needed; passport"}]
+    }
+    body = hook_request(fhirAuthorization=access("a-token-of-2026"))
+    body["prefetch"] |= {"conditions": bundle(slip), "authorization": bundle(SLIP), "PriorAuthorization": bundle(SLIP)}
+    body["extension"] = {
+        "priorAuthorizationNumber": "PA-123",
+        "preAuthorization": "A1",
+        "hasToken": True,
+        "secretary": "M",
+    }
+    assert stored(site, body)[1]["request"] == body | {"fhirAuthorization": access("[removed]")}
