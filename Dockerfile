@@ -15,9 +15,12 @@ FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/cds --create-home cds
 COPY --from=build /opt/cds /opt/cds
 USER cds
-WORKDIR /var/lib/cds
+# Not where the service can write: nothing that it wrote may ever be found as code. PYTHONSAFEPATH says so too.
+WORKDIR /opt/cds
 ENV PATH=/opt/cds/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONSAFEPATH=1 \
+    CDS_DATABASE_URL=sqlite:////var/lib/cds/ledger.sqlite3 \
     CDS_HOST=0.0.0.0 \
     CDS_PORT=8000 \
     CDS_ADMIN_HOST=0.0.0.0 \

@@ -8,6 +8,12 @@ from typing import Any
 
 Json = dict[str, Any]
 _TAIL = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9\-._~:]{1,256})(?:/_history/[^/]+)?/?$")
+_READABLE = re.compile(r"[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.\-]{1,64}")
+
+
+def is_readable(reference: str) -> bool:
+    """Whether a FHIR server can be asked for it as it is: `Type/id`, with nothing more that would make it a search."""
+    return _READABLE.fullmatch(reference) is not None
 
 
 def key_of(reference: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from cds_service.facts.pages import FURTHER, NOT_SENT, lacks, read_page
 from cds_service.facts.references import Json
@@ -20,6 +21,15 @@ class SourceSpec:
     key: str
     kind: str
     template: str
+
+    def query(self, patient_id: str) -> str:
+        """The query for one patient."""
+        return query_for(self.template, patient_id)
+
+
+def query_for(template: str, patient_id: str) -> str:
+    """A template filled in. The id is one (hooks/request.py); encoded it could not be more even if it were none."""
+    return template.replace(PATIENT, quote(patient_id, safe=""))
 
 
 SPECS = (

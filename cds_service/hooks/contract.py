@@ -95,6 +95,8 @@ def _words(error: ValidationError) -> str:
         return "must not be empty"
     if rule in ("maxLength", "maxItems"):
         return f"is longer than {value}"
+    if rule == "pattern":  # ids are all that has one
+        return "is not a FHIR id"
     if rule == "const":
         return f"must be '{value}'"
     if rule == "enum":

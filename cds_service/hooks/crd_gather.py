@@ -10,8 +10,8 @@ from typing import Any
 from cds_service.facts import elements
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.client import Fetched, Query
-from cds_service.facts.references import Json, key_of
-from cds_service.facts.sources import BY_NAME, PATIENT, Supplied, read_prefetch, read_value
+from cds_service.facts.references import Json, is_readable, key_of
+from cds_service.facts.sources import BY_NAME, Supplied, query_for, read_prefetch, read_value
 from cds_service.hooks import gather
 from cds_service.hooks.crd_services import LOOK_UPS
 from cds_service.hooks.request import HookRequest
@@ -58,7 +58,7 @@ class CrdData:
         references = list(references)
         self.take_supplied(references)
         wanted = [r for r in dict.fromkeys(references) if "/" in r and index.resolve(r) is None]
-        fetched = self._fetch([Query(ref, ref) for ref in wanted])
+        fetched = self._fetch([Query(ref, ref) for ref in wanted if is_readable(ref)])
         for ref in wanted:
             found = fetched.get(ref)
             self.status[ref] = found.status if found else None
@@ -79,7 +79,7 @@ class CrdData:
         supplied = self._supplied.get("coverage")
         if supplied is None:
             template = f"{BY_NAME['coverage'].template.split('&', 1)[0]}&status=active"
-            fetched = self._fetch([Query("coverage", template.replace(PATIENT, self.request.patient_id))])
+            fetched = self._fetch([Query("coverage", query_for(template, self.request.patient_id))])
             supplied = gather.as_supplied(fetched.get("coverage"), _UNREACHED)
         supplied = replace(supplied, resources=list(_distinct(supplied.resources)))
         self.builder.supply("coverage", supplied)

@@ -9,7 +9,8 @@ from cds_service.errors import MissingData
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.client import Fetched, Query
 from cds_service.facts.orders import untold, without_system
-from cds_service.facts.sources import BY_NAME, PATIENT, Supplied, merge, read_prefetch
+from cds_service.facts.references import is_readable
+from cds_service.facts.sources import BY_NAME, Supplied, merge, read_prefetch
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import UNAVAILABLE, Code, Order, Source, SourceState
@@ -53,7 +54,7 @@ def gather(
     missing = sorted(needed - supplied.keys() - builder.known)
     pages = {n: s.next_page for n, s in supplied.items() if s.next_page and n in needed}
     log: list[dict[str, Any]] = []
-    queries = [Query(n, BY_NAME[n].template.replace(PATIENT, request.patient_id)) for n in missing]
+    queries = [Query(n, BY_NAME[n].query(request.patient_id)) for n in missing]
     queries += [Query(f"{n}+", page, continues=True) for n, page in pages.items()]
     if queries:
         fetched = fetch(request, queries, runtime, caller, deadline)
@@ -78,7 +79,7 @@ def planned_orders(
     found = supplied.get(name) or supplied.get("active-orders")
     queries = []
     if found is None:
-        queries = [Query(name, BY_NAME[name].template.replace(PATIENT, request.patient_id))]
+        queries = [Query(name, BY_NAME[name].query(request.patient_id))]
     elif found.next_page:
         queries = [Query(name, found.next_page, continues=True)]
     fetched = fetch(request, queries, runtime, caller, deadline) if queries else {}
@@ -103,7 +104,7 @@ def products(
         return []
     for supplied in read_prefetch(request.prefetch).values():
         builder.take_products([resource for resource, _ in supplied.resources])
-    wanted = sorted({ref for ref in builder.products_unread().values() if "/" in ref})
+    wanted = sorted({ref for ref in builder.products_unread().values() if is_readable(ref)})
     queries = [Query(ref, ref) for ref in wanted]
     fetched = fetch(request, queries, runtime, caller, deadline) if queries else {}
     for found in fetched.values():

@@ -9,8 +9,9 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import uuid4
 
-from cds_service.ledger.document import Mask, dumps, milliseconds, serialise
+from cds_service.ledger.document import dumps, milliseconds, serialise
 from cds_service.ledger.lane import Transaction
+from cds_service.ledger.mask import Mask
 from cds_service.ledger.projection import cards_of, project_feedback
 from cds_service.ledger.record import FeedbackResult, Json
 from cds_service.ledger.schema import answer

@@ -57,6 +57,7 @@ class Statements:
             select(schema.feedback.c.number).where(schema.feedback.c.digest == bindparam("digest"))
         )
         self.find_id = compile_(select(schema.entry.c.number).where(schema.entry.c.id == bindparam("id")))
+        self.find_token = compile_(select(t.c.key).where(t.c.key == bindparam("key")))
         self.forget_tokens = compile_(delete(t).where(t.c.expires < bindparam("now")))
 
     def _counts(self) -> None:

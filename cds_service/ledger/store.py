@@ -23,27 +23,21 @@ from cds_service.ledger import retention, schema
 from cds_service.ledger.chain import GENESIS, Sealer
 from cds_service.ledger.counting import count
 from cds_service.ledger.database import Database, Sync
-from cds_service.ledger.document import (
-    Mask,
-    document_of,
-    dumps,
-    loads,
-    milliseconds,
-    secret_of,
-    serialise,
-    without_copies,
-)
+from cds_service.ledger.document import document_of, dumps, loads, milliseconds, serialise
 from cds_service.ledger.feedback import record_item, uuid_of
 from cds_service.ledger.hashes import digest
 from cds_service.ledger.lane import Lane, Transaction
 from cds_service.ledger.maintenance import Maintenance
+from cds_service.ledger.mask import Mask
 from cds_service.ledger.migrate import upgrade
 from cds_service.ledger.projection import row_of, uuids
 from cds_service.ledger.reading import reading
 from cds_service.ledger.record import FeedbackResult, Json, PruneReport, Record, VerifyReport
 from cds_service.ledger.recount import recount_if_stale
 from cds_service.ledger.statements import Statements
+from cds_service.ledger.tokens import secret_of, without_copies
 from cds_service.ledger.traces import expanded
+from cds_service.ledger.used_tokens import UsedTokens
 from cds_service.ledger.verify import verify
 
 T = TypeVar("T")
@@ -70,6 +64,7 @@ class Ledger:
             Lane(database, statements, sealer, f"{writer}.{n}", segment_rows)
             for n in range(1 if database.is_sqlite else POSTGRESQL_LANES)
         ]
+        self._used = UsedTokens(database, statements.find_token)
         self._free: LifoQueue[Lane] = LifoQueue()
         for lane in reversed(self._lanes):  # last in, first out: few lanes are used until more are needed
             self._free.put(lane)
@@ -139,11 +134,14 @@ class Ledger:
         self._run(append)
         self._uncounted = True
 
-    def _page(self, page: Json | None, secret: bytes | None) -> str:
+    def _page(self, page: Json | None, secret: str | None) -> str:
         """An explanation as it is stored: a line, empty where there is none."""
         if page is None:
             return ""
-        return without_copies(dumps(self._mask.erase({"explanations": page})["explanations"]), secret)[0]
+        line = dumps(self._mask.erase({"explanations": page})["explanations"])
+        if secret is not None and secret.encode() in line:
+            line = dumps(without_copies(loads(line), secret, page=True))
+        return line.decode()
 
     def feedback(self, service: str, client: str | None, items: Sequence[object]) -> list[FeedbackResult]:
         """Record feedback items (CDS Hooks, Feedback), durably before returning; one result for each.
@@ -161,6 +159,10 @@ class Ledger:
     def claim(self, issuer: str, jti: str, expires: int) -> bool:
         """True the first time; holds across processes and restarts until `expires` (Unix seconds) and skew."""
         return self._run(lambda tx: _claim(tx, issuer, jti, expires))
+
+    def was_used(self, issuer: str, jti: str) -> bool:
+        """Whether a token is known as used, without using it up: only `write` and `claim` say so for certain."""
+        return self._used.holds(_token(issuer, jti, 0)[0])
 
     def finding_key(self, *parts: str | None) -> str:
         """A pseudonym for client, patient, order and rule: the same for the same parts, useless without the key."""
@@ -261,6 +263,7 @@ class Ledger:
                     lane.run(partial(_seal, kinds, now))
             finally:
                 lane.close()
+        self._used.close()
         self.database.close()
 
     def __enter__(self) -> Ledger:

@@ -56,18 +56,19 @@ class Admission(Protocol):
 
 
 class _Pending:
-    """A ReplayGuard that only remembers, per thread, what is to be claimed.
+    """A ReplayGuard that only looks, and remembers, per thread, what is to be claimed.
 
-    A hook call claims its `jti` in the transaction of its record, so that the two cannot come apart.
+    A hook call claims its `jti` in the transaction of its record, so that the two cannot come apart. A replay is
+    refused here all the same, before it takes of the client's rate limit, of the processor and of FHIR servers.
     """
 
-    def __init__(self) -> None:
-        self._local = threading.local()
+    def __init__(self, used: Callable[[str, str], bool]) -> None:
+        self._local, self._used = threading.local(), used
 
     def claim(self, issuer: str, jti: str, expires: int) -> bool:
         """See auth.replay.ReplayGuard."""
         self._local.token = (issuer, jti, expires)
-        return True
+        return not self._used(issuer, jti)
 
     def take(self) -> tuple[str, str, int]:
         """The token that this thread verified last."""
@@ -80,6 +81,7 @@ class Shared:
     """What outlives a reload: fetched keys, rate limits, and the ledger's memory of used tokens."""
 
     claim: Claim
+    used: Callable[[str, str], bool]
     keys: KeyRing = field(default_factory=KeyRing)
     limiter: RateLimiter = field(default_factory=RateLimiter)
 
@@ -89,7 +91,7 @@ class Gate:
 
     def __init__(self, settings: Settings, clients: Clients, control: Control, shared: Shared) -> None:
         self._settings, self._clients, self._shared = settings, clients, shared
-        self._pending = _Pending()
+        self._pending = _Pending(shared.used)
         self._verifier = Verifier(
             clients,
             public_url=settings.base_url,

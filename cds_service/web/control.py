@@ -44,7 +44,7 @@ class Live:
         self.settings = runtime.settings
         self.fault = ""
         self._ledger, self._turns = ledger, turns or Turns(runtime.settings.threads)
-        self._shared = Shared(ledger.claim, limiter=RateLimiter(workers=self.settings.workers))
+        self._shared = Shared(ledger.claim, ledger.was_used, limiter=RateLimiter(workers=self.settings.workers))
         self._lock = threading.Lock()
         self._named: set[str] = set()  # clients that were declared at any time since the start
         self.state = self._made(runtime, running=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import re
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -13,6 +15,8 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from cds_service.errors import LedgerError, NotFound
+from cds_service.facts.builder import FURTHER_ORDERS, FURTHER_RESOURCES
+from cds_service.facts.validity import READABLE
 from cds_service.hooks import contract
 from cds_service.hooks.answer import Answer, Timing, answer
 from cds_service.hooks.recording import held_back, record, shown
@@ -22,7 +26,7 @@ from cds_service.hooks.services import Service, discovery
 from cds_service.ledger.record import Replayed
 from cds_service.ledger.store import Ledger
 from cds_service.policy.case import Case, Fault
-from cds_service.web import metrics
+from cds_service.web import logs, metrics
 from cds_service.web.body import read_json_body
 from cds_service.web.call import Call, call
 from cds_service.web.callers import Admission
@@ -33,8 +37,8 @@ HOOK_RULE = "/cds-services/<id>"
 api = Blueprint("hooks", __name__)
 log = logging.getLogger("cds_service.web")
 _MOST_REFS = 20
-_NAMEABLE = re.compile(r"(?!Patient/)[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.\-]{1,64}")
-_PLACE = re.compile(r"[A-Za-z]{1,64}(?:\[\d+\])?(?:\.[A-Za-z]{1,64}(?:\[\d+\])?)*")
+_PLACE = re.compile(r"(?:context\.[A-Za-z]{1,32}|plannedOrders)\.entry\[\d+\](?:\.[A-Za-z]{1,32})*")
+_KEY = os.urandom(16)  # of this run: what is hashed with it cannot be found by trying ids
 
 
 def runtime() -> Runtime:
@@ -144,20 +148,23 @@ def _evaluated(here: Call, raw: bytes, caller: Caller, service: Service, clock: 
             {"cards": []}, hook_request, service, Case(), timing=clock, revision=runtime.book.rulebook.revision
         )
     done = answer(hook_request, service, runtime, caller, timing=clock)
-    _log_unusable(done.case.faults)
+    _log_unusable(done.case.faults, logs.loggable_instance(here.hook_instance))
     return done
 
 
-def _log_unusable(faults: Iterable[Fault]) -> None:
-    """Resources that were not used, by reference. What a client wrote where an id belongs is not repeated."""
+def _log_unusable(faults: Iterable[Fault], instance: str | None) -> None:
+    """Resources that were not used; the record of the call has their references."""
     refs = dict.fromkeys(_loggable(f.ref) for f in faults if f.fatal)
     if refs:
         more = f" and {len(refs) - _MOST_REFS} more" if len(refs) > _MOST_REFS else ""
-        log.warning("not used: %s%s", ", ".join(islice(refs, _MOST_REFS)), more)
+        told = ", ".join(islice(refs, _MOST_REFS))
+        log.warning("not used: %s%s", told, more, extra={"hookInstance": instance})
 
 
 def _loggable(ref: str) -> str:
-    if _NAMEABLE.fullmatch(ref) or _PLACE.fullmatch(ref):
+    """A place in the request, or a type and a hash of the reference: an id may say who the patient is."""
+    if _PLACE.fullmatch(ref) or ref in (FURTHER_ORDERS, FURTHER_RESOURCES):
         return ref
-    kind = ref.partition("/")[0]
-    return f"{kind} (id withheld)" if kind.isalpha() and kind.isascii() else "a resource (id withheld)"
+    kind = re.split(r"[/\[]", ref, maxsplit=1)[0]
+    hashed = hashlib.blake2b(ref.encode("utf-8", "surrogatepass"), key=_KEY, digest_size=4).hexdigest()
+    return f"{kind if kind in READABLE else 'a resource'} #{hashed}"

@@ -89,7 +89,8 @@ class OperatorsListener:
                 return None
             # Not closing what is closed anyway lets Python use posix_spawn. It would else wait for a pipe's end, which
             # a worker that is forked meanwhile keeps open.
-            self._process = subprocess.Popen([sys.executable, "-m", "cds_service.web.admin"], close_fds=False)
+            # -P: what lies in the working directory is not imported.
+            self._process = subprocess.Popen([sys.executable, "-P", "-m", "cds_service.web.admin"], close_fds=False)
             return self._process
 
     def stop(self) -> None:

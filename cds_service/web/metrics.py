@@ -15,6 +15,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, ge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from cds_service.facts.sources import BY_NAME
+from cds_service.facts.validity import READABLE
 from cds_service.ledger.record import Record
 from cds_service.web import tally
 from cds_service.web.tally import Tally
@@ -105,8 +107,20 @@ def answered(record: Record, stages: Mapping[str, float]) -> None:
             _fetched(here, fetch)
 
 
+def _source(name: str) -> str:
+    """A query's source; of one that reads what a client refers to the type, where the service reads such.
+
+    The name itself holds an id then: it would make a series of its own, and may say who the patient is.
+    """
+    source = name.rstrip("+")
+    if source in BY_NAME:
+        return source
+    kind = source.partition("/")[0]
+    return kind if kind in READABLE else "other"
+
+
 def _fetched(here: Tally, fetch: Mapping[str, object]) -> None:
-    source = str(fetch["name"]).rstrip("+")
+    source = _source(str(fetch["name"]))
     here.add((FETCHES, source, str(fetch["state"]), str(fetch["status"] or "none")))
     milliseconds = fetch["milliseconds"]
     if isinstance(milliseconds, (int, float)):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,6 @@ class Server(MPServer):
             interface=Interfaces.WSGI,
             workers=workers,
             blocking_threads=settings.waiting,
-            factory=True,
             http=HTTPModes.http1,
             http1_settings=HTTP1Settings(header_read_timeout=int(settings.read_deadline * 1000)),  # milliseconds
             log_level=LogLevels.warning,
@@ -94,6 +94,10 @@ class Server(MPServer):
             respawn_failed_workers=True,
             workers_kill_timeout=settings.shutdown_seconds,
         )
+
+    def serve(self, *_args: Any, **_more: Any) -> None:
+        """Serve until told to end. granian's own loader would have workers import from the working directory first."""
+        super().serve(target_loader=_load)
 
     def _stop_workers(self) -> None:
         """Ask the workers to end, and wait for them.
@@ -115,6 +119,13 @@ class Server(MPServer):
         _read = None
         if self.reload is not None:
             self.reload()
+
+
+def _load(target: str) -> Flask:
+    """The application that `module:function` makes."""
+    module, _, name = target.partition(":")
+    made: Flask = getattr(import_module(module), name)()
+    return made
 
 
 @contextmanager

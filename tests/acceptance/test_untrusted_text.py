@@ -281,9 +281,34 @@ def test_nothing_of_the_patient_is_in_log_error_or_page(service: Service, path: 
         assert PATIENT not in text
 
 
-def test_a_resource_with_a_modifier_nobody_understands_is_named_in_the_log(service: Service) -> None:
+def test_a_resource_with_a_modifier_nobody_understands_is_told_of_in_the_log_but_not_its_id(service: Service) -> None:
     modified = condition("M50.321", "dx-modified", modifierExtension=[{"url": "urn:x", "valueBoolean": True}])
     before = len(service.log())
-    cards = service.cards(request(*(order(c) for c in SIX), prefetch={"conditions": bundle(modified)}))
-    assert any("(20939)" in c["summary"] for c in cards)
-    assert "not used: Condition/dx-modified" in service.log()[before:]
+    body = request(*(order(c) for c in SIX), prefetch={"conditions": bundle(modified)})
+    for _ in range(2):
+        assert any("(20939)" in c["summary"] for c in service.cards(body))
+    lines = [json.loads(line) for line in service.log()[before:].splitlines() if "not used" in line]
+    first, second = [line["message"] for line in lines]
+    assert re.fullmatch(r"not used: Condition #[0-9a-f]{8}", first)
+    assert first == second, "the same resource looks the same, for as long as the service runs"
+    assert {line["hookInstance"] for line in lines} == {body["hookInstance"]}
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"resourceType": "Condition", "id": "ZQ-John-Smith", "modifierExtension": [{"url": "urn:x"}]},
+        {"resourceType": "Condition", "id": "ZQ John", "modifierExtension": [{"url": "urn:x"}]},
+        {"resourceType": "ZQJohnSmith", "id": "1"},
+        {"resourceType": "ZQJohnSmith"},
+        {"resourceType": "Condition", "id": "1", "subject": {"reference": "Patient/ZQ-other"}},
+    ],
+)
+@pytest.mark.parametrize("key", ["conditions", "ZQ-own"])
+def test_what_is_not_used_leaves_no_id_in_the_log(service: Service, resource: Json, key: str) -> None:
+    body = request(*(order(c) for c in SIX), prefetch={key: bundle(resource)})
+    body["context"]["draftOrders"]["entry"].append({"resource": {**resource, "resourceType": "DeviceRequest"}})
+    before = len(service.log())
+    assert service.call(body).status_code == 200
+    assert "not used: " in service.log()[before:]
+    assert "ZQ" not in service.log()[before:]

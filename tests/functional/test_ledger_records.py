@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -22,6 +23,7 @@ from cds_service.errors import ConfigurationError, LedgerError, Unauthorized
 from cds_service.ledger.keys import ledger_key
 from cds_service.ledger.record import Record, Replayed
 from cds_service.ledger.store import Ledger
+from tests.functional import postgres
 from tests.functional.ledger_samples import KEY, POLICY, TOKEN, book, card, determination, execute, record, token, url
 
 __all__ = ["book", "url"]
@@ -106,6 +108,34 @@ def test_no_token_is_stored_wherever_it_stands(book: Ledger, url: str) -> None:
     assert book.verify().intact
 
 
+def test_copies_of_a_token_go_from_texts_that_quote_the_chart_and_from_these_alone(book: Ledger, url: str) -> None:
+    c = card(order=f"ServiceRequest/{TOKEN}", suggestions=((str(uuid4()), f"Remove {TOKEN}"),))
+    said = {"not_used": [{"ref": f"Condition/{TOKEN}", "path": "", "text": TOKEN, "unusable": True}]}
+    found = [
+        "c1",
+        "condition",
+        "unknown",
+        [[f"Condition/{TOKEN}", "", f"text: {TOKEN}"]],
+        [["T?", "conditions", TOKEN]],
+    ]
+    given = ["given", "given", "met", [[f"ServiceRequest/{TOKEN}", "", ""]], []]
+    traces = {"decisions": [[[[0, [found]]], "met"]], "roots": [[TOKEN, "met", 0, given]]}
+    page = {"criteria": {"id": TOKEN, "children": [{"id": TOKEN, "evidence": [{"ref": f"Condition/{TOKEN}"}]}]}}
+    entry = determination(order=f"ServiceRequest/{TOKEN}", policy=TOKEN, rule=TOKEN, code=TOKEN, trace=[0, said])
+    r = record(c, determinations=(entry,), traces=json.dumps(traces).encode(), explanations={c.uuid: page})
+    book.write(r)
+    stored = book.record(r.id)
+    assert stored is not None
+    [told] = stored["determinations"]
+    assert (told["policy"], told["rule"], told["trace"].pop("id")) == (TOKEN, TOKEN, TOKEN)
+    quoted = json.dumps([told["order"], told["code"], told["trace"], stored["cards"]])
+    assert (TOKEN in quoted, quoted.count("[removed]")) == (False, 10)
+    assert book.explanation(c.uuid) == {
+        "criteria": {"id": TOKEN, "children": [{"id": TOKEN, "evidence": [{"ref": "Condition/[removed]"}]}]}
+    }
+    assert book.verify().intact
+
+
 def test_masked_places_are_not_stored_but_named(url: str) -> None:
     mask = ["/request/prefetch/patient/name", "/request/prefetch/*/entry/*/resource/note", "/explanations/title"]
     with Ledger.open(url, key=KEY, mask=mask) as masked:
@@ -126,6 +156,50 @@ def test_masked_places_are_not_stored_but_named(url: str) -> None:
     text = all_text(url)
     assert "Zwillinger" not in text
     assert "secret note" not in text
+
+
+def a_bundle(*resources: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "entry": [{"resource": r} for r in resources]}
+
+
+def test_elements_of_a_type_are_masked_wherever_such_a_resource_stands(url: str) -> None:
+    who = {"resourceType": "Patient", "id": "pat-1", "name": [{"family": "Zwillinger"}], "birthDate": "1961-04-07",
+           "_birthDate": {"extension": [{"valueDateTime": "1961-04-07T01:00:00Z"}]},
+           "contact": [{"name": {"text": "Zwillinger sen."}, "gender": "male"}, {"gender": "female"}]}  # fmt: skip
+    prefetch = {
+        "Patient": who,
+        "patient": a_bundle(who),
+        "own/key": a_bundle({"resourceType": "Bundle", "entry": [{"resource": who}]}),
+        "coverage": {"resourceType": "Coverage", "contained": [who], "name": "kept"},
+    }
+    response = {
+        "cards": [],
+        "systemActions": [{"type": "update", "resource": {"resourceType": "X", "contained": [who]}}],
+    }
+    r = record(request={**record().request, "prefetch": prefetch}, response=response)
+    with Ledger.open(url, key=KEY, mask=["Patient.name", "Patient.birthDate", "Patient.contact.name"]) as masked:
+        masked.write(r)
+        stored = masked.record(r.id)
+        assert masked.verify().intact
+    assert stored is not None
+    left = {"resourceType": "Patient", "id": "pat-1", "contact": [{"gender": "male"}, {"gender": "female"}]}
+    assert stored["request"]["prefetch"]["Patient"] == left
+    assert stored["request"]["prefetch"]["coverage"] == {
+        "resourceType": "Coverage",
+        "contained": [left],
+        "name": "kept",
+    }
+    assert "/request/prefetch/own~1key/entry/0/resource/entry/0/resource/contact/0/name" in stored["masked"]
+    assert len(stored["masked"]) == 4 * 5
+    for secret in ("Zwillinger", "1961"):
+        assert secret not in all_text(url)
+    assert who["name"], "the caller's request was changed"
+
+
+@pytest.mark.parametrize("pointer", ["parts", "parts/0/patient", "headline", "*", "*/clinician", "criteria", "policy"])
+def test_a_mask_that_would_leave_no_explanation_is_refused(tmp_path: Path, pointer: str) -> None:
+    with pytest.raises(ConfigurationError, match="explanations could not be shown"):
+        Ledger.open(f"sqlite:///{tmp_path}/x.db", key=KEY, mask=[f"/explanations/{pointer}"])
 
 
 FOUND = [
@@ -191,7 +265,7 @@ def test_masks_find_their_place_in_shared_traces(url: str) -> None:
         assert masked.verify().intact
 
 
-@pytest.mark.parametrize("pointer", ["name", "/request", "/prefetch/patient/name", ""])
+@pytest.mark.parametrize("pointer", ["name", "/request", "/prefetch/patient/name", "", "Patient", "patient.name"])
 def test_a_mask_that_names_no_place_is_refused(tmp_path: Path, pointer: str) -> None:
     with pytest.raises(ConfigurationError, match="does not name a place in a record"):
         Ledger.open(f"sqlite:///{tmp_path}/x.db", key=KEY, mask=[pointer])
@@ -243,6 +317,37 @@ def test_a_token_counts_once_across_ledgers_and_leaves_no_trace_when_refused(boo
     assert execute(url, "SELECT count(*) FROM card") == [(0,)]
     assert book.claim("https://other.example", *jti[1:]) is True
     assert book.verify().intact
+
+
+def test_a_used_token_is_seen_without_using_it_up(book: Ledger, url: str) -> None:
+    written, claimed, never = token(), token(), token()
+    with Ledger.open(url, key=KEY) as other:
+        assert not other.was_used(*written[:2])
+        book.write(record(jti=written))
+        assert book.claim(*claimed)
+        for ledger in (book, other):
+            assert [ledger.was_used(*t[:2]) for t in (written, claimed, never)] == [True, True, False]
+        assert not other.was_used("https://other.example", written[1])
+    assert book.claim(*never)
+
+
+def test_looking_up_tokens_does_not_keep_the_log_of_sqlite_from_being_used_again(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    with Ledger.open(url, key=KEY) as book:
+        book.write(record(jti=(jti := token())))
+        assert book.was_used(*jti[:2])
+        assert execute(url, "PRAGMA wal_checkpoint(TRUNCATE)")[0][0] == 0
+
+
+@pytest.mark.postgresql
+def test_a_look_up_outlives_the_connection_it_was_made_on() -> None:
+    url = postgres.server().new_database()
+    with Ledger.open(url, key=KEY) as book:
+        assert book.claim(*(jti := token()))
+        assert book.was_used(*jti[:2])
+        execute(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        assert book.was_used(*jti[:2])
+        assert not book.was_used(*token()[:2])
 
 
 def test_expired_tokens_are_forgotten(book: Ledger, url: str) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from tests.functional.deployment import (
     COVERAGE,
+    ORDERS,
+    PATIENT,
     PREFETCH,
     SLIP,
     Deployment,
@@ -183,3 +185,57 @@ def test_an_honest_server_settles_all(site: Deployment, fhir: HostileFhir) -> No
     status, body = call(site, fhir.base, "conditions")
     assert status == 200
     assert len(body["cards"]) == len(marrow_cards(body["cards"])) == 1
+
+
+IDS = ["p1,p2,p3", "p1&_count=1", "*", "p1?x=1", "../../admin", "p1/$everything", "p1\n", "p1%2Cp2", "p 1", "ü",
+       "a" * 65, "Patient/", "Patient/Patient/p1", "Encounter/p1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", IDS)
+@pytest.mark.parametrize("service", ["order-sign-advisor", "order-sign-crd"])
+def test_a_patient_id_that_is_none_is_refused_and_asked_of_nobody(
+    site: Deployment, fhir: HostileFhir, given: str, service: str
+) -> None:
+    before = len(fhir.requests)
+    body = hook_request(prefetch={}, fhirServer=fhir.base, fhirAuthorization={"access_token": "secret-token-4711"})
+    body["context"]["patientId"] = given
+    answer = site.call("north", body, f"/cds-services/{service}")
+    assert answer.status_code == 400
+    [issue] = answer.json()["issue"]
+    assert (issue["expression"], issue["diagnostics"]) == (["context.patientId"], "context.patientId is not a FHIR id")
+    assert len(fhir.requests) == before
+
+
+def test_a_patient_id_with_its_type_before_it_is_asked_for_as_an_id(site: Deployment, fhir: HostileFhir) -> None:
+    fhir.behaviour.behaviour = lambda wire, _request: wire.json(bundle(COVERAGE))  # type: ignore[attr-defined]
+    prefetch = {key: value for key, value in PREFETCH.items() if key != "coverage"}
+    body = hook_request(prefetch=prefetch, fhirServer=fhir.base, fhirAuthorization={"access_token": "t-0815-4711"})
+    body["context"]["patientId"] = f"Patient/{PATIENT}"
+    assert site.call("north", body).status_code == 200
+    assert fhir.requests[-1].path.startswith(f"/fhir/Coverage?patient={PATIENT}&")
+
+
+@pytest.mark.parametrize("given", ["e1,e2", "e1?_include=*", "_search?patient=p2", "*"])
+def test_an_encounter_id_that_is_none_is_refused(site: Deployment, fhir: HostileFhir, given: str) -> None:
+    before = len(fhir.requests)
+    body = hook_request(hook="encounter-start", prefetch={}, fhirServer=fhir.base)
+    body["context"] = {"userId": "Practitioner/d1", "patientId": PATIENT, "encounterId": given}
+    answer = site.call("north", body, "/cds-services/encounter-start-crd")
+    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (400, ["context.encounterId"])
+    assert len(fhir.requests) == before
+
+
+@pytest.mark.parametrize(
+    "given", ["Device/_search?patient=p2", "Device/d1?_include=*", "Device/d1,d2", "Device/../Patient/p2"]
+)
+@pytest.mark.parametrize("service", ["order-sign-advisor", "order-sign-crd"])
+def test_a_reference_is_read_and_never_becomes_a_search(
+    site: Deployment, fhir: HostileFhir, given: str, service: str
+) -> None:
+    fhir.behaviour.behaviour = lambda wire, _request: wire.json(bundle())  # type: ignore[attr-defined]
+    before = len(fhir.requests)
+    device = {"resourceType": "DeviceRequest", "id": "dr", "status": "draft", "intent": "order",
+              "subject": {"reference": f"Patient/{PATIENT}"}, "codeReference": {"reference": given}}  # fmt: skip
+    access = {"fhirServer": fhir.base, "fhirAuthorization": {"access_token": "secret-token-4711"}}
+    assert site.call("north", hook_request(*ORDERS, device, **access), f"/cds-services/{service}").status_code < 500
+    assert [r.path for r in fhir.requests[before:] if "Device" in r.path] == []

@@ -27,6 +27,8 @@ from tests.functional.deployment import (
     CONTENT,
     COVERAGE,
     FEEDBACK,
+    ORDERS,
+    PATIENT,
     POLICY,
     PREFETCH,
     SECRET,
@@ -134,6 +136,24 @@ def test_metrics_count_the_calls_of_all_workers(site: Deployment, fhir: HostileF
     assert [rise("cds_feedback_total", service=NAME, result=r) for r in ("accepted", "rejected")] == [1, 1]
     revision = requests.get(f"{site.url}/health/ready", timeout=10).json()["checks"]["content"]
     assert sample(after, "cds_content_workers", revision=revision) == 2
+
+
+def test_what_a_client_refers_to_makes_no_series_of_its_own(site: Deployment, fhir: HostileFhir) -> None:
+    def device(reference: str) -> dict[str, Any]:
+        own = reference.rpartition("/")[2]
+        return {"resourceType": "DeviceRequest", "id": f"dr-{own}", "status": "draft", "intent": "order",
+                "subject": {"reference": f"Patient/{PATIENT}"}, "codeReference": {"reference": reference}}  # fmt: skip
+
+    before = admin(site, "/metrics").text
+    asked = [device("Device/Zwillinger-1"), device("Device/Zwillinger-2"), device("Zwillinger/z-3")]
+    access = {"access_token": TOKEN, "token_type": "Bearer"}
+    body = hook_request(*ORDERS, *asked, fhirServer=fhir.base, fhirAuthorization=access)
+    assert post(site, body).status_code == 200
+    after = admin(site, "/metrics").text
+    assert "Zwillinger" not in after
+    for source, count in (("Device", 2), ("other", 1)):
+        labels = {"source": source, "state": "unavailable", "status": "200"}
+        assert sample(after, "cds_fetches_total", **labels) - sample(before, "cds_fetches_total", **labels) == count
 
 
 def test_operators_pages_are_not_on_the_main_listener_and_answer_local_names_only(site: Deployment) -> None:

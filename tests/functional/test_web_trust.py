@@ -55,6 +55,7 @@ def site(fhir: HostileFhir, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     site.add("north", "--fhir-server", fhir.base, "--allow-private")
     site.add("south", "--cors-origin", "https://south.example.org")
     site.add("hasty", "--rate-limit", "4")
+    site.add("thrifty", "--rate-limit", "6")
     site.add("rsa", "--algorithm", "RS384")
     text = site.clients_file.read_text().replace(
         "fhir_servers:", f"code_map: {{'{LOCAL}': {{GRAFT: 'cpt:20939'}}}}\n    fhir_servers:", 1
@@ -144,6 +145,24 @@ def test_a_token_counts_once_even_if_sent_ten_times_at_once_to_two_workers(site:
         if answer.status_code == 401:
             refused(answer)
     assert instances(site).count(body["hookInstance"]) == 1
+
+
+def test_a_replay_costs_neither_rate_limit_nor_a_query(site: Deployment, fhir: HostileFhir) -> None:
+    prefetch = {key: value for key, value in PREFETCH.items() if key != "coverage"}
+    access = {"fhirServer": fhir.base, "fhirAuthorization": {"access_token": "t-north-1", "token_type": "Bearer"}}
+    body = hook_request(prefetch=prefetch, **access)
+    token = site.clients["north"].token(site.url + SERVICE)
+    assert post(site, token, body).status_code == 200
+    before = len(fhir.requests)
+    for _ in range(8):  # either worker gets some
+        refused(post(site, token, body))
+    assert len(fhir.requests) == before
+    token = site.clients["thrifty"].token(site.url + SERVICE)
+    assert post(site, token, hook_request()).status_code == 200
+    for _ in range(20):
+        refused(post(site, token, hook_request()))
+    for _ in range(2):  # each worker grants three calls a minute
+        assert site.call("thrifty", hook_request(), headers={"Connection": "close"}).status_code == 200
 
 
 def test_a_repeated_hook_instance_with_tokens_of_its_own_is_answered(site: Deployment) -> None:
