@@ -44,7 +44,8 @@ def split_checked(url: str, *, query: bool = False) -> SplitResult:
     """The parts of an absolute http(s) URL; with `query`, one may be there.
 
     ValueError, with the cure, for another scheme, no host, a bad port, a user name or password, a query, a fragment,
-    `.` or `..` in the path, and for characters that parsers take differently: they shall have nothing to disagree on.
+    `.` or `..` in the path, however encoded and whatever parameters follow it, and for characters that parsers take
+    differently: they shall have nothing to disagree on.
     """
     if any(character <= " " or character == "\x7f" for character in url):
         raise ValueError("holds a blank or a control character: remove it")
@@ -65,7 +66,7 @@ def split_checked(url: str, *, query: bool = False) -> SplitResult:
 def _refuse_extras(parts: SplitResult) -> None:
     if "@" in parts.netloc:
         raise ValueError("holds a user name or password: remove it")
-    if any(step in (".", "..") or "\\" in step for step in unquote(parts.path).split("/")):
+    if any(step.partition(";")[0] in (".", "..") or "\\" in step for step in _decoded(parts.path).split("/")):
         raise ValueError("holds . or .. in its path: remove it")
     if ":" in (parts.hostname or "") and not is_address(parts.hostname or ""):
         raise ValueError("has a bad address in brackets: correct it")
@@ -75,6 +76,13 @@ def _refuse_extras(parts: SplitResult) -> None:
         port = 0
     if port == 0:
         raise ValueError("has a port that is not between 1 and 65535: correct it")
+
+
+def _decoded(path: str) -> str:
+    """A path as the last of several servers may read it, each of which decodes it once."""
+    while (decoded := unquote(path)) != path:
+        path = decoded
+    return path
 
 
 def require_https(parts: SplitResult, *, loopback_allowed: bool, permission: str) -> None:

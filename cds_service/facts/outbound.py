@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import SplitResult, urljoin
 
@@ -19,7 +19,10 @@ AddressInfo = tuple[Any, Any, int, str, Any]
 GetAddrInfo = Callable[..., Sequence[AddressInfo]]
 
 _NAT64 = IPv6Network("64:ff9b::/96")
-_NEVER = (IPv4Network("0.0.0.0/8"), IPv6Network("::ffff:0:0/96"), IPv6Network("2002::/16"), IPv6Network("2001::/32"))
+_NEVER = tuple(map(ip_network, (
+    "0.0.0.0/8", "100.100.100.200/32", "168.63.129.16/32", "::ffff:0:0/96", "2002::/16", "2001::/32", "64:ff9b:1::/48",
+    "fd00:ec2::254/128",
+)))  # fmt: skip
 _MAX_ADDRESSES = 4
 
 
@@ -94,9 +97,10 @@ class Allowed:
 
 
 def address_kind(address: IPv4Address | IPv6Address) -> str:
-    """`public`, `private` (loopback counts) or `never`: link-local, multicast, reserved, IPv4 inside IPv6.
+    """`public`, `private` (loopback counts) or `never`: link-local, multicast, reserved, IPv4 inside IPv6, and more.
 
-    `never` holds even for servers declared with allow_private: cloud metadata services live at such addresses.
+    `never` holds even for servers declared with allow_private: cloud metadata services live at link-local addresses,
+    and at one each of AWS (IPv6), Alibaba and Azure that is not. 64:ff9b:1::/48 may be anything inside (RFC 8215).
     """
     if isinstance(address, IPv6Address) and address in _NAT64:
         # An IPv6-only network reaches every IPv4 server this way, so what counts is the address inside.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import orjson
 
@@ -64,7 +64,7 @@ class Journal:
     def clear(self) -> None:
         """Forget a former run. Raises ConfigurationError where no journal can be written."""
         try:
-            self.fresh.open("wb").close()
+            private(self.fresh, "wb").close()
             self.fresh.unlink()
             self.path.unlink(missing_ok=True)
         except OSError as error:
@@ -83,7 +83,7 @@ class Journal:
             state.lengths[name] = file.tell()
         told = {"format": _FORMAT, "identity": dict(state.identity), "done": state.done}
         told |= {"lengths": state.lengths, "counted": state.counted, "finished": state.finished}
-        with self.fresh.open("wb") as file:
+        with private(self.fresh, "wb") as file:
             file.write(orjson.dumps(told))
             file.flush()
             os.fsync(file.fileno())
@@ -100,10 +100,15 @@ def _checked(state: State) -> State:
     return state
 
 
+def private(path: Path, mode: str) -> BinaryIO:
+    """Open a file that, where it is made, is for its owner only: it names orders and patients."""
+    return cast(BinaryIO, open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600)))
+
+
 def create(path: Path) -> BinaryIO:
     """An output file, made if need be and locked, as it is: not emptied yet. Raises ConfigurationError."""
     try:
-        file = path.open("ab")
+        file = private(path, "ab")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from error
     return _locked(file, path)

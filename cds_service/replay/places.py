@@ -106,7 +106,7 @@ def parts(out: Path | None, resumed: bool) -> Iterator[Path]:
     place = parts_folder(out)
     if not resumed and place.exists():
         shutil.rmtree(place)
-    place.mkdir(parents=True, exist_ok=True)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)  # charts, as long as the run takes
     (place / _MARK).touch()
     yield place
     shutil.rmtree(place)

@@ -273,6 +273,11 @@ def test_a_bomb_and_an_endless_stream_cost_little_memory(client: FhirClient, beh
         "http://127.0.0.1:{own}/fhir/../admin",
         "http://127.0.0.1:{own}/fhir/%2e%2e/admin",
         "../admin",
+        "..;/admin",
+        "..;a=1/admin",
+        "%252e%252e/admin",
+        "%252E.;x/admin",
+        "x/%2e%2e%3b/..%2f../admin",
         "/admin",
         "file:///etc/passwd",
         "http://[::1/fhir",
@@ -413,7 +418,8 @@ def test_the_next_address_is_tried_when_the_first_does_not_answer() -> None:
         (
             "never",
             "169.254.169.254 0.0.0.0 0.1.2.3 224.0.0.1 239.1.1.1 240.0.0.1 255.255.255.255 fe80::1 ff02::1 :: "
-            "::127.0.0.1 ::ffff:8.8.8.8 ::ffff:127.0.0.1 2002:7f00:1::1 2001:0:7f00:1::1 64:ff9b::a9fe:a9fe",
+            "::127.0.0.1 ::ffff:8.8.8.8 ::ffff:127.0.0.1 2002:7f00:1::1 2001:0:7f00:1::1 64:ff9b::a9fe:a9fe "
+            "fd00:ec2::254 100.100.100.200 168.63.129.16 64:ff9b:1::a9fe:a9fe 64:ff9b::6464:64c8",
         ),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import stat
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from support.paths import ROOT
 
 from cds_service.commands import replay as command_
 from cds_service.replay.journal import create
+from cds_service.replay.output import parts
 from tests.functional.replay_runs import clean, command, ndjson, policies, run, story
 
 
@@ -176,3 +178,17 @@ def test_synthetic_charts_are_not_mixed_with_other_files(tmp_path: Path) -> None
     run("synth", "--patients", 2, "--out", tmp_path / "made")
     assert "is not empty" in run("synth", "--patients", 1, "--out", tmp_path / "made", code=2).stderr
     assert len(list((tmp_path / "made").rglob("*.json"))) == 2
+
+
+def test_what_names_orders_and_patients_is_for_its_owner_only(cards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.ndjson"
+    before = os.umask(0o022)
+    try:
+        run("replay", ROOT / "fhir_fixtures" / "cervical-fusion", "--cards", cards, "--baseline", cards, "--out", out)
+        with parts(out, resumed=False) as place:
+            folder = stat.S_IMODE(place.stat().st_mode)
+    finally:
+        os.umask(before)
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
+    assert modes == {"out.ndjson": 0o600, "out.changes.ndjson": 0o600, "out.ndjson.journal": 0o600}
+    assert folder == 0o700
