@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from cds_service.facts.intake import Reading, read
 from cds_service.facts.references import Index, Json, key_of
 from cds_service.facts.sources import Supplied
 from cds_service.facts.validity import READABLE, accepted_types
-from cds_service.policy.case import Case, Code, Coverage, Fault, Order, Source, SourceState
+from cds_service.policy.case import Case, Code, Coverage, Fault, Order, Source, SourceState, day_of
 
 _T = TypeVar("_T")
 _BY_REF = attrgetter("ref")
@@ -39,11 +39,23 @@ _SUBJECT = {
 
 
 class CaseBuilder:
-    """Collects resources, remembering what cannot be used; `build` makes the case."""
+    """Collects resources, remembering what cannot be used; `build` makes the case.
 
-    def __init__(self, patient_id: str, received: date, as_of: date | None, local: Mapping[Code, Code]) -> None:
+    `live` is the moment of receipt in a live call, in which no order is judged by an earlier day; `received` is that
+    day where the orders were written, once they are known.
+    """
+
+    def __init__(
+        self,
+        patient_id: str,
+        received: date,
+        as_of: date | None,
+        local: Mapping[Code, Code],
+        live: datetime | None = None,
+    ) -> None:
         self.patient_ref = f"Patient/{patient_id.removeprefix('Patient/')}"
         self.received, self.as_of, self.local = received, as_of, local
+        self._live = live
         self.index = Index()
         self.faults: list[Fault] = []
         self.drafts: list[tuple[str, Reading]] = []
@@ -71,6 +83,8 @@ class CaseBuilder:
             if trouble:
                 self._fault("orders", f"{path}.entry[{number}].resource{element}", trouble)
         self._sources["orders"] = self._state("orders", SourceState.READ if entries else SourceState.EMPTY)
+        if self._live and self.drafts:
+            self.received = min(elements.local_day(self._live, _written(reading)) for _, reading in self.drafts)
 
     def chart_orders(self, supplied: Supplied) -> None:
         """Orders of the chart that are judged as drafts are: unsigned, or signed and not yet performed."""
@@ -219,6 +233,14 @@ class CaseBuilder:
 
     # --- building -----------------------------------------------------------------------------------
 
+    @property
+    def _not_before(self) -> date:
+        return self.received if self._live else date.min
+
+    def day(self, order: Order) -> date:
+        """The day an order will be judged."""
+        return day_of(order, self.as_of, self.received, self._not_before)
+
     def draft(self) -> tuple[Order, ...]:
         """The draft orders of the event as far as they can be read before the chart is."""
         self._read_rest()
@@ -292,7 +314,13 @@ class CaseBuilder:
             faults=tuple(self.faults),
             received=self.received,
             as_of=self.as_of,
+            not_before=self._not_before,
         )
+
+
+def _written(reading: Reading) -> object:
+    """When an order was written: where its time has an offset, that is the caller's."""
+    return (reading.resource or {}).get("authoredOn")
 
 
 def _is_active(reading: Reading) -> bool:

@@ -22,8 +22,7 @@ def concerning(orders: Iterable[Order], builder: CaseBuilder, runtime: Runtime) 
     speaking = runtime.book.rulebook.concerning
     found: dict[int, Outline] = {}  # by identity: comparing them would cost more than a few too many
     for order in orders:
-        day = builder.as_of or order.occurrence or order.authored_on or builder.received
-        outlines = speaking(order, day)
+        outlines = speaking(order, builder.day(order))
         found.update(zip(map(id, outlines), outlines, strict=True))
     return [outline for outline in found.values() if runtime.shows(outline.status)]
 

@@ -143,7 +143,7 @@ def _evaluated(here: Call, raw: bytes, caller: Caller, service: Service, clock: 
         return Answer(
             {"cards": []}, hook_request, service, Case(), timing=clock, revision=runtime.book.rulebook.revision
         )
-    done = answer(hook_request, service, runtime, caller, timing=clock)
+    done = answer(hook_request, service, runtime, caller, live=True, timing=clock)
     _log_unusable(done.case.faults)
     return done
 
