@@ -53,6 +53,11 @@ class Source:
         """True when absence from this source means absence from the chart."""
         return self.state is not SourceState.UNAVAILABLE and not self.unusable
 
+    @property
+    def failed(self) -> bool:
+        """True when it was asked for, or came, and could not be read: it may be readable another time."""
+        return self.state is SourceState.UNAVAILABLE and self != UNAVAILABLE
+
 
 UNAVAILABLE = Source(SourceState.UNAVAILABLE, "not supplied")
 
