@@ -22,6 +22,7 @@ ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-referen
 _BUNDLES = ("draftOrders", "appointments")
 _BY_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
 _GONE = (404, 410)
+_UNREAD = "could not be read, by prefetch or from the FHIR server"
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Scope:
 
 
 def collect(request: HookRequest, data: CrdData) -> Scope:
-    """Find the orders of a call, and give them to the case. MissingData when dispatched orders cannot be read."""
+    """Find the orders of a call, and give them to the case. MissingData where none can be read that it refers to."""
     scope, path = _SCOPES[request.hook](request, data)
     entries = scope.entries or [{"resource": r} for r in scope.orders.values()]
     data.builder.draft_orders({"entry": entries}, path)
@@ -102,17 +103,18 @@ def _dispatched(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
         else:
             scope.orders[ref] = resource
     if scope.unreadable and not scope.orders:
-        text = "could not be read, by prefetch or from the FHIR server"
-        raise MissingData(Issue(text, "context.dispatchedOrders", "incomplete"))
+        raise MissingData(Issue(_UNREAD, "context.dispatchedOrders", "incomplete"))
     return scope, "context.dispatchedOrders"
 
 
 def _encounter(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
-    """encounter-start, encounter-discharge: the encounter itself, where it can be read."""
+    """encounter-start, encounter-discharge: the encounter itself."""
     ref = f"Encounter/{str(request.context['encounterId']).removeprefix('Encounter/')}"
     data.read([ref])
     resource = data.builder.index.resolve(ref)
-    return (Scope({ref: resource}) if resource is not None else Scope(unreadable=[ref])), "context.encounterId"
+    if resource is None:
+        raise MissingData(Issue(_UNREAD, "context.encounterId", "incomplete"))
+    return Scope({ref: resource}), "context.encounterId"
 
 
 _SCOPES = {

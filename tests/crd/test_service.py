@@ -168,6 +168,10 @@ ENCOUNTER: Json = {
 }  # fmt: skip
 
 
+FAILED: Json = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "exception"}]}
+UNREAD = "could not be read, by prefetch or from the FHIR server"
+
+
 def hooked(hook: str, context: Json, version: str = "2.2", **prefetch: Any) -> Json:
     return {
         "hook": hook,
@@ -343,8 +347,24 @@ def test_encounter_hooks_annotate_the_encounter(service: Service, hook: str) -> 
     assert values(info, "doc-needed") == []
     body["prefetch"]["coverage"] = bundle(coverage(status="cancelled"))
     assert one(said(call(service, body), "Encounter/enc-1"), "covered") == "not-covered"
-    del body["prefetch"]["encounter"]
-    assert call(service, body)["cards"][0]["summary"] == "1 order could not be read and was not checked"
+
+
+@pytest.mark.crd("hook-9", "hook-10")
+@pytest.mark.parametrize("hook", ["encounter-start", "encounter-discharge"])
+@pytest.mark.parametrize("way", ["not sent", "null", "error", "another", "gone", "failing"])
+def test_an_encounter_out_of_reach(
+    service: Service, ehr: Listener, monkeypatch: pytest.MonkeyPatch, hook: str, way: str
+) -> None:
+    sent = {"null": None, "error": FAILED, "another": {**ENCOUNTER, "id": "enc-2"}}
+    body = hooked(hook, {"encounterId": "enc-1"}, **({"encounter": sent[way]} if way in sent else {}))
+    if way == "failing":
+        monkeypatch.setattr(ehr, "answer", lambda _path: (500, FAILED))
+    if way in ("gone", "failing"):
+        body["fhirServer"] = ehr.base
+    assert refused(service, body) == (412, f"context.encounterId {UNREAD}")
+    if way == "gone":
+        ehr.reset(ENCOUNTER)
+        assert list(updated(call(service, body))) == ["Encounter/enc-1"]
 
 
 @pytest.mark.crd("hook-34", "hook-39")
