@@ -42,7 +42,7 @@ class SourceState(StrEnum):
 
 @fact(frozen=True, slots=True)
 class Source:
-    """State of one source; `unusable` names resources in it that could not be read."""
+    """State of one source; `unusable` names resources in it that could not be read, and in words what did not come."""
 
     state: SourceState
     detail: str = ""
@@ -52,6 +52,11 @@ class Source:
     def complete(self) -> bool:
         """True when absence from this source means absence from the chart."""
         return self.state is not SourceState.UNAVAILABLE and not self.unusable
+
+    @property
+    def unsent(self) -> tuple[str, ...]:
+        """What did not come, in words: what is unusable and no resource."""
+        return tuple([u for u in self.unusable if "/" not in u and "[" not in u])
 
     @property
     def failed(self) -> bool:
