@@ -57,7 +57,7 @@ def gather(
         for name in missing:
             supplied[name] = as_supplied(fetched.get(name))
         for name in pages:
-            supplied[name] = _continued(supplied[name], fetched.get(f"{name}+"))
+            supplied[name] = continued(supplied[name], fetched.get(f"{name}+"))
         log = [log_of(f) for f in fetched.values()]
     for name, value in supplied.items():
         if name != "planned-orders":  # those are the orders that are judged, and taken up as such
@@ -79,7 +79,7 @@ def planned_orders(
         queries = [Query(name, found.next_page, continues=True)]
     fetched = fetch(request, queries, runtime, caller, deadline) if queries else {}
     if queries:
-        found = _continued(found, fetched.get(name)) if found else as_supplied(fetched.get(name))
+        found = continued(found, fetched.get(name)) if found else as_supplied(fetched.get(name))
     assert found is not None
     log = [log_of(f) for f in fetched.values()]
     if found.source.state is SourceState.UNAVAILABLE:
@@ -126,7 +126,7 @@ def as_supplied(fetched: Fetched | None, otherwise: Source = UNAVAILABLE) -> Sup
     return Supplied(Source(fetched.state, fetched.detail), [(r, None) for r in fetched.resources])
 
 
-def _continued(first: Supplied, rest: Fetched | None) -> Supplied:
+def continued(first: Supplied, rest: Fetched | None) -> Supplied:
     """A paged prefetch bundle with its further pages; incomplete where they could not be read."""
     if rest is None or rest.state is SourceState.UNAVAILABLE:
         return first

@@ -472,6 +472,45 @@ def test_coverage_out_of_reach(service: Service, ehr: Listener) -> None:
     ]
 
 
+NEXT = [{"relation": "next", "url": "https://ehr.example.org/fhir/Coverage?page=2"}]
+
+
+@pytest.mark.crd("hook-13", "found-9")
+@pytest.mark.parametrize(
+    ("lacks", "text"),
+    [
+        ({"total": 2}, "results that were counted, but not sent"),
+        ({"link": NEXT}, "further pages"),
+        ({"total": 2, "link": NEXT}, "further pages"),
+    ],
+    ids=["counted", "next", "both"],
+)
+@pytest.mark.parametrize("hook", ["order-sign", "order-select"])
+def test_coverage_that_is_not_whole(service: Service, hook: str, lacks: Json, text: str) -> None:
+    """What did not come may be the primary coverage."""
+    body = sign(order("20939"), hook=hook, **({"selections": ["ServiceRequest/o-20939"]} if "select" in hook else {}))
+    body["prefetch"]["coverage"] |= lacks
+    assert refused(service, body) == (412, f"prefetch.coverage is needed and is not whole: {text}")
+
+
+@pytest.mark.crd("found-5", "hook-13")
+@pytest.mark.parametrize(
+    ("further", "status"),
+    [([], 200), ([coverage("cigna", "cov-2")], 400), ([coverage("cigna", "cov-2", status="cancelled")], 200)],
+    ids=["no more", "another", "another that is over"],
+)
+def test_further_pages_of_coverage_are_read(
+    service: Service, ehr: Listener, monkeypatch: pytest.MonkeyPatch, further: list[Json], status: int
+) -> None:
+    ehr.reset(*further)
+    body = {**sign(order("20939")), "fhirServer": ehr.base}
+    body["prefetch"]["coverage"]["link"] = [{"relation": "next", "url": f"{ehr.base}/Coverage?page=2"}]
+    assert service.call(body, "order-sign-crd").status_code == status
+    assert "/fhir/Coverage?page=2" in ehr.paths
+    monkeypatch.setattr(ehr, "answer", lambda _path: (500, FAILED))
+    assert refused(service, body) == (412, "prefetch.coverage is needed and is not whole: further pages")
+
+
 @pytest.mark.crd("hook-13")
 @pytest.mark.parametrize("missing", ["code", "authoredOn", "requester"])
 def test_an_incomplete_order_is_422(service: Service, missing: str) -> None:
