@@ -6,7 +6,7 @@ the same is said as `conditional` with info-needed OTH and a reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
@@ -14,7 +14,9 @@ from typing import Literal
 from cds_service.determination.decide import OrderResult
 from cds_service.determination.routing import in_force
 from cds_service.policy.case import Case, Coverage, Order, SourceState
+from cds_service.policy.criteria import Found
 from cds_service.policy.evaluate import Verdict
+from cds_service.policy.view import ACTIVE_UNREAD
 
 Version = Literal["2.0", "2.1", "2.2"]
 VERSIONS: tuple[Version, ...] = ("2.0", "2.1", "2.2")
@@ -54,15 +56,17 @@ _ROWS = (
         "coverage this deployment may assert (`CDS_PAYERS`).", "indeterminate", "indeterminate",
         reason="Coverage: this service does not assert coverage for this payer; its policy is read for guidance only."),
     Row("authorised", "The order carries an authorization with its number.", "covered", "satisfied"),
-    Row("technical", "Data that the policy needs, or the medication or device that is the order's code, could not be "
-        "read for a technical reason.", "indeterminate", "indeterminate", reason_code="technical"),
+    Row("technical", "What the policy leaves open rests on data that could not be read (an error, no access, too late; "
+        "or nothing but data that nobody supplied), or the medication or device that is the order's code could not. "
+        "Nothing is asked for: what else is needed is known once the data can be read.",
+        "indeterminate", "indeterminate", reason_code="technical"),
     Row("no-code", "There is no such medication or device as the order names, so it has no code.",
         "indeterminate", "indeterminate"),
     Row("not-approved", "The policy behind the outcome is not approved yet.", "indeterminate", "indeterminate",
         reason="Coverage: the encoding of the policy is still under review; nothing is asserted from it."),
     Row("supported", "The policy supports the order; prior authorization is as the rule says.", "covered", BY_RULE),
     Row("not-supported", "The policy does not support the order.", "not-covered"),
-    Row("needs-information", "The policy needs information that the chart does not hold.",
+    Row("needs-information", "The policy needs information that the chart, as far as it was supplied, does not hold.",
         "conditional", BY_RULE, ("OTH",), documentation=True),
     Row("not-addressed", "No policy of the payer speaks to the order.", "indeterminate", "indeterminate",
         reason="Coverage: no policy known to this service speaks to this order."),
@@ -71,6 +75,7 @@ TABLE = {row.id: row for row in _ROWS}
 
 _AUTHORIZATION = {"required": "auth-needed", "not-required": "no-auth"}
 UNKNOWN_AUTHORIZATION = "Prior authorization: the policy does not say whether it is needed."
+OPEN_AUTHORIZATION = "Prior authorization: whether it is needed depends on what the chart does not tell."
 
 
 def prior_authorization(row: Row, rule: str) -> Row:
@@ -138,15 +143,48 @@ def situation(result: OrderResult, case: Case, authority: Authority) -> str:
         return "not-declared"
     if authorised:
         return "authorised"
-    if result.outcome == "needs-information" and _technical(result, case):
+    if result.outcome == "needs-information" and unread(result, case):
         return "technical"
     verdicts = [d.verdict for d in result.primary if d.verdict and d.outcome == result.outcome]
     return result.outcome if all(map(authority.binding, verdicts)) else "not-approved"
 
 
-def _technical(result: OrderResult, case: Case) -> bool:
-    """True when unavailable sources alone keep the order open; what only a person can answer is asked for instead."""
-    sources = {m.source for d in result.primary for m in d.missing}
-    if not sources or "answers" in sources:
-        return False
-    return all(case.source(s).state is SourceState.UNAVAILABLE for s in sources)
+def unread(result: OrderResult, case: Case) -> tuple[str, ...]:
+    """Sources that keep an order open because they could not be read; none where what is missing can be asked for.
+
+    What failed may hold all that is missing, so that nothing is asked for meanwhile. What nobody supplied will not
+    come either: only where it is all that is missing, there is nobody to ask.
+    """
+    verdicts = [d.verdict for d in result.primary if d.verdict]
+    sources = {s for v in verdicts if not v.decision.ruling.settled for s in _sources(v, case)}
+    failed = {s for s in sources if case.source(s).failed}
+    if failed:
+        return tuple(sorted(failed))
+    asked = "answers" in sources or any(v.decision.ruling.settled and v.missing for v in verdicts)
+    if asked or any(case.source(s).state is not SourceState.UNAVAILABLE for s in sources):
+        return ()
+    return tuple(sorted(sources))
+
+
+def authorization_hangs_on(verdict: Verdict, case: Case) -> set[str] | None:
+    """Sources that the prior authorization of a settled verdict rests on; None where the policy leaves it unknown."""
+    ruling, looked = verdict.decision.ruling, verdict.decision.looked
+    said = [ruling.speaker, *(rule.rule for rule, ruled, _ in looked if ruled.open)]
+    if ruling.prior_authorization != "unknown" or all(s.prior_authorization == "unknown" for s in said):
+        return None
+    return set(_sources(verdict, case))
+
+
+def _sources(verdict: Verdict, case: Case) -> Iterator[str]:
+    """Sources that the open criteria of a verdict rest on. An answer that could not be read may settle any it asks."""
+    criteria = verdict.version.version.criteria
+    orders_failed, answers_failed = case.source("active-orders").failed, case.source("answers").failed
+    for found in _open(verdict):
+        for missing in found.missing:
+            yield "active-orders" if orders_failed and missing.state == ACTIVE_UNREAD else missing.source
+        if answers_failed and criteria[found.id].ask:
+            yield "answers"
+
+
+def _open(verdict: Verdict) -> Iterator[Found]:
+    return (found[place] for _, ruled, found in verdict.decision.looked for place in ruled.open)

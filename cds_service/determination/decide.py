@@ -8,7 +8,7 @@ from datetime import date
 from typing import NamedTuple
 
 from cds_service.determination.authorization import holding
-from cds_service.determination.routing import PayerDirectory, Role, Route, routes
+from cds_service.determination.routing import PayerDirectory, Role, Route, may_lack_first, routes
 from cds_service.policy.case import Authorization, Case, Order
 from cds_service.policy.compile import CompiledFinding, CompiledVersion
 from cds_service.policy.evaluate import Evaluator, Verdict
@@ -56,12 +56,14 @@ class OrderResult:
     `primary` are the determinations of the payer that decides. `covered_by_policy` is true where a coverage policy
     speaks: one that does not address the order leaves it to the guideline. `governing` gave the outcome: the
     guideline's where no coverage policy speaks. `authorization` is one that the order carries and that holds.
+    `payer_open`: a coverage that did not come may decide before those that are known.
     """
 
     order: Order
     determinations: tuple[Determination, ...]
     findings: tuple[Finding, ...] = ()
     authorization: Authorization | None = None
+    payer_open: bool = False
     primary: tuple[Determination, ...] = field(init=False)
     outcome: str = field(init=False)
     covered_by_policy: bool = field(init=False)
@@ -71,6 +73,8 @@ class OrderResult:
     def __post_init__(self) -> None:
         self.primary = tuple([d for d in self.determinations if d.role == "primary"])
         self.outcome = _outcome(self.primary)
+        if self.payer_open and self.outcome != "not-addressed":
+            self.outcome = "needs-information"
         spoken = [d for d in self.primary if d.verdict is not None and d.outcome != "not-addressed"]
         self.covered_by_policy = bool(spoken)
         self.governing = _decisive(spoken, self.outcome) if spoken else _leading(self.determinations)
@@ -170,16 +174,18 @@ class Decider:
         """All determinations and findings for one order."""
         coverage = self._with_primary(order, list(self._coverage(order)))
         determinations = (*coverage, *self._guidelines(order))
-        return OrderResult(order, determinations, tuple(self._findings(order)), self.authorization(order))
+        findings, authorization = tuple(self._findings(order)), self.authorization(order)
+        return OrderResult(order, determinations, findings, authorization, may_lack_first(self.case, order))
 
     def bare_result(self, order: Order) -> OrderResult:
         """As `result`, with nothing but what outcome and flag rest on: a guideline speaks only where no payer does."""
         coverage = self._with_primary(order, list(self._coverage(order, "primary")))
         authorization = self.authorization(order)
-        bare = OrderResult(order, tuple(coverage), (), authorization)
+        open_ = may_lack_first(self.case, order)
+        bare = OrderResult(order, tuple(coverage), (), authorization, open_)
         if bare.covered_by_policy:
             return bare
-        return OrderResult(order, (*coverage, *self._guidelines(order)), (), authorization)
+        return OrderResult(order, (*coverage, *self._guidelines(order)), (), authorization, open_)
 
     def _with_primary(self, order: Order, found: list[Determination]) -> list[Determination]:
         if not any(d.role == "primary" for d in found):

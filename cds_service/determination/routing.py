@@ -138,6 +138,16 @@ def deciding(case: Case, order: Order) -> list[Coverage]:
     return [c for c in named if c.order == first]
 
 
+def may_lack_first(case: Case, order: Order) -> bool:
+    """May a coverage that did not come decide on an order before those that are known?
+
+    Not where the order names one of them, nor where one is known to be the first.
+    """
+    if not case.source("coverage").unsent:
+        return False
+    return not any(c.order == 1 or c.ref in order.insurance for c in deciding(case, order))
+
+
 def routes(case: Case, order: Order, directory: PayerDirectory, default: str | None = None) -> tuple[Route, ...]:
     """Payers for an order. Coverages that the order itself names come first; else Coverage.order decides.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from cds_service.facts.references import Index, Json, key_of
 from cds_service.facts.sources import Supplied
 from cds_service.facts.validity import READABLE, accepted_types
 from cds_service.facts.whose import ANOTHERS, Owner
-from cds_service.policy.case import Case, Code, Coverage, Fault, Order, Source, SourceState
+from cds_service.policy.case import Case, Code, Coverage, Fault, Order, Source, SourceState, day_of
 
 _T = TypeVar("_T")
 _BY_REF = attrgetter("ref")
@@ -35,7 +35,11 @@ MOST_TEXT = 200_000
 
 
 class CaseBuilder:
-    """Collects resources, remembering what cannot be used; `build` makes the case."""
+    """Collects resources, remembering what cannot be used; `build` makes the case.
+
+    `live` is the moment of receipt in a live call, in which no order is judged by an earlier day; `received` is that
+    day where the orders were written, once they are known.
+    """
 
     def __init__(
         self,
@@ -43,11 +47,13 @@ class CaseBuilder:
         received: date,
         as_of: date | None,
         local: Mapping[Code, Code],
+        live: datetime | None = None,
         *,
         base: str = "",
         prefetch: Mapping[str, Any] = _NONE,
     ) -> None:
         self.received, self.as_of, self.local = received, as_of, local
+        self._live = live
         self.index = Index()
         self.owner = Owner(patient_id, base, prefetch, self.index)
         self.patient_ref = self.owner.ref
@@ -78,6 +84,8 @@ class CaseBuilder:
             if trouble:
                 self._fault("orders", f"{path}.entry[{number}].resource{element}", trouble)
         self._sources["orders"] = self._state("orders", SourceState.READ if entries else SourceState.EMPTY)
+        if self._live and self.drafts:
+            self.received = min(elements.local_day(self._live, _written(reading)) for _, reading in self.drafts)
 
     def chart_orders(self, supplied: Supplied) -> None:
         """Orders of the chart that are judged as drafts are: unsigned, or signed and not yet performed."""
@@ -243,6 +251,14 @@ class CaseBuilder:
 
     # --- building -----------------------------------------------------------------------------------
 
+    @property
+    def _not_before(self) -> date:
+        return self.received if self._live else date.min
+
+    def day(self, order: Order) -> date:
+        """The day an order will be judged."""
+        return day_of(order, self.as_of, self.received, self._not_before)
+
     def draft(self) -> tuple[Order, ...]:
         """The draft orders of the event as far as they can be read before the chart is."""
         self._read_rest()
@@ -319,7 +335,13 @@ class CaseBuilder:
             faults=tuple(self.faults),
             received=self.received,
             as_of=self.as_of,
+            not_before=self._not_before,
         )
+
+
+def _written(reading: Reading) -> object:
+    """When an order was written: where its time has an offset, that is the caller's."""
+    return (reading.resource or {}).get("authoredOn")
 
 
 def _is_active(reading: Reading) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 from cds_service.policy.case import Period
@@ -64,6 +64,15 @@ def moment(value: object) -> datetime | date | None:
     except ValueError:
         return whole
     return instant if instant.tzinfo else whole
+
+
+def local_day(moment: datetime, written: object) -> date:
+    """The day of a moment where the clock shows the offset of `written`, a dateTime; in UTC where it has none."""
+    try:
+        zone = datetime.fromisoformat(written).tzinfo if isinstance(written, str) else None
+    except ValueError:
+        zone = None
+    return moment.astimezone(zone or UTC).date()
 
 
 def _whole_day(value: str) -> date | None:

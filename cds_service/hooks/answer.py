@@ -80,17 +80,28 @@ def answer(
     caller: Caller,
     *,
     as_of: date | None = None,
+    live: bool = False,
     timing: Timing | None = None,
 ) -> Answer:
-    """Answer a validated hook request. Raises RequestError (bad orders) or MissingData (412)."""
+    """Answer a validated hook request. Raises RequestError (bad orders) or MissingData (412).
+
+    `live`: somebody is about to sign, so a draft is judged by the day of receipt even if it was written before.
+    Without it, the same request gets the same answer on any day.
+    """
     clock = timing or Timing()
     if service.group == "crd":
         from cds_service.hooks.crd import answer_crd  # crd builds on this module: imported late to break the circle
 
-        return answer_crd(request, service, runtime, caller, as_of=as_of, timing=clock)
+        return answer_crd(request, service, runtime, caller, as_of=as_of, live=live, timing=clock)
     book, now = runtime.book, runtime.now()
     builder = CaseBuilder(
-        request.patient_id, now.date(), as_of, caller.local_codes, base=request.base, prefetch=request.prefetch
+        request.patient_id,
+        now.date(),
+        as_of,
+        caller.local_codes,
+        now if live else None,
+        base=request.base,
+        prefetch=request.prefetch,
     )
     fetched: list[Json] = []
     deadline = monotonic() + runtime.settings.fetch_deadline

@@ -35,11 +35,18 @@ from cds_service.render.parts import Context, RenderedCard
 
 
 def answer_crd(
-    request: HookRequest, service: Service, runtime: Runtime, caller: Caller, *, as_of: date | None, timing: Timing
+    request: HookRequest,
+    service: Service,
+    runtime: Runtime,
+    caller: Caller,
+    *,
+    as_of: date | None,
+    live: bool,
+    timing: Timing,
 ) -> Answer:
     """Answer a validated CRD call. Raises RequestError (400), MissingData (412) or NotCrd (422)."""
     wishes = preferences(request.extension, caller.crd_version)
-    call = _Call(request, service, runtime, caller, wishes, as_of, timing)
+    call = _Call(request, service, runtime, caller, wishes, as_of, live, timing)
     with timing.stage("gather"):
         call.read()
     with timing.stage("evaluate"):
@@ -59,6 +66,7 @@ class _Call:
         caller: Caller,
         wishes: Preferences,
         as_of: date | None,
+        live: bool,
         timing: Timing,
     ) -> None:
         self.request, self.service, self.runtime, self.wishes = request, service, runtime, wishes
@@ -66,7 +74,12 @@ class _Call:
         self.directory = self.book.identifiers
         # `fhirServer` may be a door made for the payer, other than what resources refer to (the guide's example 1).
         self.builder = CaseBuilder(
-            request.patient_id, self.now.date(), as_of, caller.local_codes, prefetch=request.prefetch
+            request.patient_id,
+            self.now.date(),
+            as_of,
+            caller.local_codes,
+            self.now if live else None,
+            prefetch=request.prefetch,
         )
         self.data = CrdData(request, self.builder, runtime, caller)
         self.terms = Terms(runtime.fires)

@@ -9,25 +9,29 @@ from functools import cached_property
 from typing import Any
 
 from cds_service.determination.crd_outcome import (
+    OPEN_AUTHORIZATION,
     TABLE,
     UNKNOWN_AUTHORIZATION,
     Authority,
     Row,
     Version,
+    authorization_hangs_on,
     in_version,
     prior_authorization,
     situation,
     standing,
+    unread,
 )
 from cds_service.determination.decide import Decider, OrderResult
 from cds_service.facts import codes
 from cds_service.facts.references import Index, Json
 from cds_service.hooks.crd_billing import as_written, billing_codes, variants
 from cds_service.hooks.crd_ids import id_of
-from cds_service.policy.case import Authorization, Code, Coverage, Order
+from cds_service.policy.case import Authorization, Case, Code, Coverage, Order
 from cds_service.policy.evaluate import Verdict
 from cds_service.render import crd, questionnaire
 from cds_service.render.crd import NO_DOCUMENTS, Assertion, Documents, PolicyLink, Reason
+from cds_service.render.markdown import joined
 
 _CODED_BY = {"MedicationRequest": "medication", "DeviceRequest": "device"}
 
@@ -130,13 +134,25 @@ class Speaker:
         if row.id in ("technical", "no-code"):
             yield Reason(self._unread(result), row.reason_code)
         if row.id == "supported" and row.pa_needed == "indeterminate":
-            yield Reason(UNKNOWN_AUTHORIZATION)
+            yield self._authorization_open(_verdicts(result))
 
     def _unread(self, result: OrderResult | None) -> str:
         if result and result.order.ref in self.uncoded and not result.covered_by_policy:
             return f"Coverage: the {_CODED_BY[result.order.resource_type]} of the order could not be read."
-        names = sorted({m.source for d in result.primary for m in d.missing}) if result else ["the order"]
-        return f"Coverage: data that the policy needs could not be read: {', '.join(names)}."
+        sources = _by_cause(unread(result, self.decider.case), self.decider.case) if result else "the order"
+        return f"Coverage: data that the policy needs could not be read: {sources}."
+
+    def _authorization_open(self, verdicts: tuple[Verdict, ...]) -> Reason:
+        """Why a supported order is not told whether it needs prior authorization."""
+        case = self.decider.case
+        hangs_on = [s for v in verdicts if (s := authorization_hangs_on(v, case)) is not None]
+        if not hangs_on:
+            return Reason(UNKNOWN_AUTHORIZATION)
+        failed = sorted(s for s in set().union(*hangs_on) if case.source(s).failed)
+        if not failed:
+            return Reason(OPEN_AUTHORIZATION)
+        text = f"Prior authorization: data that the policy needs could not be read: {_by_cause(failed, case)}."
+        return Reason(text, "technical")
 
     def _expires(self, row: Row, granted: Authorization | None, verdicts: tuple[Verdict, ...]) -> date | None:
         """The day after which the assertion no longer holds, as far as it is known."""
@@ -150,6 +166,22 @@ class Speaker:
     def _id(self, order: Order, resource: Json) -> str:
         number = self.numbers.setdefault(order.ref, len(self.numbers) + 1)
         return id_of(self.record_id, number, crd.own(resource, self.coverage.ref))
+
+
+_IN_WORDS = {
+    "active-orders": "active orders",
+    "answers": "completed questionnaires",
+    "orders": "the orders",
+    "patient": "the patient",
+}
+
+
+def _by_cause(sources: Iterable[str], case: Case) -> str:
+    """Sources in plain words, those that failed for the same reason together."""
+    causes: dict[str, list[str]] = {}
+    for source in sources:
+        causes.setdefault(case.source(source).detail, []).append(_IN_WORDS.get(source, source))
+    return "; ".join(f"{joined(names)} ({detail})" for detail, names in causes.items())
 
 
 def _open(texts: Iterable[str]) -> Iterator[str]:

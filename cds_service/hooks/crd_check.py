@@ -86,6 +86,9 @@ def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> 
     if source.state is SourceState.UNAVAILABLE:
         text = f"is needed and could not be obtained: {source.detail}"
         raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
+    if source.unsent:  # another coverage may be the primary one
+        text = f"is needed and is not whole: {', '.join(source.unsent)}"
+        raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
     unread = _unread_types(data.builder.faults)
     about = [f for f in data.builder.faults if f.ref.startswith("Coverage") and not _within(f, unread)]
     faults = [f for f in about if not _ignored(f)]

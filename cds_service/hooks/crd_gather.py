@@ -81,6 +81,9 @@ class CrdData:
             template = f"{BY_NAME['coverage'].template.split('&', 1)[0]}&status=active"
             fetched = self._fetch([Query("coverage", query_for(template, self.request.patient_id))])
             supplied = gather.as_supplied(fetched.get("coverage"), _UNREACHED)
+        elif supplied.next_page:
+            fetched = self._fetch([Query("coverage", supplied.next_page, continues=True)])
+            supplied = gather.continued(supplied, fetched.get("coverage"))
         supplied = replace(supplied, resources=list(_distinct(supplied.resources)))
         self.builder.supply("coverage", supplied)
         self.read(_payors(r for r, _ in supplied.resources if r.get("resourceType") == "Coverage"))

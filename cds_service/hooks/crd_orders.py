@@ -25,6 +25,7 @@ _BY_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicat
 # What a performer can be asked for; appointments and encounters have hooks of their own.
 _DISPATCHED_TYPES = ORDER_TYPES - {"Appointment", "Encounter"}
 _GONE = (404, 410)
+_UNREAD = "could not be read, by prefetch or from the FHIR server"
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Scope:
 
 
 def collect(request: HookRequest, data: CrdData) -> Scope:
-    """Find the orders of a call, and give them to the case. MissingData when dispatched orders cannot be read."""
+    """Find the orders of a call, and give them to the case. MissingData where none can be read that it refers to."""
     scope, path = _SCOPES[request.hook](request, data)
     entries = scope.entries or [{"resource": r} for r in scope.orders.values()]
     data.builder.draft_orders({"entry": entries}, path)
@@ -109,8 +110,7 @@ def _dispatched(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
         else:
             scope.orders[ref] = resource
     if scope.unreadable and not scope.orders:
-        text = "could not be read, by prefetch or from the FHIR server"
-        raise MissingData(Issue(text, "context.dispatchedOrders", "incomplete"))
+        raise MissingData(Issue(_UNREAD, "context.dispatchedOrders", "incomplete"))
     return scope, "context.dispatchedOrders"
 
 
@@ -139,11 +139,13 @@ def _looked_up(references: Iterable[str], request: HookRequest, data: CrdData) -
 
 
 def _encounter(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
-    """encounter-start, encounter-discharge: the encounter itself, where it can be read."""
+    """encounter-start, encounter-discharge: the encounter itself."""
     ref = f"Encounter/{str(request.context['encounterId']).removeprefix('Encounter/')}"
     data.read([ref])
     resource = data.builder.index.resolve(ref)
-    return (Scope({ref: resource}) if resource is not None else Scope(unreadable=[ref])), "context.encounterId"
+    if resource is None:
+        raise MissingData(Issue(_UNREAD, "context.encounterId", "incomplete"))
+    return Scope({ref: resource}), "context.encounterId"
 
 
 _SCOPES = {

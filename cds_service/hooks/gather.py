@@ -25,8 +25,7 @@ def concerning(orders: Iterable[Order], builder: CaseBuilder, runtime: Runtime) 
     speaking = runtime.book.rulebook.concerning
     found: dict[int, Outline] = {}  # by identity: comparing them would cost more than a few too many
     for order in orders:
-        day = builder.as_of or order.occurrence or order.authored_on or builder.received
-        outlines = speaking(order, day)
+        outlines = speaking(order, builder.day(order))
         found.update(zip(map(id, outlines), outlines, strict=True))
     return [outline for outline in found.values() if runtime.shows(outline.status)]
 
@@ -61,7 +60,7 @@ def gather(
         for name in missing:
             supplied[name] = as_supplied(fetched.get(name))
         for name in pages:
-            supplied[name] = _continued(supplied[name], fetched.get(f"{name}+"))
+            supplied[name] = continued(supplied[name], fetched.get(f"{name}+"))
         log = [log_of(f) for f in fetched.values()]
     # The Patient first: resources may name theirs by identifier alone.
     for name, value in sorted(supplied.items(), key=lambda item: item[0] != "patient"):
@@ -84,7 +83,7 @@ def planned_orders(
         queries = [Query(name, found.next_page, continues=True)]
     fetched = fetch(request, queries, runtime, caller, deadline) if queries else {}
     if queries:
-        found = _continued(found, fetched.get(name)) if found else as_supplied(fetched.get(name))
+        found = continued(found, fetched.get(name)) if found else as_supplied(fetched.get(name))
     assert found is not None
     log = [log_of(f) for f in fetched.values()]
     if found.source.state is SourceState.UNAVAILABLE:
@@ -151,7 +150,7 @@ def as_supplied(fetched: Fetched | None, otherwise: Source = UNAVAILABLE) -> Sup
     return Supplied(Source(fetched.state, fetched.detail), [(r, None) for r in fetched.resources])
 
 
-def _continued(first: Supplied, rest: Fetched | None) -> Supplied:
+def continued(first: Supplied, rest: Fetched | None) -> Supplied:
     """A paged prefetch bundle with its further pages; incomplete where they could not be read."""
     if rest is None or rest.state is SourceState.UNAVAILABLE:
         return first

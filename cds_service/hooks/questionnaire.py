@@ -83,7 +83,7 @@ class _Case:
     def __init__(self, wanted: Asked, runtime: Runtime, caller: Caller) -> None:
         self.runtime, self.now, self.asked_orders = runtime, runtime.now(), wanted.orders
         self.base, self.rulebook = runtime.settings.base_url, runtime.book.rulebook
-        self.builder = CaseBuilder(patient_of(wanted), self.now.date(), None, caller.local_codes)
+        self.builder = CaseBuilder(patient_of(wanted), self.now.date(), None, caller.local_codes, self.now)
         for resource in wanted.referenced:
             self.builder.index.add(resource)
         self.builder.draft_orders({"entry": [{"resource": o} for o in wanted.orders]}, "Parameters.parameter")

@@ -42,7 +42,7 @@ class SourceState(StrEnum):
 
 @fact(frozen=True, slots=True)
 class Source:
-    """State of one source; `unusable` names resources in it that could not be read.
+    """State of one source; `unusable` names resources in it that could not be read, and in words what did not come.
 
     `foreign` names what was read and left out because it is another patient's: nothing is lacking for want of it.
     """
@@ -56,6 +56,16 @@ class Source:
     def complete(self) -> bool:
         """True when absence from this source means absence from the chart."""
         return self.state is not SourceState.UNAVAILABLE and not self.unusable
+
+    @property
+    def unsent(self) -> tuple[str, ...]:
+        """What did not come, in words: what is unusable and no resource."""
+        return tuple([u for u in self.unusable if "/" not in u and "[" not in u])
+
+    @property
+    def failed(self) -> bool:
+        """True when it was asked for, or came, and could not be read: it may be readable another time."""
+        return self.state is SourceState.UNAVAILABLE and self != UNAVAILABLE
 
 
 UNAVAILABLE = Source(SourceState.UNAVAILABLE, "not supplied")
@@ -161,6 +171,11 @@ class Order:
         return self.ref.split("/", 1)[0]
 
 
+def day_of(order: Order, as_of: date | None, received: date, not_before: date) -> date:
+    """The day an order is judged: `as_of`, else occurrence, else authoredOn or receipt; none before `not_before`."""
+    return as_of or order.occurrence or max(order.authored_on or received, not_before)
+
+
 @fact(frozen=True, slots=True)
 class Condition:
     """A diagnosis. `active`/`confirmed` are None where the chart does not say or says it unreadably."""
@@ -230,7 +245,8 @@ class Case:
     """Everything known for one hook request.
 
     `sources` has an entry per source name: orders, active-orders, patient, conditions, procedures,
-    observations, answers, coverage. A name that is missing counts as unavailable.
+    observations, answers, coverage. A name that is missing counts as unavailable. `not_before` is the day of receipt
+    in a live call: a draft is signed then, whenever it was written.
     """
 
     orders: tuple[Order, ...] = ()
@@ -244,14 +260,15 @@ class Case:
     faults: tuple[Fault, ...] = ()
     received: date = date.min
     as_of: date | None = None
+    not_before: date = date.min
 
     def source(self, name: str) -> Source:
         """State of a source; unavailable when nothing was ever said about it."""
         return self.sources.get(name, UNAVAILABLE)
 
     def day(self, order: Order) -> date:
-        """The day an order is judged: `as_of`, else its occurrence, else authoredOn, else receipt."""
-        return self.as_of or order.occurrence or order.authored_on or self.received
+        """The day an order is judged: see `day_of`."""
+        return day_of(order, self.as_of, self.received, self.not_before)
 
     def with_orders(self, orders: tuple[Order, ...]) -> Case:
         """The same case with other orders (a suggestion applied)."""

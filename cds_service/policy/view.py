@@ -26,6 +26,10 @@ Shelf = dict[Any, Any]
 PATIENT, OPERATION, REASONS, ORDER = range(4)
 
 
+ACTIVE_UNREAD = "active orders could not be read"
+"""Why a criterion on the orders stays open where those of the chart were not read."""
+
+
 class Absences(dict[str, tuple[str, bool]]):
     """By source: why it does not tell that something is absent ("" where it does), and whether it is empty."""
 
@@ -223,7 +227,7 @@ class Seat:
             return ", ".join(drafts.unusable) + " could not be read" if drafts.unusable else "orders could not be read"
         active = self.facts.case.source("active-orders")
         own_primary = any(p.order.draft for o in self.operations for p in o.primaries)
-        return "" if active.complete or own_primary else "active orders could not be read"
+        return "" if active.complete or own_primary else ACTIVE_UNREAD
 
 
 def nobody(_order: Order) -> str | None:

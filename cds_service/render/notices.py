@@ -101,7 +101,7 @@ def missing_information(results: tuple[OrderResult, ...], decider: Decider, cont
         label, code = verdict.item.item.label, code_of(result.order, decider, verdict.item.item.value_set)
         names.append(named(label, code))
         open_ = [f"- {open_line(m, escape(m.state))}" for m in verdict.missing]
-        asked = (*_undecided(result, context), *open_, policy_line(verdict.version, context))
+        asked = (*_undecided(result, decider.case, context), *open_, policy_line(verdict.version, context))
         alike.setdefault((label, asked), []).append(code)
     lines: list[str] = []
     for (label, asked), codes in alike.items():
@@ -130,8 +130,11 @@ def missing_information(results: tuple[OrderResult, ...], decider: Decider, cont
     ]
 
 
-def _undecided(result: OrderResult, context: Context) -> Iterator[str]:
-    """Coverages of the same rank that disagree: the order waits until it is known which of them pays first."""
+def _undecided(result: OrderResult, case: Case, context: Context) -> Iterator[str]:
+    """Coverages that did not come, or of the same rank that disagree: the order waits for which of them pays first."""
+    if result.payer_open:
+        unsent = ", ".join(case.source("coverage").unsent)
+        yield f"- Which coverage pays first? The list of coverages is not whole: {escape(unsent)}."
     outcomes: dict[str, list[str]] = {}
     for d in result.primary:
         outcomes.setdefault(context.payer_label(d.payer) if d.payer else "unknown payer", []).append(d.outcome)

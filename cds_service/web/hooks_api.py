@@ -147,7 +147,7 @@ def _evaluated(here: Call, raw: bytes, caller: Caller, service: Service, clock: 
         return Answer(
             {"cards": []}, hook_request, service, Case(), timing=clock, revision=runtime.book.rulebook.revision
         )
-    done = answer(hook_request, service, runtime, caller, timing=clock)
+    done = answer(hook_request, service, runtime, caller, live=True, timing=clock)
     _log_unusable(done.case.faults, logs.loggable_instance(here.hook_instance))
     return done
 

@@ -94,6 +94,40 @@ def test_an_unreadable_coverage_is_said_beside_what_a_guideline_says(service: Se
     assert "The coverage could not be read: no policy of the payer was checked" not in summaries(service, cervical())
 
 
+NOT_WHOLE: dict[str, Json] = {
+    "counted, not sent": {"total": 2},
+    "further pages": {"link": [{"relation": "next", "url": "https://ehr.example.org/fhir/Coverage?page=2"}]},
+}
+
+
+@pytest.mark.parametrize("lacks", NOT_WHOLE)
+def test_a_list_of_coverages_that_is_not_whole_settles_nothing(service: Service, lacks: str) -> None:
+    request = cervical()
+    assert any("is not supported" in s for s in summaries(service, request))
+    request["prefetch"]["coverage"] |= NOT_WHOLE[lacks]
+    cover = request["prefetch"]["coverage"]["entry"][0]["resource"]
+    del cover["order"]
+    cards = service.cards(request)
+    assert not any("is not supported" in c["summary"] for c in cards)
+    [card] = [c for c in cards if c["summary"].startswith("More information is needed")]
+    assert "- Which coverage pays first? The list of coverages is not whole:" in card["detail"]
+    cover["order"] = 1
+    assert any("is not supported" in s for s in summaries(service, request))
+
+
+def test_further_coverages_are_read_where_they_can_be(service: Service, listener: Listener) -> None:
+    request = cervical()
+    cover = request["prefetch"]["coverage"]["entry"][0]["resource"]
+    cover["order"] = 2
+    first = {**cover, "id": "cov-first", "order": 1, "payor": [{"display": "Medicare"}]}
+    further = [{"relation": "next", "url": f"{listener.base}/Coverage?_id=cov-first"}]
+    request["prefetch"]["coverage"] |= {"total": 2, "link": further}
+    assert not any(
+        "Which coverage pays first" in c["detail"] for c in service.cards(read_over_fhir(request, listener, first))
+    )
+    assert "/fhir/Coverage?_id=cov-first" in listener.paths
+
+
 # --- further pages ----------------------------------------------------------------------------------
 
 

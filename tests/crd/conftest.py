@@ -29,11 +29,11 @@ def demo() -> Runtime:
 def ask(demo: Runtime) -> Callable[..., Answer]:
     """Answer a request body on the path that HTTP takes, without HTTP."""
 
-    def run(body: Json, runtime: Runtime | None = None, caller: Caller | None = None) -> Answer:
+    def run(body: Json, runtime: Runtime | None = None, caller: Caller | None = None, *, live: bool = False) -> Answer:
         here = runtime or demo
         raw = json.dumps(body).encode()
         service = here.services[f"{body['hook']}-crd"]
-        return answer(validate(parse(raw), service, raw), service, here, caller or Caller("tester"))
+        return answer(validate(parse(raw), service, raw), service, here, caller or Caller("tester"), live=live)
 
     return run
 

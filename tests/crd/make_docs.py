@@ -110,6 +110,8 @@ def outcomes() -> str:
         "Documentation is asked for on order-sign, order-dispatch and appointment-book only: `doc-needed` `clinical`",
         "with `doc-purpose` and the questionnaires that ask for what is open, or `conditional` where the policy has no",
         "question for it. Where a version has no `indeterminate`, `conditional` with info-needed `OTH` says the same.",
+        "A supported order whose prior authorization is open says why: the policy does not say, it depends on what the",
+        "chart does not tell, or (`technical`) on data that could not be read.",
     ]
     return "\n".join([*lines, *rows, *after]) + "\n"
 

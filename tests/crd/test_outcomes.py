@@ -225,9 +225,58 @@ def test_data_that_cannot_be_read_is_technical(ask: Ask, version: str, code: str
     assert faults(info, version) == []
     assert (one(info, "covered"), one(info, "pa-needed")) == (code, code)
     (reason,) = values(info, "reason")
-    assert reason["text"] == "Coverage: data that the policy needs could not be read: conditions."
+    assert reason["text"].endswith(" could not be read: conditions (the client reported an error).")
     assert [c["code"] for c in reason.get("coding", ())] == (["technical"] if version == "2.2" else [])
     assert values(info, "questionnaire") == []
+
+
+@pytest.mark.crd("resp-43")
+@pytest.mark.parametrize(
+    ("failed", "named"),
+    [
+        (("conditions",), "conditions"),
+        (("observations",), "observations"),
+        (("questionnaireResponses",), "completed questionnaires"),
+        (("conditions", "observations", "questionnaireResponses"),
+         "completed questionnaires, conditions and observations"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)  # fmt: skip
+def test_nothing_is_asked_for_while_a_source_that_may_tell_it_cannot_be_read(
+    ask: Ask, failed: tuple[str, ...], named: str
+) -> None:
+    before = ask(sign(*NECK)).response
+    assert one(said(before, ref("22551")), "covered") == "conditional"
+    assert values(said(before, ref("22551")), "questionnaire")
+    spoilt = ask(sign(*NECK, prefetch=dict.fromkeys(failed, FAILED))).response
+    info = said(spoilt, ref("22551"))
+    assert faults(info, "2.2") == []
+    assert (one(info, "covered"), one(info, "pa-needed")) == ("indeterminate", "indeterminate")
+    for part in ("doc-needed", "doc-purpose", "info-needed", "questionnaire"):
+        assert values(info, part) == []
+    (reason,) = values(info, "reason")
+    assert [c["code"] for c in reason["coding"]] == ["technical"]
+    cause = "(the client reported an error)"
+    assert reason["text"] == f"Coverage: data that the policy needs could not be read: {named} {cause}."
+    for settled in map(ref, ("20930", "20939")):  # what does not hang on it is said as ever
+        assert one(said(spoilt, settled), "covered") == one(said(before, settled), "covered")
+
+
+@pytest.mark.crd("resp-43")
+def test_a_graft_waits_for_active_orders_that_cannot_be_read(ask: Ask) -> None:
+    assert one(said(ask(sign(order("20930"))).response, ref("20930")), "covered") == "not-covered"
+    info = said(ask(sign(order("20930"), prefetch={"activeOrders": FAILED})).response, ref("20930"))
+    assert one(info, "covered") == "indeterminate"
+    assert "could not be read: active orders (the client reported an error)." in texts(info)
+
+
+@pytest.mark.crd("found-34")
+def test_what_nobody_supplied_can_be_asked_for(ask: Ask) -> None:
+    """No prefetch and no access: the chart will not be read another time either, a form may be filled."""
+    body = sign(*NECK)
+    body["prefetch"] = {"coverage": body["prefetch"]["coverage"]}
+    info = said(ask(body).response, ref("22551"))
+    assert (one(info, "covered"), one(info, "doc-needed")) == ("conditional", "clinical")
 
 
 # --- authority --------------------------------------------------------------------------------------
@@ -238,24 +287,24 @@ FAILED = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "c
 
 
 @pytest.mark.parametrize(
-    "conditions",
+    ("conditions", "covered"),
     [
-        {**EMPTY, "total": 1, "entry": [{"fullUrl": "https://ehr.example.org/fhir/Condition/1"}]},
-        {**EMPTY, "total": 12},
-        {**EMPTY, "entry": {"resource": condition("M96.0")}},
-        {**EMPTY, "entry": [{"resource": condition("Z00.0")}, {"resource": FAILED}]},
+        ({**EMPTY, "total": 1, "entry": [{"fullUrl": "https://ehr.example.org/fhir/Condition/1"}]}, "indeterminate"),
+        ({**EMPTY, "total": 12}, "indeterminate"),
+        ({**EMPTY, "entry": {"resource": condition("M96.0")}}, "indeterminate"),
+        ({**EMPTY, "entry": [{"resource": condition("Z00.0")}, {"resource": FAILED}]}, "conditional"),
     ],
     ids=["no resource", "counted, not sent", "not a list", "an error beside"],
 )
 @pytest.mark.parametrize(("payer", "code"), [("medicare", "E0748"), ("aetna", "20974")])
 def test_absence_is_not_concluded_from_prefetch_that_is_not_whole(
-    ask: Ask, payer: str, code: str, conditions: Json
+    ask: Ask, payer: str, code: str, conditions: Json, covered: str
 ) -> None:
     orders = (order("22612"), order(code, system=HCPCS if code[0] == "E" else CPT))
     read = ask(sign(*orders, cover=coverage(payer), prefetch={"conditions": EMPTY}))
     assert one(said(read.response, ref(code)), "covered") == "not-covered"
     spoilt = ask(sign(*orders, cover=coverage(payer), prefetch={"conditions": conditions}))
-    assert one(said(spoilt.response, ref(code)), "covered") == "conditional"
+    assert one(said(spoilt.response, ref(code)), "covered") == covered
 
 
 @pytest.mark.crd("found-9", "hook-13")

@@ -168,6 +168,10 @@ ENCOUNTER: Json = {
 }  # fmt: skip
 
 
+FAILED: Json = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "exception"}]}
+UNREAD = "could not be read, by prefetch or from the FHIR server"
+
+
 def hooked(hook: str, context: Json, version: str = "2.2", **prefetch: Any) -> Json:
     return {
         "hook": hook,
@@ -467,8 +471,24 @@ def test_encounter_hooks_annotate_the_encounter(service: Service, hook: str) -> 
     assert values(info, "doc-needed") == []
     body["prefetch"]["coverage"] = bundle(coverage(status="cancelled"))
     assert one(said(call(service, body), "Encounter/enc-1"), "covered") == "not-covered"
-    del body["prefetch"]["encounter"]
-    assert call(service, body)["cards"][0]["summary"] == "1 order could not be read and was not checked"
+
+
+@pytest.mark.crd("hook-9", "hook-10")
+@pytest.mark.parametrize("hook", ["encounter-start", "encounter-discharge"])
+@pytest.mark.parametrize("way", ["not sent", "null", "error", "another", "gone", "failing"])
+def test_an_encounter_out_of_reach(
+    service: Service, ehr: Listener, monkeypatch: pytest.MonkeyPatch, hook: str, way: str
+) -> None:
+    sent = {"null": None, "error": FAILED, "another": {**ENCOUNTER, "id": "enc-2"}}
+    body = hooked(hook, {"encounterId": "enc-1"}, **({"encounter": sent[way]} if way in sent else {}))
+    if way == "failing":
+        monkeypatch.setattr(ehr, "answer", lambda _path: (500, FAILED))
+    if way in ("gone", "failing"):
+        body["fhirServer"] = ehr.base
+    assert refused(service, body) == (412, f"context.encounterId {UNREAD}")
+    if way == "gone":
+        ehr.reset(ENCOUNTER)
+        assert list(updated(call(service, body))) == ["Encounter/enc-1"]
 
 
 @pytest.mark.crd("hook-34", "hook-39")
@@ -603,6 +623,45 @@ def test_coverage_out_of_reach(service: Service, ehr: Listener) -> None:
     assert [p for p in ehr.paths if p.startswith("/fhir/Coverage")] == [
         f"/fhir/Coverage?patient={PATIENT}&status=active"
     ]
+
+
+NEXT = [{"relation": "next", "url": "https://ehr.example.org/fhir/Coverage?page=2"}]
+
+
+@pytest.mark.crd("hook-13", "found-9")
+@pytest.mark.parametrize(
+    ("lacks", "text"),
+    [
+        ({"total": 2}, "results that were counted, but not sent"),
+        ({"link": NEXT}, "further pages"),
+        ({"total": 2, "link": NEXT}, "further pages"),
+    ],
+    ids=["counted", "next", "both"],
+)
+@pytest.mark.parametrize("hook", ["order-sign", "order-select"])
+def test_coverage_that_is_not_whole(service: Service, hook: str, lacks: Json, text: str) -> None:
+    """What did not come may be the primary coverage."""
+    body = sign(order("20939"), hook=hook, **({"selections": ["ServiceRequest/o-20939"]} if "select" in hook else {}))
+    body["prefetch"]["coverage"] |= lacks
+    assert refused(service, body) == (412, f"prefetch.coverage is needed and is not whole: {text}")
+
+
+@pytest.mark.crd("found-5", "hook-13")
+@pytest.mark.parametrize(
+    ("further", "status"),
+    [([], 200), ([coverage("cigna", "cov-2")], 400), ([coverage("cigna", "cov-2", status="cancelled")], 200)],
+    ids=["no more", "another", "another that is over"],
+)
+def test_further_pages_of_coverage_are_read(
+    service: Service, ehr: Listener, monkeypatch: pytest.MonkeyPatch, further: list[Json], status: int
+) -> None:
+    ehr.reset(*further)
+    body = {**sign(order("20939")), "fhirServer": ehr.base}
+    body["prefetch"]["coverage"]["link"] = [{"relation": "next", "url": f"{ehr.base}/Coverage?page=2"}]
+    assert service.call(body, "order-sign-crd").status_code == status
+    assert "/fhir/Coverage?page=2" in ehr.paths
+    monkeypatch.setattr(ehr, "answer", lambda _path: (500, FAILED))
+    assert refused(service, body) == (412, "prefetch.coverage is needed and is not whole: further pages")
 
 
 @pytest.mark.crd("hook-13")

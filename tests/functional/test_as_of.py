@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,13 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     return Runtime.build(from_environment({}, demo=True, cards=str(cards)))
 
 
-def ask(runtime: Runtime, authored: str, as_of: date | None = None) -> Answer:
+def ask(runtime: Runtime, authored: str, as_of: date | None = None, live: bool = False) -> Answer:
     story = ROOT / "fhir_fixtures" / "cervical-fusion-authorised" / "request.json"
     body = json.loads(story.read_text(encoding="utf-8"))
     for entry in body["context"]["draftOrders"]["entry"]:
         entry["resource"]["authoredOn"] = authored
     service = runtime.services["order-sign-advisor"]
-    return answer(validate(body, service), service, runtime, Caller("t"), as_of=as_of)
+    return answer(validate(body, service), service, runtime, Caller("t"), as_of=as_of, live=live)
 
 
 def marrow(done: Answer) -> tuple[str, str]:
@@ -73,3 +74,23 @@ def test_each_side_of_the_boundary_gets_its_version(
 def test_as_of_wins_over_the_orders_own_day(runtime: Runtime) -> None:
     assert marrow(ask(runtime, "2026-11-20", as_of=date(2026, 6, 30))) == ("2026-01", "needs-information")
     assert marrow(ask(runtime, "2026-01-05", as_of=BOUNDARY)) == ("2026-11", "not-supported")
+
+
+@pytest.mark.parametrize(
+    ("received", "authored", "version"),
+    [
+        ("2026-07-01", "2026-06-20", "2026-11"),
+        ("2026-06-30", "2026-06-20", "2026-01"),
+        ("2026-07-01", "2019-01-01", "2026-11"),
+        ("2026-06-20", "2026-07-01", "2026-11"),
+    ],
+    ids=["signed after the change", "signed before it", "an old draft", "written later than received"],
+)
+def test_a_live_call_judges_a_draft_by_the_day_it_is_signed(
+    runtime: Runtime, received: str, authored: str, version: str
+) -> None:
+    now = datetime.fromisoformat(received).replace(hour=12, tzinfo=UTC)
+    there = replace(runtime, now=lambda: now)
+    assert marrow(ask(there, authored, live=True))[0] == version
+    assert marrow(ask(there, authored))[0] == ("2026-11" if authored >= "2026-07-01" else "2026-01")
+    assert marrow(ask(there, authored, live=True, as_of=BOUNDARY))[0] == "2026-11"

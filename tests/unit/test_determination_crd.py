@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,19 +11,27 @@ from support.small import DAY, Json, book, case, cover, decided, item, order, po
 
 from cds_service.determination.crd_outcome import (
     BY_RULE,
+    OPEN_AUTHORIZATION,
     TABLE,
+    UNKNOWN_AUTHORIZATION,
     Authority,
+    authorization_hangs_on,
     in_version,
     prior_authorization,
     situation,
     standing,
+    unread,
 )
-from cds_service.policy.case import Authorization, Period
+from cds_service.hooks.crd_assert import Speaker
+from cds_service.policy.case import Authorization, Case, Period, Source, SourceState
+from cds_service.render.crd import Reason
 
 CRITERIA = {
     "ill": {"text": "Ill.", "condition": {"value_set": "illness"}},
     "old": {"text": "Old.", "age": {"at_least": 65}},
     "asked": {"text": "Asked.", "asked": {}, "ask": {"question": "Is it?"}},
+    "sick": {"text": "Sick.", "condition": {"value_set": "illness"}, "ask": {"question": "Is the patient?"}},
+    "beside": {"text": "Beside.", "companion": {"value_set": "fusion"}},
 }
 EVERYBODY = Authority(True, lambda _verdict: True)
 
@@ -123,6 +132,97 @@ def test_technical_is_only_what_unavailable_sources_alone_leave_open(
 ) -> None:
     rules = rule("r", when, "not-supported")
     assert row(bone("a/one", rules), unread=unread, patient=None) == expected
+
+
+DOWN = Source(SourceState.UNAVAILABLE, "the FHIR server answered HTTP 500")
+ASKED = "Why?"
+
+
+@pytest.mark.parametrize(
+    ("rules", "down", "left_open_by"),
+    [
+        ([rule("r", "ill", "not-supported")], ["conditions"], ("conditions",)),
+        ([rule("r", {"all": ["ill", "old"]}, "not-supported")], ["conditions"], ("conditions",)),
+        ([rule("r", {"any": ["ill", "asked"]}, "not-supported")], ["conditions"], ("conditions",)),
+        ([rule("r", {"all": ["asked", "ill"]}, "not-supported")], ["conditions", "answers"], ("answers", "conditions")),
+        ([rule("r", "asked", "not-supported")], ["answers"], ("answers",)),
+        ([rule("r", "sick", "not-supported")], ["answers"], ("answers",)),
+        ([rule("r", "ill", "not-supported")], ["answers"], ()),
+        ([rule("r", "asked", "not-supported")], ["conditions"], ()),
+        ([rule("r", "beside", "not-supported")], ["active-orders"], ("active-orders",)),
+        ([rule("r", "ill", "needs-information"), rule("s", "always", "needs-information", asks=ASKED)],
+         ["conditions"], ()),
+    ],
+    ids=["alone", "beside what the chart lacks", "beside a question", "beside answers", "an answer may be there",
+         "an answer may be there for a diagnosis", "no question, so no answer", "does not matter", "other orders",
+         "would not matter"],
+)  # fmt: skip
+def test_what_a_failed_source_may_hold_is_not_asked_for(
+    rules: list[Json], down: list[str], left_open_by: tuple[str, ...]
+) -> None:
+    facts = _with(case(order("20930"), patient=None), dict.fromkeys(down, DOWN))
+    result = decided(book(bone("a/one", *rules)), facts)["20930"]
+    assert result.outcome == "needs-information"
+    assert unread(result, facts) == left_open_by
+    assert situation(result, facts, EVERYBODY) == ("technical" if left_open_by else "needs-information")
+
+
+def _with(facts: Case, sources: dict[str, Source]) -> Case:
+    return replace(facts, sources={**facts.sources, **sources})
+
+
+def test_what_is_settled_is_said_whatever_cannot_be_read() -> None:
+    facts = _with(case(order("20930")), {"conditions": DOWN})
+    for outcome in ("supported", "not-supported"):
+        result = decided(book(bone("a/one", rule("r", "ill", outcome), otherwise=outcome)), facts)["20930"]
+        assert situation(result, facts, EVERYBODY) == outcome
+
+
+@pytest.mark.parametrize(
+    ("when", "first", "last", "hangs_on"),
+    [
+        ("ill", "required", "not-required", {"conditions"}),
+        ("asked", "required", "not-required", {"answers"}),
+        ("ill", "unknown", "unknown", None),
+        ("ill", "required", "required", None),
+        ("ill", "unknown", "required", {"conditions"}),
+    ],
+)
+def test_what_prior_authorization_hangs_on(when: str, first: str, last: str, hangs_on: set[str] | None) -> None:
+    facts = _with(case(order("20930")), {"conditions": DOWN})
+    policy_ = bone(
+        "a/one",
+        rule("r", when, "supported", prior_authorization=first),
+        rule("s", "always", "supported", prior_authorization=last),
+    )
+    (found,) = decided(book(policy_), facts)["20930"].primary
+    assert found.outcome == "supported"
+    assert found.verdict is not None
+    assert authorization_hangs_on(found.verdict, facts) == hangs_on
+
+
+@pytest.mark.parametrize(
+    ("when", "first", "text", "code"),
+    [
+        ("ill", "required", "Prior authorization: data that the policy needs could not be read: conditions (the FHIR "
+         "server answered HTTP 500).", "technical"),
+        ("asked", "required", OPEN_AUTHORIZATION, None),
+        ("ill", "unknown", UNKNOWN_AUTHORIZATION, None),
+    ],
+)  # fmt: skip
+def test_why_it_is_open_whether_prior_authorization_is_needed(
+    when: str, first: str, text: str, code: str | None
+) -> None:
+    facts = _with(case(order("20930")), {"conditions": DOWN})
+    last = "unknown" if first == "unknown" else "not-required"
+    rules = [rule("r", when, "supported", prior_authorization=first),
+             rule("s", "always", "supported", prior_authorization=last)]  # fmt: skip
+    found = decided(book(bone("a/one", *rules)), facts)
+    speaker = Speaker(found.decider, cover("acme"), EVERYBODY, "found", "2.2", "https://b", "record", DAY, True)
+    placed = facts.orders[0]
+    (said,) = speaker.assertions(placed, {"resourceType": "ServiceRequest", "id": "20930"}, found["20930"])
+    assert (said.covered, said.pa_needed) == ("covered", "indeterminate")
+    assert said.reasons == (Reason(text, code),)
 
 
 def test_a_rule_that_asks_nothing_is_not_technical() -> None:

@@ -11,7 +11,7 @@ from support.small import DAY, Json, book, case, cover, decided, item, order, po
 
 from cds_service.determination.decide import OrderResult, Terms, decide, judged_orders
 from cds_service.determination.routing import IdentifierDirectory, PayerDirectory
-from cds_service.policy.case import Authorization, Code, Coverage
+from cds_service.policy.case import Authorization, Code, Coverage, Source, SourceState
 
 OUTCOMES = ("supported", "not-supported", "needs-information", "not-addressed")
 
@@ -114,6 +114,32 @@ def test_the_payer_that_decides_is_named_and_not_the_secondary_one() -> None:
     found = bone(says("a/one", "supported"), coverages=covers)
     assert [(d.role, d.payer) for d in found.determinations] == [("primary", "beta"), ("secondary", "acme")]
     assert found.governing is None
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize(
+    ("unusable", "covers", "insurance", "stands"),
+    [
+        ((), (cover("acme"),), (), True),
+        (("further pages",), (cover("acme"),), (), False),
+        (("further pages",), (cover("acme", order=2),), (), False),
+        (("further pages",), (cover("acme", order=1),), (), True),
+        (("further pages",), (cover("acme"),), ("Coverage/acme",), True),
+        (("further pages",), (cover("acme"),), ("Coverage/unsent",), False),
+        (("Organization/x", "Coverage[1]"), (cover("acme"),), (), True),
+    ],
+    ids=["whole", "not whole", "the second", "the first", "named", "another named", "all came"],
+)
+def test_a_coverage_that_did_not_come_may_decide(
+    outcome: str, unusable: tuple[str, ...], covers: tuple[Coverage, ...], insurance: tuple[str, ...], stands: bool
+) -> None:
+    facts = case(order("20930", insurance=insurance), coverages=covers)
+    facts = replace(facts, sources={**facts.sources, "coverage": Source(SourceState.READ, "", unusable)})
+    together = decided(book(says("a/one", outcome)), facts)
+    found = together["20930"]
+    expected = outcome if stands or outcome == "not-addressed" else "needs-information"
+    assert (found.outcome, together.decider.bare_result(found.order).outcome) == (expected, expected)
+    assert found.determinations[0].outcome == outcome  # what the policy says is still told
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

@@ -809,3 +809,39 @@ def test_an_authorisation_names_its_order_even_where_the_id_is_not_valid() -> No
     said = {"url": crd, "extension": [{"url": "pa-needed", "valueCode": "satisfied"}]}
     case, _ = case_of([draft("s_1", extension=[said])])
     assert [a.ref for a in case.orders[0].authorizations] == [case.orders[0].ref] == ["ServiceRequest/s_1"]
+
+
+# --- the day of a live call -------------------------------------------------------------------------
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+NIGHT = datetime(2026, 11, 23, 1, 30, tzinfo=UTC)  # the evening of the 22nd in the Americas
+
+
+@pytest.mark.parametrize(
+    ("moment", "elements", "day", "offline"),
+    [
+        (NOON, {"authoredOn": "2026-11-20"}, "2026-11-23", "2026-11-20"),
+        (NOON, {"authoredOn": "2019-02-03T08:00:00Z"}, "2026-11-23", "2019-02-03"),
+        (NOON, {"authoredOn": "2026-11-24"}, "2026-11-24", "2026-11-24"),
+        (NOON, {}, "2026-11-23", "2026-11-23"),
+        (NOON, {"authoredOn": "2026-11-20", "occurrenceDateTime": "2026-11-10"}, "2026-11-10", "2026-11-10"),
+        (NIGHT, {"authoredOn": "2026-11-20T10:00:00-05:00"}, "2026-11-22", "2026-11-20"),
+        (NIGHT, {"authoredOn": "2026-11-22T20:30:00-05:00"}, "2026-11-22", "2026-11-22"),
+        (NIGHT, {"authoredOn": "2026-11-20T10:00:00Z"}, "2026-11-23", "2026-11-20"),
+    ],
+)
+def test_a_live_order_is_judged_by_no_earlier_day_than_that_of_receipt(
+    moment: datetime, elements: Json, day: str, offline: str
+) -> None:
+    for live, expected in ((moment, day), (None, offline)):
+        made = CaseBuilder("p", date(2026, 11, 23), None, {}, live)
+        made.draft_orders(bundle(draft(**elements)), "context.draftOrders")
+        [early] = made.draft()
+        case = made.build()
+        assert str(made.day(early)) == str(case.day(case.orders[0])) == expected
+
+
+def test_as_of_wins_in_a_live_call_too() -> None:
+    made = CaseBuilder("p", date(2026, 11, 23), date(2026, 1, 5), {}, NOON)
+    made.draft_orders(bundle(draft(authoredOn="2026-11-20")), "context.draftOrders")
+    assert made.day(made.draft()[0]) == date(2026, 1, 5)
