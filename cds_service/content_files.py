@@ -12,6 +12,9 @@ from cds_service.render import wording
 
 _PACKAGE = Path(__file__).resolve().parent
 
+# Policies as they are on disk: the texts of a folder by their paths below it, or the one file that `policy build` made.
+Source = dict[str, str] | bytes
+
 
 def bundled(name: str) -> Path:
     """A file or folder shipped with the package: beside the package in a checkout, inside it in a wheel."""
@@ -39,7 +42,11 @@ def read_files(folder: Path) -> dict[str, str]:
 
 def load_content(folder: Path | None = None) -> Content:
     """Content of a folder (default: the bundled cards). Raises Faults or ConfigurationError."""
-    content = read(read_files(folder or bundled("cards")))
+    return _content_of(read_files(folder or bundled("cards")))
+
+
+def _content_of(files: dict[str, str]) -> Content:
+    content = read(files)
     faults = [fault for policy in content.policies.values() for fault in wording.faults(policy)]
     if faults:
         raise Faults(faults)
@@ -52,8 +59,17 @@ def load_rulebook(path: Path | None = None) -> Rulebook:
     Raises Faults or ContentError where the content is faulty, ConfigurationError where it cannot be read.
     """
     path = path or bundled("cards")
+    return rulebook_of(read_source(path), path.name)
+
+
+def read_source(path: Path) -> Source:
+    """What `load_rulebook` would read there, unchecked. Raises ConfigurationError."""
     try:
-        compiled = path.read_bytes() if path.is_file() else None
+        return path.read_bytes() if path.is_file() else read_files(path)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}. Set CDS_CARDS or --cards.") from error
-    return compile_content(load_content(path)) if compiled is None else load(compiled, path.name)
+
+
+def rulebook_of(source: Source, name: str) -> Rulebook:
+    """Policies ready to evaluate; `name` is only for messages. Raises Faults or ContentError."""
+    return load(source, name) if isinstance(source, bytes) else compile_content(_content_of(source))

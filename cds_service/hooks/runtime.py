@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cds_service.config import Settings
-from cds_service.content_files import load_rulebook
+from cds_service.content_files import Source, bundled, read_source, rulebook_of
 from cds_service.determination.decide import Terms
 from cds_service.determination.routing import IdentifierDirectory, PayerDirectory
 from cds_service.errors import ConfigurationError
@@ -26,9 +26,13 @@ from cds_service.policy.rulebook import Rulebook
 
 @dataclass(frozen=True)
 class Book:
-    """The content in force: swapped whole on reload, so that a call sees one revision from start to end."""
+    """The content in force: swapped whole on reload, so that a call sees one revision from start to end.
+
+    `source` is what it was read from, where it was read for serving.
+    """
 
     rulebook: Rulebook
+    source: Source = field(default=b"", repr=False, compare=False)
 
     @cached_property
     def directory(self) -> PayerDirectory:
@@ -43,9 +47,18 @@ class Book:
 
 def load_book(settings: Settings) -> Book:
     """Load, check and compile the content that the settings name. Raises Faults or ConfigurationError."""
-    rulebook = load_rulebook(Path(settings.cards) if settings.cards else None)
+    return book_of(settings, read_source(_cards(settings)))
+
+
+def book_of(settings: Settings, source: Source) -> Book:
+    """As `load_book`, but from content that was read before."""
+    rulebook = rulebook_of(source, _cards(settings).name)
     _check_payers(settings, rulebook.content.payers)
-    return Book(rulebook)
+    return Book(rulebook, source)
+
+
+def _cards(settings: Settings) -> Path:
+    return Path(settings.cards) if settings.cards else bundled("cards")
 
 
 def _check_payers(settings: Settings, known: Collection[str]) -> None:

@@ -17,13 +17,16 @@ def application() -> Flask:
     from cds_service.web import metrics
     from cds_service.web.app import create_admin_app
     from cds_service.web.control import Watcher
+    from cds_service.web.in_force import InForce
 
     folder = process.RunFolder.inherited()
     metrics.share(folder.metrics)
-    watcher = Watcher(settings, folder.marker)
+    in_force = InForce(folder.in_force)
+    begin = in_force.begin(settings)
+    watcher = Watcher(settings, folder.marker, begin.seen, in_force.keep)
     ledger = process.open_ledger(settings)
     process.close_at_exit(ledger)
-    app = create_admin_app(Runtime.build(settings), ledger)
+    app = create_admin_app(Runtime.build(settings, book=begin.book), ledger, begin.texts)
     watcher.start(app.extensions["cds_live"])
     return app
 

@@ -13,18 +13,18 @@ from cds_service.ledger.store import Ledger
 from cds_service.web import access, demo_fhir, dtr, explanations, feedback, health, hooks_api, problems
 from cds_service.web.call import call
 from cds_service.web.callers import check_loopback_name, check_operators_name
-from cds_service.web.control import Live
+from cds_service.web.control import Live, Texts
 from cds_service.web.direct import Direct
 from cds_service.web.pages import pages
 from cds_service.web.turns import LentFetching, Turns
 
 
-def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
+def create_app(runtime: Runtime, ledger: Ledger, texts: Texts | None = None) -> Flask:
     """The service. In demo mode it has the charts, the operators' pages and the metrics too."""
     turns = Turns(runtime.settings.threads)
     if runtime.fhir is not None:
         runtime = replace(runtime, fhir=LentFetching(runtime.fhir, turns))
-    live = Live(runtime, ledger, turns)
+    live = Live(runtime, ledger, turns, texts=texts)
     app = _app(live, cross_origin=True)
     for blueprint in (hooks_api.api, feedback.feedback, explanations.pages, dtr.dtr):
         app.register_blueprint(blueprint)
@@ -36,9 +36,9 @@ def create_app(runtime: Runtime, ledger: Ledger) -> Flask:
     return app
 
 
-def create_admin_app(runtime: Runtime, ledger: Ledger) -> Flask:
+def create_admin_app(runtime: Runtime, ledger: Ledger, texts: Texts | None = None) -> Flask:
     """The second listener: pages and metrics for operators, which no client of the service can reach."""
-    app = _app(Live(runtime, ledger, counted=False), cross_origin=False)
+    app = _app(Live(runtime, ledger, counted=False, texts=texts), cross_origin=False)
     app.before_request(lambda: check_operators_name(call().request, runtime.settings))
     app.register_blueprint(explanations.pages)
     _for_operators(app)

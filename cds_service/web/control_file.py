@@ -37,15 +37,15 @@ class _File(BaseModel):
     clients: dict[str, Mode] = {}
 
 
-def load_control(path: str, policies: Collection[str], clients: Collection[str]) -> Control:
-    """The control file at `path`; none if the path is empty. `policies` and `clients` are the known ids.
+def load_control(path: str, text: str, policies: Collection[str], clients: Collection[str]) -> Control:
+    """The control file at `path`, which holds `text`; none if the path is empty. `policies`, `clients`: known ids.
 
     Raises ConfigurationError, also for an unknown id: a switch that is spelt wrongly would switch nothing.
     """
     if not path:
         return Control()
     file = Path(path)
-    document = read_yaml(file)
+    document = read_yaml(file, text)
     content = check_model(file, _File, {"format": 1} if document is None else document)
     for name, named, known in (("policies", content.policies, policies), ("clients", content.clients, clients)):
         for id_ in named:

@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class RunFolder:
-    """A folder for as long as the service runs: metrics of all workers, the mark that asks them to reload."""
+    """A folder for as long as the service runs: metrics of all workers, what is in force, the mark to reload."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,6 +35,7 @@ class RunFolder:
         """A new one, for this process and those it starts."""
         folder = cls(Path(tempfile.mkdtemp(prefix="cds-service-")))
         folder.metrics.mkdir()
+        folder.in_force.mkdir()
         os.environ[_FOLDER] = str(folder.path)
         return folder
 
@@ -47,6 +48,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """Where each process keeps what it has counted."""
         return self.path / "metrics"
+
+    @property
+    def in_force(self) -> Path:
+        """Where what is in force is kept for processes to come."""
+        return self.path / "in-force"
 
     @property
     def marker(self) -> Path:

@@ -43,7 +43,7 @@ def run(options: dict[str, Any]) -> None:
     try:
         if settings.demo and not settings.database_url:
             settings = replace(settings, database_url=folder.throwaway_database())
-        _check(settings)
+        _check(settings, folder)
         check_places(settings)
         process.hand_down(settings)
         _announce(settings)
@@ -52,16 +52,19 @@ def run(options: dict[str, Any]) -> None:
         folder.remove()
 
 
-def _check(settings: Settings) -> None:
-    """Refuse to start on anything that a worker would stumble over."""
+def _check(settings: Settings, folder: process.RunFolder) -> None:
+    """Refuse to start on anything that a worker would stumble over; what is in order is kept for the workers."""
     global _read  # noqa: PLW0603
-    from cds_service.web.control import Live, declared_clients
+    from cds_service.web.control import Live, Texts, declared_clients, look
+    from cds_service.web.in_force import InForce
 
-    declared_clients(settings)
+    seen = look(settings, folder.marker)
+    declared_clients(settings, Texts.read(settings).clients)
     _fhir_client(settings).close()
     _read = load_book(settings)
     with process.open_ledger(settings) as ledger:
-        Live(Runtime.build(settings, book=_read), ledger, counted=False)
+        live = Live(Runtime.build(settings, book=_read), ledger, counted=False)
+    InForce(folder.in_force).keep(live.state, seen)
 
 
 def _serve(settings: Settings, folder: process.RunFolder) -> None:
@@ -149,15 +152,18 @@ def application() -> Flask:
     from cds_service.web import metrics
     from cds_service.web.app import create_app
     from cds_service.web.control import Watcher
+    from cds_service.web.in_force import InForce
 
     folder = process.RunFolder.inherited()
     metrics.share(folder.metrics)
-    watcher = Watcher(settings, folder.marker)
-    runtime = Runtime.build(settings, fhir=_fhir_client(settings), book=_read)
+    in_force = InForce(folder.in_force)
+    begin = in_force.begin(settings, _read)
+    watcher = Watcher(settings, folder.marker, begin.seen, in_force.keep)
+    runtime = Runtime.build(settings, fhir=_fhir_client(settings), book=begin.book)
     ledger = process.open_ledger(settings)
     process.close_at_exit(ledger)
     warm(runtime)
-    app = create_app(runtime, ledger)
+    app = create_app(runtime, ledger, begin.texts)
     watcher.start(app.extensions["cds_live"])
     # The content is there to stay: collecting garbage need not look at it over and over.
     gc.collect()
