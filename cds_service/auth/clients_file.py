@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cds_service.errors import ConfigurationError
+from cds_service.policy.source import MAX_LEVELS, Shallow, TooDeep
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -25,8 +26,8 @@ _CURES = {
 }
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, which YAML forbids and PyYAML lets pass.
+class _UniqueKeyLoader(Shallow, yaml.SafeLoader):
+    """SafeLoader that refuses deep nesting, and a key given twice, which YAML forbids and PyYAML lets pass.
 
     `begun` is where the value stands that was looked at last.
     """
@@ -66,11 +67,12 @@ def read_yaml(path: Path, text: str | None = None) -> Any:
     try:
         loader = _UniqueKeyLoader(text)  # a subclass of SafeLoader: builds plain values only
         return loader.get_single_data()
+    except TooDeep as error:
+        told = f"is nested more than {MAX_LEVELS} levels deep. Write it with fewer levels."
+        raise ConfigurationError(f"{path}{_position(error.problem_mark)}: {told}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ConfigurationError(f"{path}{_position(mark)}: is not valid YAML: {_problem(error)}.") from None
-    except RecursionError:
-        raise ConfigurationError(f"{path}: is nested too deeply. Write it with fewer levels.") from None
     except Exception:  # noqa: BLE001 - PyYAML fails in many ways at a value that is not what it looks like
         place, told = _position(loader and loader.begun), "looks like a number, a date or the like and is none"
         raise ConfigurationError(f"{path}{place}: {told}. Put it in quotes.") from None

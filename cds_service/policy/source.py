@@ -15,10 +15,35 @@ from cds_service.errors import ContentError
 
 Path = tuple[str | int, ...]
 
+MAX_LEVELS = 64
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_Base):  # type: ignore[misc]
+class TooDeep(yaml.MarkedYAMLError):
+    """Something stands below more levels than any file needs; the mark is of the last level that is permitted."""
+
+
+class Shallow:
+    """For a loader: refuses what is nested too deeply, in brackets or by indentation, while it is being read.
+
+    A loader calls itself for every level. Python counts its own calls, but not libyaml's: a hundred thousand of them
+    overrun the stack, and that ends the process.
+    """
+
+    _level = 0
+
+    def descend_resolver(self, parent: Any, _index: Any) -> None:
+        """A value is begun (PyYAML's hook for tags that go by place, which no file here has)."""
+        self._level += 1
+        if self._level > MAX_LEVELS:
+            raise TooDeep(problem=f"more than {MAX_LEVELS} levels", problem_mark=parent.start_mark)
+
+    def ascend_resolver(self) -> None:
+        """The value is complete."""
+        self._level -= 1
+
+
+class _Loader(Shallow, _Base):  # type: ignore[misc]
     """libyaml's loader where it exists, with JSON's implicit types only."""
 
 
@@ -49,6 +74,7 @@ def _refuse_what_is_no_text(file: str, text: str) -> None:
 
 
 _SYNTAX = (
+    ("more than", f"nested more than {MAX_LEVELS} levels deep.", "Write it with fewer levels."),
     ("mapping values are not allowed", "a ': ' where a text goes on.", "Quote the text, or correct the indentation."),
     ("could not find expected ':'", "a key without ': '.", "Write key: value."),
     ("did not find expected ','", "a bracket is not closed.", "Close it, and separate the parts by commas."),

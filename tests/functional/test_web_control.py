@@ -200,7 +200,10 @@ BAD_CLIENTS = {
     ),
     "a host that is not ASCII": ("fhir_servers: [{url: https://fhír.example.org/r4}]", "not ASCII"),
     "a day that does not exist": ("name: 2026-13-45", "is none. Put it in quotes."),
-    "nested deeply": (f"tenants: {'[' * 3000}{']' * 3000}", "is nested too deeply"),
+    "nested deeply": (
+        f"tenants: {'[' * 3000}{']' * 3000}",
+        "is nested more than 64 levels deep. Write it with fewer levels.",
+    ),
 }
 
 

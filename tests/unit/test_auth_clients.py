@@ -317,7 +317,8 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
         (b"name: 2026-13-45\n", ":1:7: looks like a number, a date or the like and is none. Put it in quotes."),
         (b"a: !!bool 7\n", ":1:4: looks like a number, a date or the like and is none. Put it in quotes."),
         (b"? [a]\n: b\n", ":1:3: is not valid YAML: found unhashable key."),
-        (b"a: " + b"[" * 3000, ": is nested too deeply. Write it with fewer levels."),
+        (b"a: " + b"[" * 3000, ":1:66: is nested more than 64 levels deep. Write it with fewer levels."),
+        (b"- " * 3000, ":1:127: is nested more than 64 levels deep. Write it with fewer levels."),
     ],
 )  # fmt: skip
 def test_faulty_file(content: bytes, text: str, tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +114,46 @@ def test_mistakes(text: str, message: str) -> None:
     with pytest.raises(ContentError) as caught:
         Document("f", text)
     assert str(caught.value) == f"f:{message}"
+
+
+def deep(form: str, levels: int) -> str:
+    """A text with a value below so many levels of one form."""
+    if form == "keys":
+        return "".join(f"{' ' * n}a:\n" for n in range(levels)) + " " * levels + "b"
+    opening, closing = {"brackets": ("[", "]"), "braces": ("{a: ", "}"), "dashes": ("- ", ""), "marks": ("? ", "")}[
+        form
+    ]
+    return opening * levels + "b" + closing * levels
+
+
+FORMS = {"brackets": "1:64", "braces": "1:253", "dashes": "1:127", "keys": "64:64"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_nested_too_deeply_is_refused_at_the_last_level_permitted(form: str) -> None:
+    Document("f", deep(form, 63))
+    with pytest.raises(ContentError) as caught:
+        Document("f", deep(form, 64))
+    assert str(caught.value) == f"f:{FORMS[form]}: nested more than 64 levels deep. Write it with fewer levels."
+
+
+@pytest.mark.parametrize("form", ["brackets", "braces", "dashes", "marks"])
+@pytest.mark.parametrize("command", ["lint", "unmapped"])
+def test_what_would_overrun_the_stack_ends_no_process(command: str, form: str, tmp_path: Path) -> None:
+    """In a process of its own: libyaml took it down."""
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "table.yaml").write_text(deep(form, 200_000))
+    shutil.copy(tmp_path / "table.yaml", tmp_path / "cards" / "payers.yaml")
+    (tmp_path / "request.json").write_text("{}")
+    arguments = {"lint": ["cards"], "unmapped": ["request.json", "--client-table", "table.yaml"]}
+    done = subprocess.run(
+        [sys.executable, "-m", "cds_service.cli", "policy", command, *arguments[command]],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "nested more than 64 levels deep. Write it with" in done.stdout + done.stderr) == (
+        10,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
