@@ -6,6 +6,7 @@
     ├── InputFileError            exit 11   a file given on the command line cannot be read
     ├── LedgerError       500     exit 12   the record could not be made durable
     ├── Unfinished                exit 14   a command could not do all of its work: a full disk, a killed process
+    ├── InternalFault             exit 15   a replay met an exception that nobody foresaw
     └── RequestError      400     exit 13   the caller's request
         ├── Unauthorized  401
         ├── NotFound      404
@@ -93,6 +94,12 @@ class Unfinished(CdsServiceError):
     """A command could not do all of its work, through no fault of its inputs: a full disk, a killed process."""
 
     exit_code = 14
+
+
+class InternalFault(CdsServiceError):
+    """A fault of this program: an exception that nobody foresaw. Says its kind and place, not its text."""
+
+    exit_code = 15
 
 
 class RequestError(CdsServiceError):

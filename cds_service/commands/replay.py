@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ import click
 from rich.console import Console
 
 from cds_service.commands.policy_output import reported
-from cds_service.errors import ConfigurationError, InputFileError, Unfinished
+from cds_service.errors import (
+    CdsServiceError,
+    ConfigurationError,
+    InputFileError,
+    InternalFault,
+    Unfinished,
+    place_of,
+)
+from cds_service.policy.content import Faults
 from cds_service.replay.options import Options
 from cds_service.replay.outcome import Outcome
 from cds_service.replay.places import check_report
@@ -42,6 +51,8 @@ def replay(
     PATH is a file, a folder or a glob. The orders of a chart become order-sign events per patient, encounter and
     signing day, with the chart as it was known on that day. In a story folder (request.json beside fhir/) only
     request.json is replayed.
+
+    Exit code 14 means that the run could not go on, 15 that this program is at fault; docs/replay.md lists all.
     """
     options = Options(paths, out=Path(out) if out else None, report=report, **more)
     if options.resume and (options.journal is None or engine == "spark"):
@@ -53,6 +64,8 @@ def replay(
         outcome = _engine(engine)(options, told)
         show(outcome, options.baseline is not None, told if out == "-" else _console())
         sys.stdout.flush()
+        if report is not None:
+            _report(report, outcome, options, engine)
     except KeyboardInterrupt:
         told.print(f"Interrupted.{_how_to_go_on(options)}")
         sys.exit(INTERRUPTED)
@@ -61,8 +74,13 @@ def replay(
         raise Unfinished(f"the run could not go on: {error.strerror or error}.{_how_to_go_on(options)}") from error
     except Unfinished as error:
         raise Unfinished(f"{error}{_how_to_go_on(options)}") from error
-    if report is not None:
-        _report(report, outcome, options, engine)
+    except (CdsServiceError, Faults):
+        raise
+    except Exception as error:
+        if engine == "spark":  # what failed may be Spark, whose own words nobody else repeats
+            traceback.print_exception(error)
+        words = f"a fault that nobody foresaw: {place_of(error)}. Please report it.{_how_to_go_on(options)}"
+        raise InternalFault(words) from error
     sys.exit(_exit_code(outcome, options.baseline is not None, strict))
 
 
@@ -104,7 +122,7 @@ def _report(path: Path, outcome: Outcome, options: Options, engine: str) -> None
 
 def _exit_code(outcome: Outcome, compared: bool, strict: bool) -> int:
     if outcome.tally.problems["internal"]:
-        return 1
+        return InternalFault.exit_code
     if strict and outcome.tally.problems:
         return InputFileError.exit_code
     return CHANGED if compared and outcome.tally.shifts else 0

@@ -68,7 +68,7 @@ class _Listening(Desk):
         self.terms, self.runtime, self.before, self.caller = desk.terms, desk.runtime, None, desk.caller
         self._answers, self._as_of = answers, as_of
 
-    def _answer(self, runtime: Any, event: Any, file: str, line: int | None, result: Result | None) -> Answer | None:
+    def _answer(self, runtime: Any, event: Any, file: str, line: int | None, result: Result) -> Answer | None:
         if self._as_of is not None:
             event = replace(event, as_of=self._as_of)
         done = super()._answer(runtime, event, file, line, result)

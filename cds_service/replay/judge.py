@@ -100,9 +100,13 @@ class Desk:
         return count
 
     def judge(self, event: Event, file: str, line: int | None, result: Result) -> None:
-        """Answer one event as HTTP would; one line per determination."""
+        """Answer one event as HTTP would; one line per determination.
+
+        A fault of this program is no change of policies: nothing is compared then.
+        """
+        internal = result.tally.problems["internal"]
         after = self._answer(self.runtime, event, file, line, result)
-        before = self._answer(self.before, event, file, line, None) if self.before is not None else None
+        before = self._answer(self.before, event, file, line, result) if self.before is not None else None
         if after is not None:
             result.tally.events += 1
             result.tally.orders += len(after.results)
@@ -111,25 +115,22 @@ class Desk:
                 result.lines += told
             for fault in (f for f in after.case.faults if f.fatal and f.ref in _drafts(event)):
                 result.problem(file, line, "faulty", f"order {fault.ref} is not used: {fault.text}")
-        if self.before is not None:
+        if self.before is not None and result.tally.problems["internal"] == internal:
             origin = {"file": file, "line": line, "event": event.id}
             for changed in changes(before, after, event.id):
                 _note(changed, origin, result)
 
-    def _answer(
-        self, runtime: Runtime, event: Event, file: str, line: int | None, result: Result | None
-    ) -> Answer | None:
+    def _answer(self, runtime: Runtime, event: Event, file: str, line: int | None, result: Result) -> Answer | None:
         try:
             service = service_for(runtime.services, self.terms.service, event.body)
             request = validate(event.body, service)
             return answer(request, service, runtime, self.caller, as_of=event.as_of)
         except RequestError as error:
-            if result is not None:
+            if runtime is not self.before:
                 result.problem(file, line, "refused", f"{error.http_status}: {error}")
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the run: it is reported, and fails it
-            if result is not None:
-                last = extract_tb(error.__traceback__)[-1]
-                result.problem(file, line, "internal", f"{type(error).__name__} in {last.name}, line {last.lineno}")
+            last = extract_tb(error.__traceback__)[-1]
+            result.problem(file, line, "internal", f"{type(error).__name__} in {last.name}, line {last.lineno}")
         return None
 
 

@@ -13,6 +13,7 @@ import pytest
 from support.paths import ROOT
 
 from cds_service.commands import replay as command_
+from cds_service.replay import judge
 from cds_service.replay.journal import create
 from cds_service.replay.output import parts
 from tests.functional.replay_runs import clean, command, ndjson, policies, run, story
@@ -192,3 +193,43 @@ def test_what_names_orders_and_patients_is_for_its_owner_only(cards: Path, tmp_p
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
     assert modes == {"out.ndjson": 0o600, "out.changes.ndjson": 0o600, "out.ndjson.journal": 0o600}
     assert folder == 0o700
+
+
+def at_fault(*_: object, **__: object) -> None:
+    raise KeyError("a value from the chart")
+
+
+def test_an_internal_fault_is_no_change(
+    inputs: Path, cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the two policy sets cannot be asked: nobody knows whether anything changes."""
+    words = ("replay", inputs, "--cards", cards, "--baseline", cards, "--out", tmp_path / "o.ndjson")
+    whole = judge.answer
+    for faulty in ("policies", "baseline", "both"):
+        calls = iter([faulty != "baseline", faulty != "policies"])
+        monkeypatch.setattr(judge, "answer", lambda *a, c=calls, **k: at_fault() if next(c) else whole(*a, **k))
+        done = run(*words, code=15)
+        assert "Nothing changes against the baseline." in done.stdout
+        assert f"{inputs}:1: internal: KeyError in at_fault, line " in done.stderr
+        assert f"Not replayed: {2 if faulty == 'both' else 1} internal." in done.stdout
+        assert (tmp_path / "o.changes.ndjson").read_bytes() == b""
+        assert "a value from the chart" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("place", ["cds_service.replay.local.do", "cds_service.replay.report.render"])
+def test_a_run_that_an_internal_fault_ends_has_a_code_of_its_own(
+    place: str, inputs: Path, cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, at_fault)
+    done = run("replay", inputs, "--cards", cards, "--baseline", cards, "--out", tmp_path / "o.ndjson",
+               "--report", tmp_path / "r.html", code=15)  # fmt: skip
+    assert "a fault that nobody foresaw: KeyError at " in done.stderr
+    assert done.stderr.endswith("Please report it. --resume goes on where it stopped.\n")
+    assert "a value from the chart" not in done.stdout + done.stderr
+
+
+def test_the_codes_are_documented(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "replay.md").read_text(encoding="utf-8")
+    told = page.partition("Exit codes:")[2].partition("\n\n")[0]
+    assert "15 after an internal fault" in told
+    assert "15 that this program is at fault" in " ".join(run("replay", "--help").stdout.split())
