@@ -10,8 +10,7 @@ from cds_service.commands.policy_explain import COLOURS
 from cds_service.commands.policy_output import console, counted
 from cds_service.determination.decide import OrderResult
 from cds_service.determination.worked import verdict_of
-from cds_service.policy.diff import Change, change
-from cds_service.policy.model import Version
+from cds_service.policy.diff import Change, change, days_of
 from cds_service.policy.rulebook import Rulebook
 
 
@@ -39,16 +38,11 @@ def silent(before: Rulebook, after: Rulebook, judged: set[str]) -> list[str]:
     """Of each version that is new and judged none of the inputs: that nothing was compared by it."""
     old = {v.key for v in before.versions}
     return [
-        f"version {v.version.version} of {v.policy.id} judged nothing: no input is of its days ({_days(v.version)}) "
+        f"version {v.version.version} of {v.policy.id} judged nothing: no input is of its days ({days_of(v.version)}) "
         "and orders what it speaks to. --as-of DAY judges all inputs as of a day."
         for v in after.versions
         if v.key not in old | judged
     ]
-
-
-def _days(version: Version) -> str:
-    start, end = version.effective.from_, version.effective.to
-    return " ".join((f"from {start}" if start else "from the first", f"to {end}" if end else "on"))
 
 
 def show_changes(changes: list[Change], compared: int) -> None:

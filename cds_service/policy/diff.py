@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cds_service.policy.evaluate import Verdict
-from cds_service.policy.model import Otherwise, Rule
+from cds_service.policy.model import Otherwise, Rule, Version
 from cds_service.policy.trace import Trace
 
 STRUCTURE = frozenset({"rules", "rule", "otherwise", "given", "all", "any", "not", "at_least", "always"})
@@ -26,6 +26,12 @@ class Change:
     before: str | None
     after: str | None
     reasons: tuple[str, ...]
+
+
+def days_of(version: Version) -> str:
+    """The days on which a version is in force."""
+    start, end = version.effective.from_, version.effective.to
+    return " ".join((f"from {start}" if start else "from the first", f"to {end}" if end else "on"))
 
 
 def change(case: str, code: str, before: Verdict | None, after: Verdict | None) -> Change | None:

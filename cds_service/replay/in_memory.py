@@ -66,6 +66,7 @@ class _Listening(Desk):
 
     def __init__(self, desk: Desk, answers: list[Answer], as_of: date | None) -> None:
         self.terms, self.runtime, self.before, self.caller = desk.terms, desk.runtime, None, desk.caller
+        self._differing = {}
         self._answers, self._as_of = answers, as_of
 
     def _answer(self, runtime: Any, event: Any, file: str, line: int | None, result: Result) -> Answer | None:

@@ -21,6 +21,7 @@ from cds_service.replay.changes import Changed, changes
 from cds_service.replay.charts import Chart, Event, charts_of, events
 from cds_service.replay.problems import Problem
 from cds_service.replay.tally import Tally
+from cds_service.replay.unheard import Differing, listen
 
 Json = dict[str, Any]
 EXAMPLES = 1000  # changes kept for the table and the report; the file has all of them
@@ -34,6 +35,7 @@ class Terms:
     received: datetime
     settings: Settings = field(default_factory=lambda: Settings(demo=True))
     baseline: bytes | None = None
+    differing: tuple[Differing, ...] = ()
     service: str | None = None
 
 
@@ -62,6 +64,7 @@ class Desk:
         self.runtime = self._runtime(terms.cards)
         self.before = self._runtime(terms.baseline) if terms.baseline is not None else None
         self.caller = Caller("replay")
+        self._differing = {version.number: version.key for version in terms.differing}
 
     def _runtime(self, cards: bytes) -> Runtime:
         return replace(Runtime.build(self.terms.settings, book=Book(load(cards))), now=lambda: self.terms.received)
@@ -110,6 +113,7 @@ class Desk:
         if after is not None:
             result.tally.events += 1
             result.tally.orders += len(after.results)
+            listen(after, self.runtime.book.rulebook, self._differing, result.tally)
             origin = {"file": file, "line": line, "event": event.id}
             for told in _lines(after, origin, result):
                 result.lines += told

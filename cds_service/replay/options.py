@@ -14,6 +14,7 @@ from cds_service.hooks.services import ADVISORS
 from cds_service.policy.compiled import dump, load
 from cds_service.replay.journal import Journal
 from cds_service.replay.judge import Terms
+from cds_service.replay.unheard import differing
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,11 @@ def terms_of(service: str | None, cards: str | None, baseline: str | None) -> Te
         raise NotFound(f"There is no service '{service}'. Offered: {', '.join(sorted(known))}.")
     settings = from_environment(demo=True, cards=cards)
     compiled = _compiled(settings.cards)
-    before = _compiled(baseline) if baseline is not None else None
-    return Terms(compiled, datetime.now(UTC), settings, before, service)
+    if baseline is None:
+        return Terms(compiled, datetime.now(UTC), settings, service=service)
+    before = _compiled(baseline)
+    changed = differing(load(before), load(compiled))
+    return Terms(compiled, datetime.now(UTC), settings, before, changed, service)
 
 
 def _compiled(cards: str) -> bytes:

@@ -9,15 +9,17 @@ from typing import Any
 from cds_service.replay.judge import EXAMPLES, Result
 from cds_service.replay.problems import KEPT, Problem
 from cds_service.replay.tally import Tally
+from cds_service.replay.unheard import Unheard
 
 
 @dataclass
 class Outcome:
-    """What a run came to."""
+    """What a run came to. `unheard` is known at its end."""
 
     tally: Tally = field(default_factory=Tally)
     problems: list[Problem] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    unheard: list[Unheard] = field(default_factory=list)
 
     def add(self, result: Result) -> None:
         """Add what one piece of work came to."""

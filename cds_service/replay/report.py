@@ -91,6 +91,7 @@ def render(outcome: Outcome, compared: bool, about: Mapping[str, str]) -> str:
         reasons=_ranked(tally.reasons, _REASONS),
         examples=[list(cells(e)) for e in outcome.examples],
         changes=sum(tally.shifts.values()),
+        unheard=outcome.unheard,
         rows=sorted(tally.rows.items()),
         problems=outcome.problems,
         outcomes=OUTCOMES,

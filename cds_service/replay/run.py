@@ -20,6 +20,7 @@ from cds_service.replay.output import Output, output_of
 from cds_service.replay.places import check_places, parts
 from cds_service.replay.problems import no_orders
 from cds_service.replay.progress import Watch, watching
+from cds_service.replay.unheard import unheard
 from cds_service.replay.work import work
 
 
@@ -38,11 +39,11 @@ def run(options: Options, console: Console) -> Outcome:
         output = stack.enter_context(output_of(options, terms, inputs))
         terms = replace(terms, received=datetime.fromisoformat(output.state.identity["received"]))
         place = stack.enter_context(parts(output.path, output.resumed))
-        if output.state.finished:
-            return output.outcome
-        watch = stack.enter_context(watching(console, inputs.size))
-        run_by = stack.enter_context(engine(terms, options.processes))
-        _run(inputs, run_by, output, watch, place)
+        if not output.state.finished:
+            watch = stack.enter_context(watching(console, inputs.size))
+            run_by = stack.enter_context(engine(terms, options.processes))
+            _run(inputs, run_by, output, watch, place)
+        output.outcome.unheard = unheard(terms.differing, output.outcome.tally)
         return output.outcome
 
 

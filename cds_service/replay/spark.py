@@ -29,6 +29,7 @@ from cds_service.replay.outcome import Outcome
 from cds_service.replay.places import changes_file, check_apart
 from cds_service.replay.problems import Problem, no_orders
 from cds_service.replay.progress import watching
+from cds_service.replay.unheard import unheard
 from cds_service.replay.work import Files, Lines, Work, do
 
 # pyspark is an extra: what it makes is named here, not imported.
@@ -64,6 +65,7 @@ def run(options: Options, console: Console) -> Outcome:
         rows = spark.sparkContext.union(list(_rows(found, spark, terms)))
         outcome = _written(rows, options, spark)
     outcome.note(found.problems)
+    outcome.unheard = unheard(terms.differing, outcome.tally)
     with watching(console, 1) as watch:
         watch.problems(outcome.problems)
     return outcome

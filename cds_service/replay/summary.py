@@ -24,6 +24,8 @@ def show(outcome: Outcome, compared: bool, out: Console) -> None:
         out.print(_by_policy(tally))
     if compared:
         _show_changes(outcome, out)
+    if outcome.unheard:
+        out.print(_unheard(outcome))
     if tally.problems:
         told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(tally.problems.items()))
         out.print(Text(f"Not replayed: {told}.", style="yellow"))
@@ -71,6 +73,13 @@ def _show_changes(outcome: Outcome, out: Console) -> None:
         _add(reasons, policy or "-", reason, f"{count:,}")
     out.print(reasons)
     out.print(_for_whom(outcome))
+
+
+def _unheard(outcome: Outcome) -> Table:
+    table = _table("Versions that differ from the baseline's and judged nothing", "policy", "version", "why")
+    for silent in outcome.unheard:
+        _add(table, silent.policy, silent.version, silent.why)
+    return table
 
 
 def _for_whom(outcome: Outcome) -> Table:

@@ -14,7 +14,11 @@ Reason = tuple[str, str]  # policy, what made the difference
 
 @dataclass
 class Tally:
-    """What was replayed so far. `shifts` and `reasons` are filled where two policy sets are compared."""
+    """What was replayed so far. What follows `rows` is filled where two policy sets are compared.
+
+    `days` are those of the orders, `spoke` the versions that gave a determination or remark, `meant` those that differ
+    from the baseline's and may speak to an order of their days, whoever its payer.
+    """
 
     events: int = 0
     orders: int = 0
@@ -23,6 +27,9 @@ class Tally:
     rows: Counter[Row] = field(default_factory=Counter)
     shifts: Counter[Shift] = field(default_factory=Counter)
     reasons: Counter[Reason] = field(default_factory=Counter)
+    days: Counter[str] = field(default_factory=Counter)
+    spoke: Counter[str] = field(default_factory=Counter)
+    meant: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
@@ -58,4 +65,4 @@ class Tally:
 
 
 _NUMBERS = ("events", "orders", "determinations", "changed_orders")
-_COUNTERS = ("rows", "shifts", "reasons", "problems")
+_COUNTERS = ("rows", "shifts", "reasons", "days", "spoke", "meant", "problems")

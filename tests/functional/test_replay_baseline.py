@@ -83,6 +83,58 @@ def test_a_policy_that_is_new_now_speaks(changed: Path, tmp_path: Path) -> None:
     assert any("now speaks to the order" in reason for reason in marrow["reasons"])
 
 
+DIFFERING = "Versions that differ from the baseline's and judged nothing"
+
+
+def unheard(stdout: str) -> dict[str, str]:
+    """Policy and version -> why, from the table of those that judged nothing."""
+    lines = stdout.partition(DIFFERING)[2].splitlines()
+    cells = ([c.strip() for c in line.split("│")[1:-1]] for line in lines if line.startswith("│"))
+    return {f"{policy} {version}": why for policy, version, why in cells}
+
+
+def test_a_version_that_is_not_in_force_yet_is_no_version_that_changes_nothing(tmp_path: Path) -> None:
+    """Next year's version, put in beside this year's."""
+    new, out, report = tmp_path / "cards", tmp_path / "o.ndjson", tmp_path / "report.html"
+    shutil.copytree(ROOT / "cards", new)
+    head, _, version = (new / POLICY).read_text(encoding="utf-8").partition("versions:\n")
+    now = version.replace("to: null", "to: 2030-12-31", 1)
+    then = version.replace("from: null", "from: 2031-01-01", 1).replace('version: "2026-11"', 'version: "2031"', 1)
+    (new / POLICY).write_text(f"{head}versions:\n{now}{then}", encoding="utf-8")
+    words = ("replay", STORIES, "--cards", new, "--baseline", ROOT / "cards", "--out", out, "--report", report)
+    for more in ((), ("--processes", 2), ("--resume",)):
+        done = run(*words, *more)
+        assert "Nothing changes against the baseline." in done.stdout
+        assert unheard(done.stdout) == {
+            "aetna/bone-graft-adjuncts 2031": "no order is of its days (from 2031-01-01 on)"
+        }
+        page = Parsed(report.read_text(encoding="utf-8"))
+        assert page.words.count("no order is of its days (from 2031-01-01 on)") == 1
+    assert DIFFERING not in run("replay", STORIES, "--baseline", ROOT / "cards").stdout
+
+
+def test_versions_that_had_no_order_to_judge_are_listed_with_the_reason(tmp_path: Path) -> None:
+    fewer = tmp_path / "fewer"
+    shutil.copytree(ROOT / "cards", fewer)
+    for new in (
+        "humana/bone-graft-substitutes",
+        "fda/rhbmp-cervical",
+        "coding/spine-coding-sanity",
+        "aetna/spinal-fusion",
+    ):
+        shutil.rmtree(fewer / new)
+    [file] = (fewer / "aetna/bone-growth-stimulators").glob("policy.yaml")
+    file.write_text(file.read_text(encoding="utf-8").replace("payers: [aetna", "payers: [aetna, humana", 1))
+    done = run("replay", STORIES / "lumbar-fusion-aetna", "--baseline", fewer, code=1)
+    assert "now speaks to the order" in done.stdout  # the policy on fusion, which judges
+    assert unheard(done.stdout) == {
+        "aetna/bone-growth-stimulators 2026-11": "orders of its days (from the first on): 4; it speaks to none of them",
+        "coding/spine-coding-sanity 2026-11": "orders that it speaks to: 4; none gave cause for a remark",
+        "fda/rhbmp-cervical 2008-07": "orders of its days (from 2008-07-01 on): 4; it speaks to none of them",
+        "humana/bone-graft-substitutes 2024-01-01": "orders that it speaks to: 4; none is insured with its payers",
+    }
+
+
 def test_faulty_policies_end_the_run_before_it_begins(changed: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(changed, broken)
