@@ -26,7 +26,7 @@ short_title: {title}          # how cards name the policy
 publisher: {label}
 payers: [{payer}]         # ids in payers.yaml
 notice: unofficial encoding
-topic: imaging
+keywords: [imaging]
 versions:
   - version: "{today:%Y-%m}"
     effective: {{from: null, to: null}}   # null is open; write the days that the policy itself states

@@ -17,6 +17,15 @@ from cds_service.determination.crd_outcome import Version
 Json = dict[str, Any]
 URL = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
 TEMP = "http://hl7.org/fhir/us/davinci-crd/CodeSystem/temp"
+# Types of card, with the displays that both code systems give them: the guide's own, and from 2.2 on HL7's.
+CARD_TYPES = "http://terminology.hl7.org/CodeSystem/cdshooks-card-type"
+TOPICS = {
+    "therapy-alternatives-opt": "Optional Therapy Alternatives",
+    "guideline": "Guideline",
+    "off-guideline": "Off Guideline",
+    "contraindication": "Contraindication",
+    "claim": "Claim",
+}
 DETAIL = "http://terminology.hl7.org/CodeSystem/crd-coverage-detail"
 # Reason codes of the guide's value set, with their displays; before 2.2 there are none that fit, so text says it.
 REASONS = {
@@ -30,6 +39,11 @@ _DEPENDENCIES = frozenset(
 )
 # What may differ from call to call without anything new being said.
 _METADATA = frozenset({"date", "coverage-assertion-id"})
+
+
+def topic(code: str, system: str = TEMP) -> Json:
+    """What a card is about, as a type of card."""
+    return {"system": system, "code": code, "display": TOPICS[code]}
 
 
 @dataclass(frozen=True, slots=True)

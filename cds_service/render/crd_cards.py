@@ -19,7 +19,7 @@ from cds_service.policy.evaluate import Verdict
 from cds_service.render.actions import replaceable
 from cds_service.render.cards import option_text
 from cds_service.render.covered import OPTIONS, supporter
-from cds_service.render.crd import TEMP
+from cds_service.render.crd import CARD_TYPES, TEMP, TOPICS, topic
 from cds_service.render.markdown import escape, joined, lower_first
 from cds_service.render.notices import not_checked
 from cds_service.render.parts import DISCLAIMER, Context, RenderedCard, finding_key, policy_line
@@ -28,18 +28,9 @@ from cds_service.render.wording import SUMMARY_LIMIT
 Json = dict[str, Any]
 # None of the guide's topics fits what was not checked, and no card may pass for coverage information (resp-25).
 NOT_CHECKED = "not-checked"
-TOPICS = {
-    "therapy-alternatives-opt": "Optional Therapy Alternatives",
-    "guideline": "Guideline",
-    "off-guideline": "Off Guideline",
-    "contraindication": "Contraindication",
-    "claim": "Claim",
-    NOT_CHECKED: "Not Checked",
-}
-CARD_TYPES = "http://terminology.hl7.org/CodeSystem/cdshooks-card-type"
 # Above warnings: a limit on cards shall not make an order that nobody looked at pass for one that is in order.
 _RANK = {"critical": 0, NOT_CHECKED: 1, "warning": 2, "info": 3}
-_ORDER = tuple(TOPICS)
+_ORDER = (*TOPICS, NOT_CHECKED)
 
 
 @dataclass(frozen=True)
@@ -90,20 +81,21 @@ class CrdCards:
         named = tuple([r for r in refs if not r.startswith("context.")])
         return self._labelled(RenderedCard(card, "unreadable", key, named), card, NOT_CHECKED)
 
-    def _labelled(self, r: RenderedCard, card: Json, topic: str) -> RenderedCard:
+    def _labelled(self, r: RenderedCard, card: Json, type_: str) -> RenderedCard:
         """The insurer's name, the topic, and the orders the card is about."""
-        system = CARD_TYPES if self.version == "2.2" else TEMP
-        if topic == NOT_CHECKED:
-            system = self.own_topics
-        source = {"label": self.insurer, "topic": {"system": system, "code": topic, "display": TOPICS[topic]}}
+        if type_ == NOT_CHECKED:
+            about = {"system": self.own_topics, "code": NOT_CHECKED, "display": "Not Checked"}
+        else:
+            about = topic(type_, CARD_TYPES if self.version == "2.2" else TEMP)
+        source = {"label": self.insurer, "topic": about}
         extension = {"davinci-crd.associated-resource": [{"reference": ref} for ref in r.orders]}
         return replace(r, card={**card, "source": source, "extension": extension})
 
-    def _remark(self, r: RenderedCard, topic: str) -> RenderedCard:
+    def _remark(self, r: RenderedCard, type_: str) -> RenderedCard:
         """What was found, with links to where its rules can be read."""
         card = _without(r.card, "links", "suggestions", "selectionBehavior")
         links = [link for f in r.findings for link in _documents(f.version, f.cites)]
-        return self._labelled(r, _linked(card, links), topic)
+        return self._labelled(r, _linked(card, links), type_)
 
     def _reference(self, r: RenderedCard, verdict: Verdict) -> RenderedCard:
         """A guideline, with links to where it can be read and to why it speaks here."""
@@ -143,8 +135,8 @@ class CrdCards:
 
 
 def _topic(r: RenderedCard) -> str:
-    topic: str = r.card["source"]["topic"]["code"]
-    return topic
+    code: str = r.card["source"]["topic"]["code"]
+    return code
 
 
 def _rank(r: RenderedCard) -> int:

@@ -12,7 +12,7 @@ from cds_service.determination.options import Flagged
 from cds_service.policy.case import Code, Order
 from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.evaluate import Verdict
-from cds_service.render.crd import TEMP
+from cds_service.render.crd import topic
 from cds_service.render.markdown import escape
 from cds_service.render.public import is_public
 
@@ -104,14 +104,13 @@ def card_of(context: Context, summary: str, detail: str, indicator: str, source:
     }
 
 
-def source_of(version: CompiledVersion, topic: str) -> Json:
-    """Label, URL and topic of the policy behind a card."""
+def source_of(version: CompiledVersion, type_: str) -> Json:
+    """Label and URL of the policy behind a card, and the type of the card."""
     policy = version.policy
     urls = (s.url for s in version.version.sources.values() if s.url)
     url = policy.url or next(urls, None)
     label = f"{policy.short_title} ({policy.notice})"
-    about = policy.topic or policy.title
-    source: Json = {"label": label, "topic": {"system": TEMP, "code": topic, "display": about}}
+    source: Json = {"label": label, "topic": topic(type_)}
     if url:
         source["url"] = url
     return source

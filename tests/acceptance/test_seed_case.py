@@ -42,7 +42,11 @@ def test_the_case_gets_exactly_one_warning_on_the_marrow_aspirate(service: Servi
     assert "20930" not in {r["code"]["coding"][0]["code"] for r in created}
     assert "bone morphogenetic" not in json.dumps(created).lower()
     assert card["source"]["url"].startswith("https://")
-    assert card["source"]["topic"]["code"]
+    assert card["source"]["topic"] == {
+        "system": "http://hl7.org/fhir/us/davinci-crd/CodeSystem/temp",
+        "code": "therapy-alternatives-opt",
+        "display": "Optional Therapy Alternatives",
+    }
 
 
 def test_detail_gives_the_reason_first_then_options_then_evidence(service: Service) -> None:

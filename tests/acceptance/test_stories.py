@@ -117,6 +117,19 @@ def test_cards_are_as_expected(service: Service, told: Story) -> None:
     assert [outline(c) for c in service.cards(told.request, told.service)] == told.expected["cards"]
 
 
+# Of the guide's code system, as far as advisors use it.
+TOPICS = {
+    "therapy-alternatives-opt": "Optional Therapy Alternatives",
+    "guideline": "Guideline",
+    "contraindication": "Contraindication",
+}
+
+
+def test_a_topic_has_the_name_that_its_code_system_gives_it(service: Service, told: Story) -> None:
+    topics = [c["source"]["topic"] for c in service.cards(told.request, told.service) if "topic" in c["source"]]
+    assert [t["display"] for t in topics] == [TOPICS[t["code"]] for t in topics]
+
+
 @cache
 def _evaluated(told: Story) -> Json:
     result = CliRunner().invoke(

@@ -192,7 +192,7 @@ def test_history_shows_what_changed_and_a_failing_case_fails_live(two_versions: 
 def test_differences_name_what_was_added_removed_and_changed() -> None:
     base = {
         "format": 1, "id": "a/b", "kind": "guideline", "title": "t", "publisher": "p", "short_title": "s",
-        "notice": "unofficial encoding", "topic": "x",
+        "notice": "unofficial encoding",
     }  # fmt: skip
     item = {"label": "L", "value_set": "v", "otherwise": {"outcome": "not-addressed", "because": "o"}}
     common = {"last_confirmed_on": "2026-01-01", "review": {"status": "submitted"}, "orders": {"i": item}}

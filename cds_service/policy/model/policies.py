@@ -127,6 +127,5 @@ class Policy(Model):
     payers: list[Id] = Field(default=[], description="coverage policies: which payers apply it")
     notice: Literal["unofficial encoding"]
     url: Annotated[str, Field(pattern=r"^https?://")] | None = None
-    topic: Text | None = Field(default=None, description="what cards give as their topic; default: the title")
     keywords: list[Text] = []
     versions: Annotated[list[Version], Field(min_length=1)]
