@@ -342,13 +342,6 @@ def test_a_limit_on_cards_spares_what_is_critical_and_what_was_not_checked(ask: 
     assert [c["source"]["topic"]["code"] for c in two] == ["contraindication", "not-checked"]
 
 
-@pytest.mark.parametrize("hook", ["encounter-start", "encounter-discharge"])
-def test_an_encounter_that_was_not_checked_is_told_of_without_coverage_information(ask: Ask, hook: str) -> None:
-    body = sign(hook=hook, configuration={"coverage-info": False}, encounterId="unread")
-    (card,) = ask(body).response["cards"]
-    assert card["source"]["topic"] == NOT_CHECKED
-
-
 @pytest.mark.crd("dev-6", "dev-17")
 @pytest.mark.parametrize(
     "nonsense",
