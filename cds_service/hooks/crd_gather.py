@@ -85,7 +85,7 @@ class CrdData:
             fetched = self._fetch([Query("coverage", supplied.next_page, continues=True)])
             supplied = gather.continued(supplied, fetched.get("coverage"))
         self.builder.supply("coverage", supplied)
-        self.read(_payors(r for r, _ in supplied.resources if r.get("resourceType") == "Coverage"))
+        self.read(payors(r for r, _ in supplied.resources if r.get("resourceType") == "Coverage"))
         return supplied.source
 
     def sources(self, needed: set[str]) -> None:
@@ -105,7 +105,7 @@ class CrdData:
         return next(iter(read_prefetch({key: value})))
 
 
-def _payors(coverages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def payors(coverages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """References to payors that are known only by reference."""
     for coverage in coverages:
         for payor in elements.listed(coverage.get("payor")):
