@@ -18,7 +18,9 @@ from cds_service.hooks.crd_services import LOOK_UPS
 from cds_service.policy.case import Coverage, Fault, Source, SourceState
 
 _CONTAINED = re.compile(r"[A-Za-z]+\.contained\[\d+\]\.resourceType")
-_CONSEQUENCE = re.compile(r"(?:;[^;]*| and) (?:was|were) left out$| and is not used$")
+_CONSEQUENCE = re.compile(
+    r"(?:;[^;]*| and) (?:was|were) left out$|; it (?:is used as it is|was read as a list of one)$| and is not used$"
+)
 _TOLD = ("is not a resource", "repeats the id of another draft order")
 _MODIFIERS = (".modifierExtension", ".implicitRules", "._implicitRules")
 # Elements that the guide's profiles demand of every order; R4 itself demands the rest.

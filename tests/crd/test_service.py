@@ -642,6 +642,7 @@ def test_a_refusal_says_what_is_wrong_and_not_that_it_was_left_out(service: Serv
         {"occurrenceDateTime": "2026-11-02", "occurrencePeriod": {"start": "2026-11-02"}},
         {"reasonCode": [{"coding": [{"code": 5}]}]},
         {"subject": {"reference": "Patient/another"}},
+        {"category": {"text": "Surgery"}},
     ]
     for change in wrong:
         status, told = refused(service, sign(order("20939", **change)))
@@ -649,6 +650,9 @@ def test_a_refusal_says_what_is_wrong_and_not_that_it_was_left_out(service: Serv
         assert "ServiceRequest/o-20939" in told
         assert "left out" not in told
         assert "not used" not in told
+        assert "it was read" not in told
+    status, told = refused(service, sign(order("20939", "x" * 65)))
+    assert (status, told) == (400, f"ServiceRequest/{'x' * 65}: ServiceRequest.id is not a valid FHIR id.")
     status, told = refused(service, sign(order("20939"), cover=coverage(beneficiary={"reference": "Patient/another"})))
     assert (status, told.endswith("Coverage/cov-1 belongs to another patient.")) == (400, True)
 
@@ -707,6 +711,20 @@ def test_a_claim_response_by_the_way_grants_its_own_patient_only(service: Servic
 )
 def test_contexts_are_checked(service: Service, hook: str, context: Json) -> None:
     assert refused(service, hooked(hook, context))[0] == 400
+
+
+def test_a_dispatch_of_nothing_is_told_what_may_name_an_order(service: Service) -> None:
+    status, told = refused(service, hooked("order-dispatch", {}))
+    assert (status, told) == (400, "context must have dispatchedOrders or order")
+
+
+@pytest.mark.parametrize("kind", ["crd", "advisor"])
+def test_what_is_null_was_not_sent(service: Service, kind: str) -> None:
+    body = sign(order("22551"), order("20939"))
+    without = service.call(body, f"order-sign-{kind}")
+    nothing = service.call({**body, "fhirServer": None, "fhirAuthorization": None}, f"order-sign-{kind}")
+    assert (without.status_code, nothing.status_code) == (200, 200)
+    assert len(nothing.json()["cards"]) == len(without.json()["cards"])
 
 
 # --- the guide's own examples -----------------------------------------------------------------------
