@@ -68,6 +68,16 @@ class Supplied:
     next_page: str | None = None
 
 
+def is_known(key: str) -> bool:
+    """Is this the prefetch key of a source?"""
+    return key.lower() in _BY_KEY
+
+
+def is_resource(value: object) -> bool:
+    """Has a prefetch value what makes a FHIR resource: a type?"""
+    return isinstance(value, dict) and isinstance(value.get("resourceType"), str)
+
+
 def read_value(value: object) -> Supplied:
     """A prefetch value: null or an empty Bundle is empty, an OperationOutcome is unavailable.
 
@@ -75,9 +85,9 @@ def read_value(value: object) -> Supplied:
     """
     if value is None:
         return Supplied(_EMPTY)
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not is_resource(value):
         return Supplied(Source(SourceState.UNAVAILABLE, "not a FHIR resource"))
-    kind = value.get("resourceType")
+    kind = value["resourceType"]
     if kind == "OperationOutcome":
         return Supplied(Source(SourceState.UNAVAILABLE, "the client reported an error"))
     if kind != "Bundle":

@@ -101,6 +101,8 @@ def _words(error: ValidationError) -> str:
         return f"must be '{value}'"
     if rule == "enum":
         return f"must be one of {', '.join(map(str, value))}"
+    if rule == "anyOf" and all(option.keys() == {"required"} for option in value):
+        return f"must have {' or '.join(' and '.join(option['required']) for option in value)}"
     return f"does not satisfy '{rule}' of the contract"
 
 

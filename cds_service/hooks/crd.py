@@ -16,7 +16,7 @@ from cds_service.facts.references import Json
 from cds_service.hooks import crd_orders, gather
 from cds_service.hooks.answer import Answer, Timing
 from cds_service.hooks.crd_assert import Speaker
-from cds_service.hooks.crd_check import check_coverage, check_orders, is_modifier
+from cds_service.hooks.crd_check import check_coverage, check_orders, check_prefetch, is_modifier
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.hooks.crd_members import MemberQuery, MemberState
 from cds_service.hooks.crd_orders import Scope
@@ -88,6 +88,7 @@ class _Call:
 
     def read(self) -> None:
         """Orders, Coverage with its payer, and what the payer's policies read; refuses what must be refused."""
+        check_prefetch(self.request.prefetch)
         self.scope: Scope = crd_orders.collect(self.request, self.data)
         self.selected = selected(self.request, self.builder)
         source = self.data.coverage()

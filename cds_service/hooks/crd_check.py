@@ -6,17 +6,21 @@ Source: Da Vinci CRD 2.2.1, hooks (hook-13) and foundation (found-32, found-33).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from cds_service.determination.routing import PayerDirectory, in_force
 from cds_service.errors import Issue, MissingData, NotCrd, RequestError
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.references import Json
-from cds_service.hooks.crd_gather import CrdData
+from cds_service.facts.sources import is_known, is_resource
+from cds_service.hooks.crd_gather import CrdData, payors
+from cds_service.hooks.crd_services import LOOK_UPS
 from cds_service.policy.case import Coverage, Fault, Source, SourceState
 
 _CONTAINED = re.compile(r"[A-Za-z]+\.contained\[\d+\]\.resourceType")
-_CONSEQUENCE = re.compile(r"(?:;[^;]*| and) (?:was|were) left out$| and is not used$")
+_CONSEQUENCE = re.compile(
+    r"(?:;[^;]*| and) (?:was|were) left out$|; it (?:is used as it is|was read as a list of one)$| and is not used$"
+)
 _TOLD = ("is not a resource", "repeats the id of another draft order")
 _MODIFIERS = (".modifierExtension", ".implicitRules", "._implicitRules")
 # Elements that the guide's profiles demand of every order; R4 itself demands the rest.
@@ -52,6 +56,15 @@ def _unread_types(faults: Iterable[Fault]) -> frozenset[tuple[str, str]]:
         for f in faults
         if _CONTAINED.fullmatch(f.path) and f.text == "names a type that is not read by this service"
     )
+
+
+def check_prefetch(prefetch: Mapping[str, object]) -> None:
+    """400 for values that are no FHIR resource; what comes under keys that are not read here is nobody's business."""
+    read = {key: value for key, value in prefetch.items() if is_known(key) or key.lower() in LOOK_UPS}
+    wrong = [key for key, value in read.items() if value is not None and not is_resource(value)]
+    if wrong:
+        text = "must be a FHIR resource, or null"
+        raise RequestError(*(Issue(text, f"prefetch.{key}", "structure") for key in wrong))
 
 
 def check_orders(builder: CaseBuilder, orders: dict[str, Json], judged: Iterable[str]) -> None:
@@ -116,17 +129,23 @@ def _the_one(builder: CaseBuilder) -> Coverage:
 
 
 def _refuse_payer(data: CrdData, coverage: Coverage, directory: PayerDirectory) -> None:
+    for detail in _unread_payors(data, coverage):
+        text = f"names a payor that is needed and could not be read: {detail}"
+        raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
     if doubt := directory.doubt(coverage):
         raise _refused(f"The payer of {coverage.ref} is not known: {doubt}.")
     if coverage.payor_identifiers:
         raise _refused("Coverage.payor.identifier is not one of a payer that is served here.")
-    unread = [ref for ref, status in data.status.items() if ref.startswith("Organization/") and status != 404]
-    reachable = data.request.fhir is not None
-    if reachable and any(data.builder.index.resolve(ref) is None for ref in unread):
-        detail = next(data.details[ref] for ref in unread)
-        text = f"names a payor that is needed and could not be read: {detail}"
-        raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
     raise _refused("Coverage.payor has no identifier, itself or in the Organization that it refers to.")
+
+
+def _unread_payors(data: CrdData, coverage: Coverage) -> Iterator[str]:
+    """Why payors that are known by reference only were not obtained; not those that came, and cannot be used."""
+    index = data.builder.index
+    came = {f.ref for f in data.builder.faults}
+    for ref in payors([index.resolve(coverage.ref) or {}]):
+        if index.resolve(ref) is None and ref not in came and (ref.startswith("Organization/") or "/" not in ref):
+            yield data.details.get(ref, "not supplied")
 
 
 def _invalid(faults: Iterable[Fault]) -> RequestError:

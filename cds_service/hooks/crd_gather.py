@@ -86,7 +86,7 @@ class CrdData:
             supplied = gather.continued(supplied, fetched.get("coverage"))
         supplied = replace(supplied, resources=list(_distinct(supplied.resources)))
         self.builder.supply("coverage", supplied)
-        self.read(_payors(r for r, _ in supplied.resources if r.get("resourceType") == "Coverage"))
+        self.read(payors(r for r, _ in supplied.resources if r.get("resourceType") == "Coverage"))
         return supplied.source
 
     def sources(self, needed: set[str]) -> None:
@@ -115,7 +115,7 @@ def _distinct(resources: Iterable[tuple[Json, object]]) -> Iterator[tuple[Json, 
             yield resource, full_url
 
 
-def _payors(coverages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def payors(coverages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """References to payors that are known only by reference."""
     for coverage in coverages:
         for payor in elements.listed(coverage.get("payor")):

@@ -664,6 +664,96 @@ def test_further_pages_of_coverage_are_read(
     assert refused(service, body) == (412, "prefetch.coverage is needed and is not whole: further pages")
 
 
+MALFORMED = pytest.mark.parametrize(
+    "value", [[coverage()], "Coverage/cov-1", False, 5, {}, {"resourceType": 5}], ids=lambda v: json.dumps(v)[:16]
+)
+
+
+@pytest.mark.crd("hook-13", "found-32")
+@MALFORMED
+@pytest.mark.parametrize("key", ["coverage", "patient", "conditions", "questionnaireResponses", "devices", "Encounter"])
+def test_prefetch_that_is_no_resource_is_named(service: Service, key: str, value: Any) -> None:
+    body = sign(order("20939"), prefetch={key: value})
+    assert refused(service, body) == (400, f"prefetch.{key} must be a FHIR resource, or null")
+
+
+@pytest.mark.crd("hook-23", "found-33")
+@MALFORMED
+def test_what_comes_under_an_unknown_key_is_ignored(service: Service, value: Any) -> None:
+    body = sign(order("22551"), order("20939"), prefetch={"mine": value})
+    assert one(said(call(service, body), "ServiceRequest/o-20939"), "covered") == "not-covered"
+
+
+@MALFORMED
+def test_advisors_say_that_prefetch_could_not_be_read(service: Service, value: Any) -> None:
+    body = sign(order("22551"), prefetch={"conditions": value})
+    [card] = service.cards(body, "order-sign-advisor")
+    assert "could not be read (not a FHIR resource)" in html.unescape(card["detail"])
+    body["prefetch"]["coverage"] = value
+    told = service.call(body, "order-sign-advisor")
+    assert told.status_code == 412
+    assert "prefetch.coverage is needed and could not be obtained: not a FHIR resource" in told.text
+    body["context"]["draftOrders"]["entry"].append({"resource": order("20939")})  # a guideline speaks to it
+    cards = service.cards(body, "order-sign-advisor")
+    assert "The coverage could not be read: no policy of the payer was checked" in [c["summary"] for c in cards]
+
+
+BY_REFERENCE = coverage(payor=[{"reference": "Organization/acme-payer"}])
+PAYOR_UNREAD = "prefetch.coverage names a payor that is needed and could not be read: "
+
+
+@pytest.mark.crd("hook-13", "found-5", "found-32")
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [(None, "not supplied"), (500, "HTTP 500"), (403, "refuses access"), (404, "has no such resource")],
+)
+def test_a_payor_out_of_reach(
+    service: Service, ehr: Listener, monkeypatch: pytest.MonkeyPatch, status: int | None, why: str
+) -> None:
+    body = sign(order("20939"), cover=BY_REFERENCE)
+    if status:
+        body["fhirServer"] = ehr.base
+        monkeypatch.setattr(ehr, "answer", lambda _path: (status, FAILED))
+    code, told = refused(service, body)
+    assert (code, told.startswith(PAYOR_UNREAD), why in told) == (412, True, True)
+
+
+@pytest.mark.crd("hook-13")
+@pytest.mark.parametrize(
+    "references",
+    [
+        ["Organization/acme-payer"],
+        ["https://ehr.example.org/fhir/Organization/acme-payer"],
+        ["urn:uuid:7b1f6d1a-96d4-4f4a-8f5e-0d6b7c1c0001"],
+        ["Organization/other", "Organization/acme-payer"],
+    ],
+)
+def test_a_payor_that_did_not_come_is_not_said_to_lack_an_identifier(service: Service, references: list[str]) -> None:
+    body = sign(order("20939"), cover=coverage(payor=[{"reference": r} for r in references]))
+    assert refused(service, body) == (412, f"{PAYOR_UNREAD}not supplied")
+
+
+@pytest.mark.crd("hook-13", "found-32")
+@pytest.mark.parametrize("way", ["sent", "read", "contained", "not contained", "oneself"])
+def test_a_payor_without_identifier(service: Service, ehr: Listener, way: str) -> None:
+    nameless = {k: v for k, v in acme().items() if k != "identifier"}
+    body = {**sign(order("20939"), cover=BY_REFERENCE), "fhirServer": ehr.base}
+    if way == "sent":
+        body["prefetch"]["coverage"]["entry"].append({"resource": nameless})
+    elif way == "read":
+        ehr.reset(nameless)
+    else:
+        inner = {"contained": [nameless], "payor": [{"reference": "#acme-payer"}]}
+        parts = {
+            "contained": inner,
+            "not contained": {"payor": [{"reference": "#x"}]},
+            "oneself": {"payor": [SUBJECT]},
+        }
+        body["prefetch"]["coverage"] = bundle(coverage(**parts[way]))
+    status, told = refused(service, body)
+    assert (status, "has no identifier" in told) == (400, True)
+
+
 @pytest.mark.crd("hook-13")
 @pytest.mark.parametrize("missing", ["code", "authoredOn", "requester"])
 def test_an_incomplete_order_is_422(service: Service, missing: str) -> None:
@@ -707,6 +797,7 @@ def test_a_refusal_says_what_is_wrong_and_not_that_it_was_left_out(service: Serv
         {"occurrenceDateTime": "2026-11-02", "occurrencePeriod": {"start": "2026-11-02"}},
         {"reasonCode": [{"coding": [{"code": 5}]}]},
         {"subject": {"reference": "Patient/another"}},
+        {"category": {"text": "Surgery"}},
     ]
     for change in wrong:
         status, told = refused(service, sign(order("20939", **change)))
@@ -714,6 +805,9 @@ def test_a_refusal_says_what_is_wrong_and_not_that_it_was_left_out(service: Serv
         assert "ServiceRequest/o-20939" in told
         assert "left out" not in told
         assert "not used" not in told
+        assert "it was read" not in told
+    status, told = refused(service, sign(order("20939", "x" * 65)))
+    assert (status, told) == (400, f"ServiceRequest/{'x' * 65}: ServiceRequest.id is not a valid FHIR id.")
     status, told = refused(service, sign(order("20939"), cover=coverage(beneficiary={"reference": "Patient/another"})))
     assert (status, told.endswith("Coverage/cov-1 belongs to another patient.")) == (400, True)
 
@@ -772,6 +866,20 @@ def test_a_claim_response_by_the_way_grants_its_own_patient_only(service: Servic
 )
 def test_contexts_are_checked(service: Service, hook: str, context: Json) -> None:
     assert refused(service, hooked(hook, context))[0] == 400
+
+
+def test_a_dispatch_of_nothing_is_told_what_may_name_an_order(service: Service) -> None:
+    status, told = refused(service, hooked("order-dispatch", {}))
+    assert (status, told) == (400, "context must have dispatchedOrders or order")
+
+
+@pytest.mark.parametrize("kind", ["crd", "advisor"])
+def test_what_is_null_was_not_sent(service: Service, kind: str) -> None:
+    body = sign(order("22551"), order("20939"))
+    without = service.call(body, f"order-sign-{kind}")
+    nothing = service.call({**body, "fhirServer": None, "fhirAuthorization": None}, f"order-sign-{kind}")
+    assert (without.status_code, nothing.status_code) == (200, 200)
+    assert len(nothing.json()["cards"]) == len(without.json()["cards"])
 
 
 # --- the guide's own examples -----------------------------------------------------------------------
