@@ -89,9 +89,9 @@ class Sealer:
         """HMAC of the register: how many chains there are, and the hash over their names."""
         return self._mac("register", chains, hash_)
 
-    def fits(self, expected: str, found: str) -> bool:
-        """Constant-time comparison."""
-        return hmac.compare_digest(expected.encode(), found.encode())
+    def fits(self, expected: str, found: object) -> bool:
+        """Constant-time comparison; what is no text never fits."""
+        return hmac.compare_digest(expected.encode(), str(found).encode())
 
     def pseudonym(self, *parts: str | None) -> str:
         """A keyed hash (32 hex digits) of identifying parts; without the key nobody can try out patients."""

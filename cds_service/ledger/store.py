@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
@@ -35,12 +36,14 @@ from cds_service.ledger.reading import reading
 from cds_service.ledger.record import FeedbackResult, Json, PruneReport, Record, VerifyReport
 from cds_service.ledger.recount import recount_if_stale
 from cds_service.ledger.statements import Statements
+from cds_service.ledger.tables import strangers
 from cds_service.ledger.tokens import secret_of, without_copies
 from cds_service.ledger.traces import expanded
 from cds_service.ledger.used_tokens import UsedTokens
 from cds_service.ledger.verify import verify
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 POSTGRESQL_LANES = 8
 LANE_SECONDS = 20.0  # longer than one write may take: see silence.py
 SKEW_SECONDS = 120
@@ -96,6 +99,8 @@ class Ledger:
             upgrade(database, after=lambda connection: _prepare(connection, sealer))
             with reading(database.engine) as connection:
                 _check_key(connection, sealer)
+                for stranger in strangers(connection):
+                    logger.error("ledger: %s", stranger)
         except BaseException:
             database.close()
             raise

@@ -1,4 +1,5 @@
-"""Find a changed, removed or inserted row: chains, seals, heads, records, feedback, explanations, projections.
+"""Find a changed, removed or inserted row: chains, seals, heads, records, feedback, explanations, projections; and
+triggers, views and values that the service has not made.
 
 Not covered: `finding` and `tally` (counts that can be made anew), `token`, and the projections of
 records that were pruned.
@@ -20,6 +21,7 @@ from cds_service.ledger.hashes import digest
 from cds_service.ledger.projection import Row, project_feedback, row_of, uuids
 from cds_service.ledger.reading import Follower, place, snapshot, stream
 from cds_service.ledger.record import Json, Problem, VerifyReport
+from cds_service.ledger.tables import misfits, strangers
 
 MOST_PROBLEMS = 1000
 
@@ -101,16 +103,29 @@ class _Verifier:
         self.now = int(time.time() * 1000)
 
     def run(self) -> VerifyReport:
-        self._register_and_chains()
-        self._entries()
-        for chain in self.chains.values():
-            for text in chain.end():
-                self._report(chain.head.name, None, text)
+        for text in strangers(self.connection):
+            self._report("tables", None, text)
+        found = list(misfits(self.connection))
+        for table, text in found:
+            self._report(table, None, text)
+        try:
+            self._rows()
+        except (TypeError, ValueError, AttributeError):
+            if not found:
+                raise
+            self._report("tables", None, "what else there is could not be checked, for these values")
         return VerifyReport(len(self.chains), **self.counts, problems=tuple(self.problems))
 
     def _report(self, chain: str, sequence: int | None, text: str) -> None:
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append(Problem(chain, sequence, text))
+
+    def _rows(self) -> None:
+        self._register_and_chains()
+        self._entries()
+        for chain in self.chains.values():
+            for text in chain.end():
+                self._report(chain.head.name, None, text)
 
     # -- chains, heads, seals
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from cds_service.errors import LedgerError
+from cds_service.errors import ConfigurationError, LedgerError
 from cds_service.ledger.store import Ledger
 from tests.functional.ledger_samples import KEY, book, card, execute, feedback, record, url
 
@@ -252,3 +256,104 @@ def test_closing_seals(url: str) -> None:
             book.write(record())
     assert execute(url, "SELECT first, last FROM segment") == [(1, 3)]
     assert execute(url, "SELECT open_first, sequence FROM chain") == [(4, 3)]
+
+
+EVIL = "BEGIN DELETE FROM token WHERE key = NEW.key; END"
+FUNCTION = "CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+STRANGERS = {
+    "trigger added": (
+        [f"CREATE TRIGGER evil AFTER INSERT ON token {EVIL}"],
+        [FUNCTION, "CREATE TRIGGER evil BEFORE INSERT ON token FOR EACH ROW EXECUTE FUNCTION evil()"],
+        ["tables: the trigger evil on token is not the service's: it was added"],
+    ),
+    "own trigger replaced": (
+        ["DROP TRIGGER append_entry", "CREATE TRIGGER append_entry INSTEAD OF INSERT ON append BEGIN SELECT 1; END"],
+        ["CREATE OR REPLACE FUNCTION append_entry() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$"],
+        ["tables: the trigger append_entry was changed"],
+    ),
+    "own trigger removed": (
+        ["DROP TRIGGER append_entry"], ["DROP TRIGGER append_entry ON append"],
+        ["tables: the trigger append_entry was removed"],
+    ),
+    "rule or view added": (
+        ["CREATE VIEW evil AS SELECT * FROM token"],
+        ["CREATE RULE evil AS ON INSERT TO token DO INSTEAD NOTHING"],
+        ["tables: the rule evil on token is not the service's: it was added"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", STRANGERS)
+def test_what_would_act_within_the_services_statements_is_found_out(
+    filled: Ledger, url: str, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sqlite, postgresql, says = STRANGERS[what]
+    for sql in sqlite if url.startswith("sqlite") else postgresql:
+        execute(url, sql)
+    told = [str(problem) for problem in filled.verify().problems]
+    if url.startswith("sqlite"):
+        says = [line.replace(" on token", "").replace("rule", "view") for line in says]
+    assert told == says
+    with Ledger.open(url, key=KEY):
+        assert [record.getMessage() for record in caplog.records] == [s.replace("tables", "ledger", 1) for s in says]
+
+
+# Each a value that SQLite takes though it is of another kind than the column, and where `verify` finds it.
+MISFITS = {
+    "UPDATE chain SET sequence = 'abc'": "chain: row 1: sequence of another kind",
+    "UPDATE chain SET name = x'00ff' WHERE id = 1": "chain: row 1: name of another kind",
+    "UPDATE chain SET open_since = 'x', mac = x'ff'": "chain: row 1: open_since, mac of another kind",
+    "UPDATE segment SET first = 'x' WHERE first = 1": "segment: row 1/'x': first of another kind",
+    "UPDATE segment SET last = 'x' WHERE chain = 1": "segment: row 1/1: last of another kind",
+    "UPDATE segment SET mac = x'ff'": "segment: row 1/1: mac of another kind",
+    "UPDATE entry SET sequence = 'x'": "entry: row 1099511627777: sequence of another kind",
+    "UPDATE entry SET received = 1.5": "entry: row 1099511627777: received of another kind",
+    "UPDATE entry SET document = CAST(document AS blob)": "entry: row 1099511627777: document of another kind",
+    "UPDATE answer SET latency = 'x'": "answer: row 1099511627777: latency of another kind",
+    "UPDATE answer SET details = x'5b5d'": "answer: row 1099511627777: details of another kind",
+    "UPDATE card SET number = 'x' || number": "card: row 'x1099511627777'/0: number of another kind",
+    "UPDATE card SET position = 'x'": "card: row 1099511627777/'x': position of another kind",
+    "UPDATE explanation SET document = x'7b7d'": "explanation: row 1099511627777: document of another kind",
+    "UPDATE explanation SET expires = 'x'": "explanation: row 1099511627777: expires of another kind",
+    "UPDATE feedback SET commented = 'x'": "feedback: row 2199023255553: commented of another kind",
+    "UPDATE feedback SET at = 'x'": "feedback: row 2199023255553: at of another kind",
+    "UPDATE register SET counts = 'x'": "register: row 1: counts of another kind",
+    "UPDATE token SET expires = 'x'": "token: row",
+    "UPDATE counted SET sequence = 'x'": "counted: row 0: sequence of another kind",
+}
+
+
+@pytest.mark.parametrize("sql", MISFITS)
+def test_a_value_of_another_kind_is_a_problem_and_no_crash(tmp_path: Path, sql: str) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    with Ledger.open(url, key=KEY, writer="test", segment_rows=4) as book:
+        cards = [card() for _ in range(10)]
+        for c in cards:
+            book.write(record(c))
+        book.feedback("order-sign-advisor", "hospital", [feedback(c) for c in cards[:3]])
+        assert book.claim("i", "j", 1 << 40)
+    execute(url, sql)
+    with Ledger.open(url, key=KEY) as book:
+        told = [str(problem) for problem in book.verify().problems]
+    assert any(line.startswith(MISFITS[sql]) for line in told), told
+
+
+def test_a_register_of_another_kind_is_not_opened(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    Ledger.open(url, key=KEY).close()
+    execute(url, "UPDATE register SET mac = x'ff'", expect=1)
+    with pytest.raises(ConfigurationError, match="its register of chains was changed"):
+        Ledger.open(url, key=KEY)
+
+
+def test_the_command_tells_of_a_value_of_another_kind_with_its_exit_code(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    with Ledger.open(url, key=KEY) as book:
+        book.write(record(card()))
+    execute(url, "UPDATE chain SET sequence = 'abc'")
+    done = subprocess.run(
+        [sys.executable, "-m", "cds_service.cli", "ledger", "verify", "--database-url", url],
+        env={**os.environ, "CDS_LEDGER_KEY": KEY.decode()}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (12, False), done.stderr
+    assert "chain: row 1: sequence of another kind than the column: it was changed" in done.stdout
