@@ -12,6 +12,11 @@ from cds_service.policy.mentions import Mention, mention
 from cds_service.policy.model import CodedWords, SetCode, SetPrefix, ValueSet
 
 
+def is_whole(code: Code) -> bool:
+    """Has it seven characters, as complete codes of ICD-10-CM for injuries have?"""
+    return len(code.code.replace(".", "")) == 7
+
+
 def starts(code: Code, longest: int) -> Iterator[str]:
     """Ways to begin a code as an index of prefixes has them, none longer than its longest."""
     return (f"{code.system} {code.code[:end]}" for end in range(1, min(len(code.code), longest) + 1))
@@ -27,6 +32,7 @@ class CodeSet:
     prefixes: Mapping[str, tuple[SetPrefix, ...]]
     expression: re.Pattern[str] | None = None
     with_code: tuple[tuple[CodeSet, re.Pattern[str]], ...] = ()
+    without_seventh: frozenset[str] = frozenset()
 
     @property
     def reads_text(self) -> bool:
@@ -40,6 +46,8 @@ class CodeSet:
 
     def find(self, code: Code) -> SetCode | SetPrefix | None:
         """The member that a normalised code matches, or None."""
+        if self.without_seventh and is_whole(code) and code.code[-1] in self.without_seventh:
+            return None
         member = self.codes.get(code)
         if member is not None:
             return member
@@ -103,7 +111,7 @@ def _codes_only(sets: Mapping[str, ValueSet], set_id: str) -> CodeSet:
             prefixes.setdefault(prefix.system, []).append(prefix)
     # Longest first, so that the more specific prefix gives its label and region.
     ordered = {s: tuple(sorted(p, key=lambda x: -len(x.prefix))) for s, p in prefixes.items()}
-    return CodeSet(set_id, sets[set_id].title, codes, ordered)
+    return CodeSet(set_id, sets[set_id].title, codes, ordered, without_seventh=frozenset(sets[set_id].without_seventh))
 
 
 def _terms(terms: Sequence[str]) -> str:

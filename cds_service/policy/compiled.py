@@ -128,7 +128,7 @@ class IndexedVocabulary(Vocabulary):
     def _sets_of(self, code: Code) -> frozenset[str]:
         names, (codes, prefixes) = self._names, self._members
         numbers = {*codes.get(str(code), ()), *(n for s in starts(code, self._longest) for n in prefixes.get(s, ()))}
-        return frozenset(names[n] for n in numbers)
+        return self._holding(code, [names[n] for n in numbers])
 
 
 class Lazy(Mapping[str, T], Generic[T]):

@@ -33,13 +33,13 @@ def item_before(item_id: str, version: Version, sets: Mapping[str, ValueSet], vo
 
 
 def _within(name: str, sets: Mapping[str, ValueSet]) -> set[str]:
-    """A value set and all that it includes."""
+    """A value set and all that it includes whole."""
     found, ahead = set(), [name]
     while ahead:
         name = ahead.pop()
         if name not in found:
             found.add(name)
-            ahead += sets[name].includes
+            ahead += () if sets[name].without_seventh else sets[name].includes
     return found
 
 
@@ -57,7 +57,7 @@ def _taken(others: list[CodeSet], members: CodeSet) -> bool:
 
 
 def _covers(other: CodeSet, system: str, start: str) -> bool:
-    return any(start.startswith(p.prefix) for p in other.prefixes.get(system, ()))
+    return not other.without_seventh and any(start.startswith(p.prefix) for p in other.prefixes.get(system, ()))
 
 
 def hidden(rule: Rule, before: list[Rule], proved: Table | None) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from cds_service.policy.case import Code, Order
-from cds_service.policy.code_sets import CodeSet, compile_set, starts
+from cds_service.policy.code_sets import CodeSet, compile_set, is_whole, starts
 from cds_service.policy.mentions import Mention
 from cds_service.policy.model import ProcedureCode, ValueSet
 from cds_service.policy.remember import remember
@@ -38,7 +38,13 @@ class Vocabulary:
     def _sets_of(self, code: Code) -> frozenset[str]:
         by_code, by_prefix, longest = self._index
         begun = [name for start in starts(code, longest) for name in by_prefix.get(start, ())]
-        return frozenset([*by_code.get(code, ()), *begun])
+        return self._holding(code, [*by_code.get(code, ()), *begun])
+
+    def _holding(self, code: Code, names: Iterable[str]) -> frozenset[str]:
+        """Of the sets with a code or a start of it, those that do not except it by its seventh character."""
+        if not is_whole(code):
+            return frozenset(names)
+        return frozenset([name for name in names if self.sets[name].find(code) is not None])
 
     @cached_property
     def _index(self) -> tuple[dict[Code, list[str]], dict[str, list[str]], int]:

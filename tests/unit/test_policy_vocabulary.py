@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cds_service.content_files import load_rulebook
 from cds_service.policy.case import Code, Order
 from cds_service.policy.code_sets import compile_set
 from cds_service.policy.mentions import READ
@@ -233,3 +234,13 @@ def test_texts_are_read_up_to_a_length_in_all() -> None:
 )
 def test_a_denial_reaches_a_few_words(text: str, term: str | None) -> None:
     assert named("four", [text]) == term
+
+
+def test_later_care_and_sequelae_can_be_left_out_of_a_set() -> None:
+    """By the seventh character of complete codes, also of those in sets that it includes."""
+    vocabulary = load_rulebook().vocabulary
+    for number, fresh in {"S12.500A": True, "S12.500S": False, "S12.500D": False, "S12.5": True}.items():
+        sets = vocabulary.sets_of(Code("icd-10-cm", number))
+        assert {"fresh-spine-trauma", "fracture-or-trauma"} & sets == (
+            {"fresh-spine-trauma", "fracture-or-trauma"} if fresh else {"fracture-or-trauma"}
+        ), number

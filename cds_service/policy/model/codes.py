@@ -8,6 +8,8 @@ from pydantic import Field
 
 from cds_service.policy.model.terms import Approach, CodeText, Confidence, ContentSource, Id, Model, Region, Role, Text
 
+SeventhCharacter = Annotated[str, Field(pattern="^[A-Z]$")]
+
 
 class SetCode(Model):
     """One code of a value set."""
@@ -48,6 +50,11 @@ class ValueSet(Model):
     patterns: list[Text] = Field(default=[], description="regular expressions, matched without case")
     with_code: CodedWords | None = Field(default=None, description="words that count beside certain codes only")
     includes: list[Id] = []
+    without_seventh: list[SeventhCharacter] = Field(
+        default=[],
+        description="complete codes (seven characters) that end so are no members, included ones neither; "
+        "ICD-10-CM: D, G, K and P are later care of an injury or fracture, S is a sequela",
+    )
 
 
 class ProcedureCode(Model):
