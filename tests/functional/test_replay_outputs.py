@@ -15,7 +15,7 @@ from support.paths import ROOT
 from cds_service.commands import replay as command_
 from cds_service.replay import judge
 from cds_service.replay.journal import create
-from cds_service.replay.output import parts
+from cds_service.replay.places import parts
 from tests.functional.replay_runs import clean, command, ndjson, policies, run, story
 
 

@@ -41,8 +41,10 @@ def stored(site: Deployment, body: dict[str, Any]) -> tuple[dict[str, Any], dict
     return answer.json(), document
 
 
-@pytest.mark.parametrize("word", [*WORDS, str(int(time.time() * 1000))[:8]])
+@pytest.mark.parametrize("word", [*WORDS, "digits of now"])
 def test_a_word_as_token_leaves_the_record_as_it_is(site: Deployment, word: str) -> None:
+    if word == "digits of now":  # as the times of the record have them
+        word = str(int(time.time() * 1000))[:8]
     body = hook_request(fhirAuthorization=access(word))
     answer, document = stored(site, body)
     assert document["response"] == answer
