@@ -688,7 +688,7 @@ def test_what_comes_under_an_unknown_key_is_ignored(service: Service, value: Any
 def test_advisors_say_that_prefetch_could_not_be_read(service: Service, value: Any) -> None:
     body = sign(order("22551"), prefetch={"conditions": value})
     [card] = service.cards(body, "order-sign-advisor")
-    assert "could not be read (not a FHIR resource)" in html.unescape(card["detail"])
+    assert "could not be read (not a fhir resource)" in html.unescape(card["detail"]).lower()
     body["prefetch"]["coverage"] = value
     told = service.call(body, "order-sign-advisor")
     assert told.status_code == 412
