@@ -30,14 +30,17 @@ class Output:
         self._files, self._journal, self.path = files, journal, path
         self.state, self.resumed = state, bool(state.counted)
         self.outcome = Outcome.from_json(state.counted) if state.counted else Outcome()
+        self._whole = True  # what is written is counted
 
     def write(self, result: Result) -> None:
         """Write the lines of one piece of work, and count it."""
+        self._whole = False
         for name, data in (("lines", result.lines), ("changes", result.changes)):
             if name in self._files:
                 self._files[name].write(data)
         self.outcome.add(result)
         self.state.done += 1
+        self._whole = True
         self._vouch()
 
     def note(self, done: Sorted, watch: Watch) -> None:
@@ -62,8 +65,11 @@ class Output:
             self._journal.write(self.state, self._files)
 
     def interrupted(self) -> None:
-        """Vouch for what is there, so that nothing is done twice."""
-        if self.state.counted:
+        """Vouch for what is there, so that nothing is done twice; not for a piece that is half written or counted.
+
+        Then what the journal said last stands, and going on cuts the output back to it.
+        """
+        if self.state.counted and self._whole:
             self._vouch(now=True)
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
+from cds_service.replay.journal import Journal, State, create
+from cds_service.replay.judge import Result
+from cds_service.replay.output import Output
 from tests.functional.replay_runs import clean, command, ndjson, policies, run, story
 
 FORMS = ("requests", "bulk")
@@ -93,6 +96,31 @@ def test_an_interrupt_says_how_to_go_on(made: Path, tmp_path: Path) -> None:
     done = run("replay", made / "requests", "--cards", made / "cards.compiled", "--out", out, "--resume")
     assert out.read_bytes() == (made / "requests.whole").read_bytes()
     assert "600 events" in done.stdout
+
+
+def test_an_interrupt_within_a_piece_leaves_it_to_be_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lines are written, but not counted yet: to vouch for them would write them twice."""
+    journal = Journal(tmp_path / "o.ndjson")
+    with create(tmp_path / "o.ndjson") as file:
+        output = Output(
+            {"lines": file}, journal, State({"received": "2026-11-27T00:00:00+00:00"}), tmp_path / "o.ndjson"
+        )
+        output.begin()
+        output.write(Result(lines=bytearray(b"first\n")))
+        output.begin()
+
+        def interrupted(_result: Result) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(output.outcome, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            output.write(Result(lines=bytearray(b"second\n")))
+        output.interrupted()
+    state = journal.read()
+    assert state is not None
+    assert (state.done, state.lengths) == (1, {"lines": len(b"first\n")})
 
 
 def test_going_on_needs_the_same_inputs_and_policies(made: Path, tmp_path: Path) -> None:
