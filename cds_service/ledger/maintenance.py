@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from cds_service.errors import LedgerError
+from cds_service.errors import LedgerError, place_of
 from cds_service.ledger.database import WAL_BYTES, Database
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,8 @@ class Maintenance:
             except (sqlite3.Error, LedgerError) as error:
                 # The next round tries again; writes fail loudly by themselves if the database is gone.
                 logger.warning("ledger maintenance failed: %s", error)
+            except Exception as error:  # noqa: BLE001 - rows that somebody changed must not end the thread
+                logger.error("ledger maintenance failed: %s", place_of(error))
 
 
 def checkpoint(database: Database) -> None:

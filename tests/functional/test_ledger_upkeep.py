@@ -401,6 +401,25 @@ def run(*arguments: str, url: str) -> Result:
     return CliRunner().invoke(ledger, list(arguments), env=environment, catch_exceptions=False)
 
 
+def test_what_nobody_foresaw_does_not_end_the_background_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows that somebody changed, say. Else the log of SQLite would grow until the disk is full."""
+    monkeypatch.setattr(maintenance, "COUNT_SECONDS", 0.01)
+    rounds = threading.Semaphore(0)
+
+    def count() -> None:
+        rounds.release()
+        raise TypeError("a value from a row")
+
+    work = maintenance.Maintenance(Database(f"sqlite:///{tmp_path / 'ledger.db'}"), count, lambda: None)
+    assert rounds.acquire(timeout=10)
+    assert rounds.acquire(timeout=10)  # it goes on after the first
+    work.close()
+    assert "ledger maintenance failed: TypeError at " in caplog.text
+    assert "a value from a row" not in caplog.text
+
+
 def test_commands_show_export_verify_metrics_prune_upgrade(book: Ledger, url: str, tmp_path: Path) -> None:
     fill(book)
     wanted = next(iter([*book.records()]))

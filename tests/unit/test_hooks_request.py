@@ -205,3 +205,15 @@ def test_faults_are_worded_for_people(schema: str, value: Json, path: str, text:
 
 def test_what_is_sound_has_no_faults() -> None:
     assert contract.faults("Bundle", {"resourceType": "Bundle"}) == ()
+
+
+def test_what_only_the_quick_check_refuses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both read the same contract, but patterns differ in rare cases, such as a line break at the end."""
+
+    class Explains:
+        def iter_errors(self, _value: Any) -> list[Any]:
+            return []
+
+    monkeypatch.setattr(contract, "_judge", lambda _name: Explains())
+    (found,) = contract.faults("HookRequest", {"hook": 1})
+    assert (found.path, found.text) == ("$", "does not fit the contract")
