@@ -6,8 +6,10 @@ from datetime import date
 from typing import Any
 
 import pytest
+from support.small import book
 
 from cds_service.determination.authorization import holding
+from cds_service.determination.decide import Decider, Terms
 from cds_service.determination.routing import PayerDirectory
 from cds_service.policy.case import Authorization, Case, Code, Coverage, Order, Source, SourceState
 from cds_service.policy.model import Payer
@@ -98,3 +100,13 @@ def test_the_deciding_coverage_counts_where_nobody_knows_its_payer() -> None:
 def test_a_coverage_that_may_be_unread_is_let_pass(source: Source) -> None:
     assert held(given(coverage="Coverage/x"), sources={"coverage": source}) == "PA"
     assert held(given(coverage="Coverage/x"), coverages=(), sources={"coverage": source}) == "PA"
+
+
+@pytest.mark.parametrize(("name", "holds"), [("Acme", True), ("Other", False)])
+def test_a_payer_that_pays_second_authorises_nothing(name: str, holds: bool) -> None:
+    """Only who decides on the order can have authorised it."""
+    authorised = (given(insurer=Coverage("x", payor_names=(name,))),)
+    order = Order("ServiceRequest/o", (Code("cpt", "20939"),), authorizations=authorised)
+    both = Case((order,), coverages=(ACME, OTHER), received=DAY, sources=READ)
+    found = Decider(both, book(), DIRECTORY, Terms()).authorization(order)
+    assert (found is not None) is holds
