@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -202,7 +202,10 @@ class Procedure:
 
 @fact(frozen=True, slots=True)
 class Observation:
-    """A result: exactly one of `quantity` (with UCUM `unit`), `flag`, `coded` or `text` is set."""
+    """A result: exactly one of `quantity` (with UCUM `unit`), `flag` or `coded` is set.
+
+    `at` is the instant of it, where a time with its zone is recorded.
+    """
 
     ref: str
     codes: tuple[Code, ...] = ()
@@ -213,6 +216,7 @@ class Observation:
     flag: bool | None = None
     coded: tuple[Code, ...] = ()
     final: bool = True
+    at: datetime | None = None
 
 
 @fact(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from calendar import monthrange
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from cds_service.policy.case import (
@@ -54,6 +54,7 @@ SETS = {
     "marrow": 'codes: [{system: cpt, code: "20939", label: Marrow}]',
     "bmp": "terms: [rhBMP-2, bone morphogenetic protein]",
     "hba1c": 'codes: [{system: loinc, code: "4548-4", label: HbA1c}]',
+    "spo2": 'codes: [{system: loinc, code: "59408-5", label: Oxygen saturation}]',
     "smoking-status": 'codes: [{system: loinc, code: "72166-2", label: Smoking status}]',
     "smoker": 'codes: [{system: snomed, code: "77176002", label: Smoker}]',
 }  # fmt: skip
@@ -75,6 +76,7 @@ def period(text: str) -> Period | None:
     """A day, month or year as the days it may mean; `undated` is None."""
     if text == "undated":
         return None
+    text = text.split("T", maxsplit=1)[0]
     parts = [int(p) for p in text.split("-")]
     if len(parts) == 3:
         return Period(date(*parts), date(*parts))
@@ -155,6 +157,8 @@ def _observation(words: list[str], number: int) -> Observation:
     seen: dict[str, Any] = {"effective": period("2026-05-01")}
     if "on" in words:
         seen["effective"] = _dated(words, "on")
+        written = words[words.index("on") + 1]
+        seen["at"] = datetime.fromisoformat(f"{written}+00:00") if "T" in written else None
     if value in ("yes", "no"):
         seen["flag"] = value == "yes"
     elif value.startswith("coded:"):

@@ -532,13 +532,74 @@ OPERATORS = (
     ),
     Table(
         "observation",
-        "Spellings of one unit are one unit; other units are equal only as UCUM writes them.",
+        "Units are converted as UCUM defines them, in the spellings that charts use; a unit of another kind, or none, "
+        "leaves it unknown, and the reason says so.",
         "observation: {value_set: hba1c, above: 7, unit: ng/mL}",
         """
-        result 4548-4 8 ng/mL -> met
-        result 4548-4 8 ug/L  -> met
-        result 4548-4 7 NG/ML -> not-met
-        result 4548-4 8 ng/L  -> unknown
+        result 4548-4 8 ng/mL     -> met
+        result 4548-4 8 ug/L      -> met
+        result 4548-4 7 NG/ML     -> not-met
+        result 4548-4 8 ng/L      -> not-met
+        result 4548-4 0.8 ug/dL   -> met
+        result 4548-4 8 mmol/L    -> unknown
+        result 4548-4 8 furlongs  -> unknown
+        result 4548-4 8           -> unknown
+        """,
+    ),
+    Table(
+        "observation",
+        "Of one day, the time of day tells which result is the latest, where all have one.",
+        "observation: {value_set: spo2, at_most: 88, unit: '%'}",
+        """
+        result 59408-5 86 % on 2026-05-20T08:00; result 59408-5 94 % on 2026-05-20T20:00 -> not-met
+        result 59408-5 86 % on 2026-05-20T08:00; result 59408-5 94 % on 2026-05-20       -> unknown
+        """,
+    ),
+    Table(
+        "observation",
+        "`which: lowest` (or `highest`) compares the extreme value of the window. What could not be read, or lies in "
+        "the window only perhaps, may be lower: it leaves open only what it could change.",
+        "observation: {value_set: spo2, which: lowest, at_most: 88, unit: '%', within: {days: 90}}\n"
+        "when_absent: not-met",
+        """
+        result 59408-5 86 % on 2026-05-20; result 59408-5 94 % on 2026-05-21             -> met
+        result 59408-5 90 % on 2026-05-20; result 59408-5 94 % on 2026-05-21             -> not-met
+        result 59408-5 0.86 1 on 2026-05-20                                              -> met
+        result 59408-5 86 % on 2026-01-20; result 59408-5 94 % on 2026-05-21             -> not-met
+        result 59408-5 86 % on 2026; result 59408-5 94 % on 2026-05-21                   -> unknown
+        result 59408-5 86 % on 2026-05-20; result 59408-5 94 furlongs on 2026-05-21      -> met
+        result 59408-5 90 % on 2026-05-20; result 59408-5 94 furlongs on 2026-05-21      -> unknown
+        result 59408-5 90 % on 2026-05-20; result 59408-5 80 % on 2026-05-21 preliminary -> unknown
+        result 59408-5 90 % on 2026-05-20; result in-words none on 2026-05-21            -> unknown
+        result 59408-5 86 % on 2026-05-20; result in-words none on 2026-05-21            -> met
+        result 59408-5 86 % on 2026-05-20; faulty observations                           -> met
+        result 59408-5 90 % on 2026-05-20; faulty observations                           -> unknown
+        result 59408-5 <90 % on 2026-05-20                                               -> unknown
+        nothing else                                                                     -> not-met
+        """,
+    ),
+    Table(
+        "observation",
+        "",
+        "observation: {value_set: spo2, which: highest, above: 88, unit: '%'}",
+        """
+        result 59408-5 86 % on 2026-05-20; result 59408-5 94 % on 2026-05-21 -> met
+        result 59408-5 86 % on 2026-05-20; result 59408-5 88 % on 2026-05-21 -> not-met
+        result 59408-5 86 % on 2026-05-20; faulty observations               -> unknown
+        """,
+    ),
+    Table(
+        "observation",
+        "`which: any` is met where one result fits, or as many as `at_least_times` says, `apart` from one another.",
+        "observation: {value_set: spo2, which: any, at_most: 88, unit: '%', at_least_times: 2, apart: {days: 1}}",
+        """
+        result 59408-5 86 % on 2026-05-20; result 59408-5 87 % on 2026-05-21                              -> met
+        result 59408-5 86 % on 2026-05-20; result 59408-5 87 % on 2026-05-20                              -> not-met
+        result 59408-5 86 % on 2026-05-20; result 59408-5 94 % on 2026-05-21                              -> not-met
+        result 59408-5 86 % on 2026-05-20; result 59408-5 94 % on 2026-05-21; faulty observations         -> unknown
+        result 59408-5 86 % on 2026-05-20; result 59408-5 87 furlongs on 2026-05-21                       -> unknown
+        result 59408-5 86 % on 2026-05-20; result 59408-5 87 % on 2026-05                                 -> unknown
+        result 59408-5 86 % on 2026-05-20; result in-words none on 2026-05-21                             -> unknown
         """,
     ),
     Table(

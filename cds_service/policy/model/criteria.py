@@ -76,9 +76,16 @@ class AgeTest(Model):
 
 
 class ObservationTest(Model):
-    """The latest final result of a kind, compared; quantities in the UCUM unit named."""
+    """Final results of a kind, compared; quantities are converted to the UCUM unit named."""
 
     value_set: Id
+    which: Literal["latest", "lowest", "highest", "any"] = Field(
+        default="latest", description="which results of the window are compared; any: one that fits is enough"
+    )
+    at_least_times: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=1, description="with `which: any`: so many results fit"
+    )
+    apart: Window | None = Field(default=None, description="and lie at least this far from one another")
     at_least: float | None = None
     at_most: float | None = None
     above: float | None = None

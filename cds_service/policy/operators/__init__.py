@@ -8,8 +8,9 @@ from typing import Any
 from cds_service.policy.model import Criterion
 from cds_service.policy.operators.operation import interspaces, operation, vertebrae
 from cds_service.policy.operators.orders import companion, lacks_primary, order
-from cds_service.policy.operators.patient import age, asked, condition, indication, observation, procedure
+from cds_service.policy.operators.patient import age, asked, condition, indication, procedure
 from cds_service.policy.operators.quantity import repeated, units
+from cds_service.policy.operators.results import observation
 from cds_service.policy.operators.shared import Operator
 from cds_service.policy.view import OPERATION, ORDER, PATIENT, REASONS
 

@@ -1,15 +1,15 @@
-"""Operators on the patient: diagnoses, procedures of the past, age, results, and what only a person can tell."""
+"""Operators on the patient: diagnoses, procedures of the past, age, and what only a person can tell."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
-from cds_service.policy import dates, logic, units
-from cds_service.policy.case import Code, Condition, Observation, Order, Period, Procedure
+from cds_service.policy import dates, logic
+from cds_service.policy.case import Code, Condition, Order, Procedure
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
-from cds_service.policy.model import AgeTest, ConditionTest, Criterion, Flag, ObservationTest, ProcedureTest
+from cds_service.policy.model import AgeTest, ConditionTest, Criterion, Flag, ProcedureTest
 from cds_service.policy.operators.shared import Operator, absence, agree, bounds, in_words, open_, wanted
 from cds_service.policy.trace import Evidence
 from cds_service.policy.view import NOTHING, Result, View
@@ -172,70 +172,6 @@ def age(criterion: Criterion, test: AgeTest) -> Operator:
         )
 
     return find
-
-
-def observation(criterion: Criterion, test: ObservationTest) -> Operator:
-    """The latest final result, compared in the unit the criterion names.
-
-    Where dates leave open which result is the latest, all that may be it must agree. One that could not be read, or
-    is recorded in words, may be it too.
-    """
-    text, absent = criterion.text, absence(criterion, "observations")
-
-    def find(view: View) -> Result:
-        members = view.facts.vocabulary.sets[test.value_set]
-        found = [o for o in view.case.observations if members.first(o.codes) and _recent(test, o, view) is not False]
-        wordy = [o for o in view.facts.wordy_observations if _recent(test, o, view) is not False]
-        if wordy and not found:
-            return open_(wanted(criterion), "observations", f"may be {in_words([o.ref for o in wordy])}")
-        if not found:
-            return absent(view)
-        possible = _latest([*found, *wordy])
-        latest = [(o, hit[0]) for o in possible if (hit := members.first(o.codes))]
-        evidence = tuple([Evidence(o.ref, "result", str(code)) for o, code in latest])
-        if unread := [o.ref for o in possible if not o.codes]:
-            return open_(text, "observations", f"a later result may be {in_words(unread)}", evidence)
-        outcome = agree([_observed(test, o, view) if _recent(test, o, view) else UNKNOWN for o, _ in latest])
-        if outcome is UNKNOWN:
-            return open_(text, "observations", "recorded, but value or date is not clear", evidence)
-        why, _ = view.facts.absences["observations"]
-        return open_(text, "observations", why, evidence) if why else (outcome, evidence, ())
-
-    return find
-
-
-def _recent(test: ObservationTest, found: Observation, view: View) -> bool | None:
-    """Within the window, as far as its date tells; without a window, unless it is surely after the day of the order."""
-    if test.within is None:
-        return dates.since(found.effective, date.min, view.day) is not False
-    return dates.since(found.effective, dates.back(view.day, test.within), view.day)
-
-
-def _latest(found: list[Observation]) -> list[Observation]:
-    """The results that may be the latest: none is surely later than they are."""
-    spans = [(o.effective or Period(), o) for o in found]
-    newest = max(span.start or date.min for span, _ in spans)
-    return sorted((o for span, o in spans if (span.end or date.max) >= newest), key=lambda o: o.ref)
-
-
-def _observed(test: ObservationTest, found: Observation, view: View) -> Outcome:
-    if not found.final:
-        return UNKNOWN
-    if test.present is not None:
-        return logic.of(None if found.flag is None else found.flag == test.present)
-    if test.equals is not None:
-        members = view.facts.vocabulary.sets[test.equals]
-        return logic.of(members.first(found.coded) is not None) if found.coded else UNKNOWN
-    if found.quantity is None or (test.unit is not None and not units.same(found.unit, test.unit)):
-        return UNKNOWN
-    low = None if found.comparator in ("<", "<=") else found.quantity
-    high = None if found.comparator in (">", ">=") else found.quantity
-    parts = list(bounds(low, high, test.at_least, test.at_most))
-    if test.above is not None:
-        parts += [logic.negate(o) for o in bounds(low, high, None, test.above)]
-    if test.below is not None:
-        parts += [logic.negate(o) for o in bounds(low, high, test.below, None)]
-    return logic.all_of(parts)
 
 
 def asked(criterion: Criterion, _test: Flag) -> Operator:
