@@ -9,6 +9,7 @@ from time import monotonic, perf_counter
 from typing import Any
 
 from cds_service.determination.decide import Decider, Determination, OrderResult, decide
+from cds_service.determination.options import Flagged, flagged_groups
 from cds_service.errors import Issue, MissingData, RequestError
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.codes import URI
@@ -64,6 +65,7 @@ class Answer:
     case: Case
     results: tuple[OrderResult, ...] = ()
     decider: Decider | None = None
+    flagged: tuple[Flagged, ...] = ()
     rendered: list[RenderedCard] = field(default_factory=list)
     explanations: dict[str, Json] = field(default_factory=dict)
     fetched: list[Json] = field(default_factory=list)
@@ -125,11 +127,13 @@ def answer(
     case = builder.build()
     with clock.stage("evaluate"):
         decider, results = decide(case, book.rulebook, book.directory, runtime.terms(), chosen)
+        flagged = flagged_groups(decider, results)
     if outlines:
         _refuse_if_unobtainable(results, case)
     done = Answer(
-        {}, request, service, case, results, decider, fetched=fetched, timing=clock, revision=book.rulebook.revision
-    )
+        {}, request, service, case, results, decider, flagged,
+        fetched=fetched, timing=clock, revision=book.rulebook.revision,
+    )  # fmt: skip
     with clock.stage("render"):
         _render(done, builder, runtime, payer_wanted=any(outline.kind == "coverage" for outline in outlines))
     return done
@@ -194,7 +198,7 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime, *, payer_wante
         shown=review_note,
         payer_label=runtime.book.directory.label,
     )
-    done.rendered = render(done.decider, done.results, context)
+    done.rendered = render(done.decider, done.results, done.flagged, context)
     if payer_wanted:
         done.rendered += notices.coverage_unread(done.case, context)
         done.rendered += notices.plan_unclear(done.results, done.decider, context)

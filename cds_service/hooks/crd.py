@@ -9,6 +9,7 @@ from typing import Any
 
 from cds_service.determination.crd_outcome import Authority
 from cds_service.determination.decide import OrderResult, Terms, decide
+from cds_service.determination.options import flagged_groups
 from cds_service.facts import elements
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.codes import URI
@@ -122,14 +123,16 @@ class _Call:
         sources = {**case.sources, "coverage": Source(SourceState.READ)}
         self.case: Case = replace(case, coverages=(self.coverage,), sources=sources)
         self.decider, self.results = decide(self.case, self.book.rulebook, self.directory, self.terms, self.selected)
+        self.flagged = flagged_groups(self.decider, self.results)
 
     # --- what is said -------------------------------------------------------------------------------
 
     def answer(self) -> Answer:
         """The response, with what the ledger keeps of how it came about."""
         done = Answer(
-            {}, self.request, self.service, self.case, self.results, self.decider, fetched=self.data.log,
-            timing=self.timing, revision=self.book.rulebook.revision, record_id=self.runtime.new_id(),
+            {}, self.request, self.service, self.case, self.results, self.decider, self.flagged,
+            fetched=self.data.log, timing=self.timing, revision=self.book.rulebook.revision,
+            record_id=self.runtime.new_id(),
         )  # fmt: skip
         actions = self._actions(done)
         self._cards(done)
@@ -197,7 +200,9 @@ class _Call:
             self.wishes.max_cards,
             context,
         )
-        done.rendered = maker.of(render(self.decider, self.results, context), tuple(self.scope.unreadable))
+        done.rendered = maker.of(
+            render(self.decider, self.results, self.flagged, context), tuple(self.scope.unreadable)
+        )
         for rendered in done.rendered:
             address = context.link(rendered.card["uuid"])
             if any(link["url"] == address for link in rendered.card.get("links", ())):
