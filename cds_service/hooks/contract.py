@@ -13,7 +13,6 @@ from itertools import islice
 from typing import Any
 
 import jsonschema_rs
-import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 from referencing import Registry
@@ -21,6 +20,7 @@ from referencing.jsonschema import DRAFT202012
 
 from cds_service.content_files import bundled
 from cds_service.errors import Issue
+from cds_service.policy.source import Document
 
 MOST_FAULTS = 100
 
@@ -28,7 +28,7 @@ MOST_FAULTS = 100
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
     """The parsed contract."""
-    loaded: dict[str, Any] = yaml.safe_load(text())
+    loaded: dict[str, Any] = Document("openapi.yaml", text()).data
     return loaded
 
 
