@@ -47,6 +47,9 @@ class Settings:
     demo: bool = _setting(False, "Demo mode: loopback only, no authentication, throwaway database, bundled charts.")
     public_url: str = _setting("", "Base URL as callers see it, also behind a proxy; default http://HOST:PORT.")
     cards: str = _setting("", "Folder or compiled file of policies; default: the bundled ones.")
+    content_deadline: float = _setting(
+        60.0, "Seconds for changed policies to be read and checked; beyond, those in force stay.", 0.1, 3600
+    )
     control: str = _setting("", "YAML file that silences or switches off policies and clients; watched.")
     database_url: str = _setting("", "Ledger database; default: SQLite in .cds-service/, in demo mode a throwaway one.")
     ledger_sync: Literal["normal", "full"] = _setting("normal", "`full`: durable against power loss as well.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from cds_service.errors import ConfigurationError
@@ -74,6 +75,19 @@ def read_source(path: Path) -> Source:
         return read_files(path) if path.is_dir() or not path.exists() else read_regular(path, MOST_BYTES)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}. Set CDS_CARDS or --cards.") from error
+
+
+def packed(source: Source) -> bytes:
+    """The policies as one piece, to be handed to another process."""
+    return source if isinstance(source, bytes) else json.dumps(source).encode()
+
+
+def unpacked(data: bytes) -> Source:
+    """What `packed` made one piece of."""
+    if not data.startswith(b"{"):
+        return data
+    texts: dict[str, str] = json.loads(data)
+    return texts
 
 
 def rulebook_of(source: Source, name: str) -> Rulebook:

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from cds_service.errors import ConfigurationError
 from cds_service.files import as_text, read_regular
-from cds_service.policy.source import MAX_BYTES, MAX_LEVELS, MAX_NODES, Bounded, TooDeep, TooMany
+from cds_service.policy.source import MAX_BYTES, MAX_LEVELS, Bounded, TooDeep, TooMany
 
 M = TypeVar("M", bound=BaseModel)
 
+MAX_VALUES = 50_000  # of more than a thousand clients; a switch must not wait long for a file to be read
 _CURES = {
     "extra_forbidden": "is not a known key. Correct its spelling or remove it.",
     "missing": "is missing. Add it.",
@@ -33,6 +34,7 @@ class _UniqueKeyLoader(Bounded, yaml.SafeLoader):
     `begun` is where the value stands that was looked at last.
     """
 
+    most = MAX_VALUES
     begun: yaml.Mark | None = None
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -69,7 +71,7 @@ def read_yaml(path: Path, text: str | None = None) -> Any:
         loader = _UniqueKeyLoader(text)  # a subclass of SafeLoader: builds plain values only
         return loader.get_single_data()
     except TooMany as error:
-        told = f"holds more than {MAX_NODES} values, aliases (*name) written out. Write a smaller file."
+        told = f"holds more than {MAX_VALUES} values, aliases (*name) written out. Write a smaller file."
         raise ConfigurationError(f"{path}{_position(error.problem_mark)}: {told}") from None
     except TooDeep as error:
         told = f"is nested more than {MAX_LEVELS} levels deep. Write it with fewer levels."

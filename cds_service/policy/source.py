@@ -37,6 +37,7 @@ class Bounded:
     for so they are gone through later: nine aliases of nine aliases, nine levels deep, are 400 million.
     """
 
+    most = MAX_NODES
     _level = _nodes = 0
 
     def descend_resolver(self, parent: Any, _index: Any) -> None:
@@ -45,8 +46,8 @@ class Bounded:
         self._nodes += 1
         if self._level > MAX_LEVELS:
             raise TooDeep(problem=f"more than {MAX_LEVELS} levels", problem_mark=parent.start_mark)
-        if self._nodes > MAX_NODES:
-            raise TooMany(problem=f"more than {MAX_NODES} values", problem_mark=parent and parent.start_mark)
+        if self._nodes > self.most:
+            raise TooMany(problem=f"more than {self.most} values", problem_mark=parent and parent.start_mark)
 
     def ascend_resolver(self) -> None:
         """The value is complete."""
@@ -56,11 +57,11 @@ class Bounded:
         """The root, once it is known how much there is with every alias written out."""
         root = super().get_single_node()  # type: ignore[misc]
         if root is not None:
-            _written_out(root, {})
+            _written_out(root, self.most, {})
         return root
 
 
-def _written_out(node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+def _written_out(node: Any, most: int, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
     """Values at and below a node, and levels, with every alias written out: each node is looked at once."""
     if id(node) in known:
         found = known[id(node)]
@@ -70,13 +71,13 @@ def _written_out(node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[i
     known[id(node)] = None
     parts = node.value if isinstance(node.value, list) else ()
     below = [
-        _written_out(child, known) for part in parts for child in (part if isinstance(part, tuple) else (part,))
+        _written_out(child, most, known) for part in parts for child in (part if isinstance(part, tuple) else (part,))
     ]
     values, levels = 1 + sum(n for n, _ in below), 1 + max((n for _, n in below), default=0)
     if levels > MAX_LEVELS + 1:
         raise TooDeep(problem=f"more than {MAX_LEVELS} levels", problem_mark=node.start_mark)
-    if values > MAX_NODES:
-        raise TooMany(problem=f"more than {MAX_NODES} values", problem_mark=node.start_mark)
+    if values > most:
+        raise TooMany(problem=f"more than {most} values", problem_mark=node.start_mark)
     known[id(node)] = values, levels
     return values, levels
 

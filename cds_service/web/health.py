@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
@@ -15,10 +16,13 @@ from cds_service.web.control import Live
 from cds_service.web.hooks_api import ledger
 from cds_service.web.responses import json_response
 
+log = logging.getLogger(__name__)
 checks = Blueprint("health", __name__)
 operators = Blueprint("operators", __name__)
 _FRESH_SECONDS = 1.0
 _WAIT_SECONDS = 1.0
+_MOST_WAITING = 5  # fewer than front.RESERVE
+_SILENT = "The ledger's database gives no answer."
 
 
 class LedgerCheck:
@@ -27,28 +31,42 @@ class LedgerCheck:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._lock = threading.Lock()
+        self._waiting = threading.Semaphore(_MOST_WAITING)
         self._asked = float("-inf")
         self._fault = ""
 
     def fault(self) -> str:
         """What is wrong with database or disk; empty if nothing is.
 
-        While one probe waits for a database that hangs, the others do not join it: they would hold all places of a
-        worker, and it would answer nothing any more.
+        While one probe waits for a database that hangs, few others wait for it a moment, and the rest do not: they
+        would hold the threads that a worker needs to say that it lives.
         """
-        if not self._lock.acquire(timeout=_WAIT_SECONDS):
-            return "The ledger's database gives no answer."
+        if not self._waiting.acquire(blocking=False):
+            return _SILENT
         try:
-            if time.monotonic() - self._asked >= _FRESH_SECONDS:
-                try:
-                    self._ledger.ready()
-                    self._fault = ""
-                except CdsServiceError as error:
-                    self._fault = str(error)
-                self._asked = time.monotonic()
-            return self._fault
+            if not self._lock.acquire(timeout=_WAIT_SECONDS):
+                return _SILENT
+            try:
+                return self._asked_lately()
+            finally:
+                self._lock.release()
         finally:
-            self._lock.release()
+            self._waiting.release()
+
+    def _asked_lately(self) -> str:
+        if time.monotonic() - self._asked >= _FRESH_SECONDS:
+            before, self._fault = self._fault, self._ask()
+            self._asked = time.monotonic()
+            if self._fault and self._fault != before:
+                log.warning("not ready: %s", self._fault)
+        return self._fault
+
+    def _ask(self) -> str:
+        try:
+            self._ledger.ready()
+        except CdsServiceError as error:
+            return str(error)
+        return ""
 
 
 @checks.get("/health/live")
@@ -65,12 +83,17 @@ def ready() -> Response:
     fault = check.fault()
     shows_nothing = content.state.runtime.shows_nothing
     found = {
-        "ledger": fault or "ok",
+        "ledger": (fault if _tells_operators() else "unavailable") if fault else "ok",
         "content": content.revision[:12],
-        "reload": content.fault or "ok",
+        "reload": content.reload_state,
         "policies": "none is approved: nothing is shown" if shows_nothing else "ok",
     }
     return json_response({"status": "unavailable" if fault else "ok", "checks": found}, 503 if fault else 200)
+
+
+def _tells_operators() -> bool:
+    """Whether this is the operators' listener; what is wrong, and where, is nobody else's business."""
+    return operators.name in current_app.blueprints
 
 
 @checks.get("/openapi.yaml")

@@ -25,7 +25,9 @@ from cds_service.errors import ConfigurationError
 from cds_service.facts.client import FhirClient, Limits
 from cds_service.hooks.runtime import Book, Runtime, load_book
 from cds_service.web import logs, process
+from cds_service.web.front import RESERVE
 from cds_service.web.listening import OperatorsListener, check_places, has_operators
+from cds_service.web.unread import AT_ONCE
 
 log = logging.getLogger(__name__)
 GC_THRESHOLDS = 50_000, 20, 20
@@ -89,7 +91,7 @@ class Server(MPServer):
             port=port,
             interface=Interfaces.WSGI,
             workers=workers,
-            blocking_threads=settings.waiting,
+            blocking_threads=settings.waiting + RESERVE + AT_ONCE,
             http=HTTPModes.http1,
             http1_settings=HTTP1Settings(header_read_timeout=int(settings.read_deadline * 1000)),  # milliseconds
             log_level=LogLevels.warning,
@@ -151,8 +153,8 @@ def application() -> Flask:
     from cds_service.hooks.warm import warm
     from cds_service.web import metrics
     from cds_service.web.app import create_app
-    from cds_service.web.control import Watcher
     from cds_service.web.in_force import InForce
+    from cds_service.web.watch import Watcher
 
     folder = process.RunFolder.inherited()
     metrics.share(folder.metrics)
