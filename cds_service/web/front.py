@@ -69,6 +69,6 @@ _HOST = Issue("must be there exactly once", "Host", "structure")
 
 
 def _one_host(environ: WSGIEnvironment) -> bool:
-    """RFC 9112, 3.2. Repeated headers arrive joined by a comma, which no host may hold."""
-    host = environ.get("HTTP_HOST")
-    return "," not in host if host is not None else environ["SERVER_PROTOCOL"] == "HTTP/1.0"
+    """RFC 9112, 3.2: older callers may leave it out. Repeated ones arrive joined by a comma, which no host holds."""
+    host = environ.get("HTTP_HOST", "")
+    return "," not in host and (host != "" or environ["SERVER_PROTOCOL"] != "HTTP/1.1")

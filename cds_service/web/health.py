@@ -22,6 +22,7 @@ operators = Blueprint("operators", __name__)
 _FRESH_SECONDS = 1.0
 _WAIT_SECONDS = 1.0
 _MOST_WAITING = 5  # fewer than front.RESERVE
+_FAILED = "The ledger could not be asked."
 _SILENT = "The ledger's database gives no answer."
 
 
@@ -32,34 +33,42 @@ class LedgerCheck:
         self._ledger = ledger
         self._lock = threading.Lock()
         self._waiting = threading.Semaphore(_MOST_WAITING)
+        self._told: threading.Event | None = None  # while the ledger is being asked
         self._asked = float("-inf")
         self._fault = ""
 
     def fault(self) -> str:
         """What is wrong with database or disk; empty if nothing is.
 
-        While one probe waits for a database that hangs, few others wait for it a moment, and the rest do not: they
-        would hold the threads that a worker needs to say that it lives.
+        While the ledger waits for a database that hangs, few probes wait with it for a moment, and the rest do not:
+        they would hold the threads that a worker needs to say that it lives.
         """
         if not self._waiting.acquire(blocking=False):
             return _SILENT
         try:
-            if not self._lock.acquire(timeout=_WAIT_SECONDS):
-                return _SILENT
-            try:
-                return self._asked_lately()
-            finally:
-                self._lock.release()
+            told = self._asking()
+            return self._fault if told is None or told.wait(_WAIT_SECONDS) else _SILENT
         finally:
             self._waiting.release()
 
-    def _asked_lately(self) -> str:
-        if time.monotonic() - self._asked >= _FRESH_SECONDS:
-            before, self._fault = self._fault, self._ask()
-            self._asked = time.monotonic()
-            if self._fault and self._fault != before:
-                log.warning("not ready: %s", self._fault)
-        return self._fault
+    def _asking(self) -> threading.Event | None:
+        """Set when the ledger has answered; None if it did so just now."""
+        with self._lock:
+            if self._told is None and time.monotonic() - self._asked >= _FRESH_SECONDS:
+                self._told = threading.Event()
+                threading.Thread(target=self._ask_for, args=(self._told,), name="ready", daemon=True).start()
+            return self._told
+
+    def _ask_for(self, told: threading.Event) -> None:
+        fault = _FAILED
+        try:
+            fault = self._ask()
+        finally:
+            with self._lock:
+                if fault and fault != self._fault:
+                    log.warning("not ready: %s", fault)
+                self._fault, self._asked, self._told = fault, time.monotonic(), None
+            told.set()
 
     def _ask(self) -> str:
         try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_SECONDS = 10.0
-AT_ONCE = 16
+AT_ONCE = 64
 """Threads that may be held so; beyond, the connection is closed instead."""
 READ = "cds.body_read"
 """In the environment of a call whose body was read to its end, or must not be: the connection is then closed."""
@@ -36,7 +36,11 @@ class Unread:
         begun: list[tuple[Any, ...]] = []
         answer = self._app(environ, lambda *told: begun.append(told))  # type: ignore[arg-type,return-value]
         status, headers, *more = begun[0]
-        if READ not in environ and self._free.acquire(blocking=False):
+        if READ in environ:
+            pass
+        elif not self._free.acquire(blocking=False):
+            headers = [*headers, ("Connection", "close")]
+        else:
             data = b"".join(answer)
             headers = [h for h in headers if h[0].lower() != "content-length"] + [("Content-Length", str(len(data)))]
             answer = _Draining(data, environ["wsgi.input"], self._free)
