@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Flask
 
+from cds_service.auth.rate import RateLimiter
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
 from cds_service.web import access, demo_fhir, dtr, explanations, feedback, health, hooks_api, problems
@@ -21,12 +22,14 @@ from cds_service.web.turns import LentFetching, Turns
 from cds_service.web.unread import Unread
 
 
-def create_app(runtime: Runtime, ledger: Ledger, texts: Texts | None = None) -> Flask:
+def create_app(
+    runtime: Runtime, ledger: Ledger, texts: Texts | None = None, limiter: RateLimiter | None = None
+) -> Flask:
     """The service. In demo mode it has the charts, the operators' pages and the metrics too."""
     turns = Turns(runtime.settings.threads)
     if runtime.fhir is not None:
         runtime = replace(runtime, fhir=LentFetching(runtime.fhir, turns))
-    live = Live(runtime, ledger, turns, texts=texts)
+    live = Live(runtime, ledger, turns, texts=texts, limiter=limiter)
     app = _app(live, cross_origin=True)
     for blueprint in (hooks_api.api, feedback.feedback, explanations.pages, dtr.dtr):
         app.register_blueprint(blueprint)

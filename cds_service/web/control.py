@@ -67,6 +67,7 @@ class Live:
         ledger: Ledger,
         turns: Turns | None = None,
         *,
+        limiter: RateLimiter | None = None,
         counted: bool = True,
         texts: Texts | None = None,
     ) -> None:
@@ -74,7 +75,7 @@ class Live:
         self.reading_since: datetime | None = None
         self._faulty_content = self.texts_faulty = False
         self._ledger, self._turns = ledger, turns or Turns(runtime.settings.threads)
-        self._shared = Shared(ledger.claim, ledger.was_used, limiter=RateLimiter(workers=self.settings.workers))
+        self._shared = Shared(ledger.claim, ledger.was_used, limiter=limiter or RateLimiter())
         self._lock = threading.Lock()
         self.state = self._made(runtime, texts or Texts.read(self.settings), running=texts is not None)
         self._counted = counted

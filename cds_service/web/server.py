@@ -150,6 +150,7 @@ def application() -> Flask:
     process.end_with_parent()
     settings = process.inherited_settings()
     logs.configure(settings.log_level)
+    from cds_service.auth.rate import RateLimiter
     from cds_service.hooks.warm import warm
     from cds_service.web import metrics
     from cds_service.web.app import create_app
@@ -165,7 +166,7 @@ def application() -> Flask:
     ledger = process.open_ledger(settings)
     process.close_at_exit(ledger)
     warm(runtime)
-    app = create_app(runtime, ledger, begin.texts)
+    app = create_app(runtime, ledger, begin.texts, RateLimiter(folder.rates))
     watcher.start(app.extensions["cds_live"])
     # The content is there to stay: collecting garbage need not look at it over and over.
     gc.collect()
