@@ -20,6 +20,7 @@ from referencing.jsonschema import DRAFT202012
 
 from cds_service.content_files import bundled
 from cds_service.errors import Issue
+from cds_service.policy.safe_names import safe_step
 from cds_service.policy.source import Document
 
 MOST_FAULTS = 100
@@ -92,7 +93,7 @@ def _issues(errors: Iterable[ValidationError], base: str) -> Iterable[Issue]:
 def _path(base: str, steps: Iterable[str | int]) -> str:
     path = base
     for step in steps:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+        path += f"[{step}]" if isinstance(step, int) else f".{safe_step(step)}"
     return path.lstrip(".")
 
 
