@@ -82,7 +82,7 @@ class _Shared:
 
     def read(self) -> tuple[float, float] | None:
         held = os.pread(self._file, _BUCKET.size, 0)
-        return _BUCKET.unpack(held) if len(held) == _BUCKET.size else None  # type: ignore[return-value]
+        return _BUCKET.unpack(held) if len(held) == _BUCKET.size else None
 
     def write(self, level: float, since: float) -> None:
         os.pwrite(self._file, _BUCKET.pack(level, since), 0)

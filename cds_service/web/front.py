@@ -16,8 +16,6 @@ from cds_service.web.control import Live
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-RESERVE = 16
-"""Threads beyond the places: for probes and metrics, and to say that all places are taken."""
 RETRY_SECONDS = 1
 _NEVER_WAIT = frozenset({"/health/live", "/health/ready", "/metrics"})
 

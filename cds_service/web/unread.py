@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from cds_service.web.places import AT_ONCE
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_SECONDS = 10.0
-AT_ONCE = 64
-"""Threads that may be held so; beyond, the connection is closed instead."""
 READ = "cds.body_read"
 """In the environment of a call whose body was read to its end, or must not be: the connection is then closed."""
 _FIRST, _LARGEST = 1024, 256 * 1024
@@ -34,7 +34,7 @@ class Unread:
         if not _has_body(environ):
             return self._app(environ, start_response)
         begun: list[tuple[Any, ...]] = []
-        answer = self._app(environ, lambda *told: begun.append(told))  # type: ignore[arg-type,return-value]
+        answer = self._app(environ, lambda *told: begun.append(told))  # type: ignore[arg-type]
         status, headers, *more = begun[0]
         if READ in environ:
             pass
