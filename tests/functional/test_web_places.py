@@ -147,3 +147,18 @@ def test_a_call_has_exactly_one_host(tmp_path: Path) -> None:
                 with socket.create_connection(("127.0.0.1", site.port), timeout=10) as sock:
                     sock.sendall(head.encode())
                     assert sock.recv(12).split()[1:] == [str(status).encode()], head
+
+
+def test_where_the_database_is_only_operators_and_the_log_are_told(tmp_path: Path) -> None:
+    port = free_port()
+    with deployed(tmp_path, "north", CDS_ADMIN_PORT=str(port)) as site:
+        site.wait_until(lambda: up(port))
+        for file in tmp_path.glob("ledger.sqlite3*"):
+            if file.suffix != ".key":
+                file.rename(file.with_name(f"moved-{file.name}"))
+        site.wait_until(lambda: requests.get(f"{site.url}/health/ready", timeout=5).status_code == 503)
+        public = requests.get(f"{site.url}/health/ready", timeout=5)
+        assert public.json()["checks"]["ledger"] == "unavailable"
+        assert str(tmp_path) not in public.text
+        site.wait_until(lambda: str(tmp_path) in requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=5).text)
+        assert any(line["message"].startswith("not ready: ") for line in site.log_lines())
