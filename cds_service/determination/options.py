@@ -171,7 +171,7 @@ def _readers(decider: Decider, orders: tuple[Order, ...], results: Iterable[Orde
     """The results that were decided by a criterion which looks for one of the orders beside its own."""
     codes = {c for o in orders for c in o.codes}
     sets = frozenset().union(*(decider.rulebook.vocabulary.sets_of(c) for c in codes))
-    return [r for r in results if any([d.verdict and sets & d.verdict.item.companions for d in r.determinations])]
+    return [r for r in results if any(d.verdict and sets & d.verdict.item.companions for d in r.determinations)]
 
 
 def _dependents(decider: Decider, twins: tuple[Order, ...], gone: set[str]) -> bool:
