@@ -15,6 +15,7 @@ from cds_service.facts.sources import Supplied
 from cds_service.facts.validity import READABLE, accepted_types
 from cds_service.facts.whose import ANOTHERS, Owner
 from cds_service.policy.case import Case, Code, Coverage, Fault, Order, Source, SourceState, day_of
+from cds_service.policy.safe_names import safe_name
 
 _T = TypeVar("_T")
 _BY_REF = attrgetter("ref")
@@ -353,7 +354,7 @@ def _is_active(reading: Reading) -> bool:
 def _place(resource: Json, number: int) -> str:
     """How to name a resource that has no `Type/id`."""
     kind, own = resource.get("resourceType"), resource.get("id")
-    return f"{kind}/{own}" if isinstance(own, str) else f"{kind}[{number}]"
+    return f"{kind}/{own}" if isinstance(own, str) else safe_name(f"{kind}[{number}]")
 
 
 def _by_ref(facts: Iterable[_T]) -> tuple[_T, ...]:

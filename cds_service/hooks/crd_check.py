@@ -16,6 +16,7 @@ from cds_service.facts.sources import is_known, is_resource
 from cds_service.hooks.crd_gather import CrdData, payors
 from cds_service.hooks.crd_services import LOOK_UPS
 from cds_service.policy.case import Coverage, Fault, Source, SourceState
+from cds_service.policy.safe_names import safe_name
 
 _CONTAINED = re.compile(r"[A-Za-z]+\.contained\[\d+\]\.resourceType")
 _CONSEQUENCE = re.compile(
@@ -91,7 +92,7 @@ def _incomplete(ref: str, order: Json) -> Iterator[Issue]:
     kind = str(order.get("resourceType"))
     for options in REQUIRED.get(kind, ()):
         if not any(order.get(name) for name in options):
-            yield Issue(f"{ref}: {' or '.join(options)} is missing.", f"{kind}.{options[0]}", "required")
+            yield Issue(f"{safe_name(ref)}: {' or '.join(options)} is missing.", f"{kind}.{options[0]}", "required")
 
 
 def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> tuple[Coverage, str]:
@@ -133,7 +134,7 @@ def _refuse_payer(data: CrdData, coverage: Coverage, directory: PayerDirectory) 
         text = f"names a payor that is needed and could not be read: {detail}"
         raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
     if doubt := directory.doubt(coverage):
-        raise _refused(f"The payer of {coverage.ref} is not known: {doubt}.")
+        raise _refused(f"The payer of {safe_name(coverage.ref)} is not known: {doubt}.")
     if coverage.payor_identifiers:
         raise _refused("Coverage.payor.identifier is not one of a payer that is served here.")
     raise _refused("Coverage.payor has no identifier, itself or in the Organization that it refers to.")
@@ -150,14 +151,19 @@ def _unread_payors(data: CrdData, coverage: Coverage) -> Iterator[str]:
 
 def _invalid(faults: Iterable[Fault]) -> RequestError:
     """Faults as the reason of a refusal: nothing was left out, as where a call is answered in spite of them."""
-    return RequestError(*(Issue(_told(f, _CONSEQUENCE.sub("", f.text)), f.path, "structure") for f in faults))
+    return RequestError(*(Issue(_told(f, _CONSEQUENCE.sub("", f.text)), _path(f), "structure") for f in faults))
+
+
+def _path(fault: Fault) -> str:
+    return safe_name(fault.path) if fault.path == fault.ref else fault.path
 
 
 def _told(fault: Fault, text: str) -> str:
     """Which resource it is, where its path does not say so."""
     if fault.path.startswith("context."):
         return text
-    return f"{fault.ref} {text}." if fault.path == fault.ref else f"{fault.ref}: {fault.path} {text}."
+    ref = safe_name(fault.ref)
+    return f"{ref} {text}." if fault.path == fault.ref else f"{ref}: {fault.path} {text}."
 
 
 def _refused(text: str) -> RequestError:
