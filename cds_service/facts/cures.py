@@ -117,7 +117,7 @@ def cure(owner: str, element: Element, value: Any) -> tuple[Any, str]:
         cures = (_TRIM,)
     for cured, text in cures:
         plain = cured(value)
-        if plain is not value and plain != value or type(plain) is not type(value):
+        if (plain is not value and plain != value) or type(plain) is not type(value):
             value, told = plain, text
     if element.codes and isinstance(value, str) and value not in element.codes and value.lower() in element.codes:
         value, told = value.lower(), "is a code in another case, which was passed over"

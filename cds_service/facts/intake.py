@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cds_service.facts import validity
 from cds_service.facts.repair import Repair, fhirpath
 from cds_service.facts.validity import READABLE
-from cds_service.policy.case import Fault
+from cds_service.policy.case import Fault, Harm
 
 # URLs of modifier extensions whose meaning this service honours. None yet: each makes a resource unusable.
 UNDERSTOOD_MODIFIERS: frozenset[str] = frozenset()
@@ -80,10 +80,11 @@ def _read_contained(resource: Mapping[str, Any], clean: dict[str, Any], repair: 
     given = resource.get("contained")
     if given is None or given in ("", [], {}):
         if "contained" in resource:
-            repair.fault(("contained",), "is empty and was left out")
+            repair.fault(("contained",), "is empty and was left out", Harm.NONE)
         return
     if not isinstance(given, list):
-        repair.fault(("contained",), "is a single item where FHIR R4 has a list; it was read as a list of one")
+        text = "is a single item where FHIR R4 has a list; it was read as a list of one"
+        repair.fault(("contained",), text, Harm.NONE)
         given = [given]
     kept = [found for index, item in enumerate(given) if (found := _contained(item, index, repair)) is not None]
     if kept:

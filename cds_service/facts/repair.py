@@ -12,7 +12,7 @@ from typing import Any
 from cds_service.facts import validity
 from cds_service.facts.cures import NO_ZONE, cure, is_zoneless
 from cds_service.facts.validity import Element, Shape
-from cds_service.policy.case import Fault
+from cds_service.policy.case import Fault, Harm
 
 Json = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -107,9 +107,13 @@ class Repair:
                     kept[name] = value
         return kept
 
-    def fault(self, path: Path, text: str, *, fatal: bool = False) -> None:
+    def fault(self, path: Path, text: str, harm: Harm = Harm.LOST) -> None:
         """Record a fault at a path below the resource."""
-        self.add(Fault(self.ref, fhirpath(self.shape.name, path), text, fatal))
+        self.add(Fault(self.ref, fhirpath(self.shape.name, path), text, harm=harm))
+
+    def _passed(self, path: Path, text: str) -> None:
+        """Record a deviation that costs nothing."""
+        self.fault(path, text, Harm.NONE)
 
     def add(self, fault: Fault) -> None:
         """Keep a fault while the list is short, and say once that it was cut off."""
@@ -119,7 +123,7 @@ class Repair:
             self.faults.append(Fault(self.ref, self.shape.name, "has more faults than are listed"))
 
     def _lose(self, path: Path, text: str, *, beside: bool = False) -> None:
-        self.fault(path, f"{text}; it was left out")
+        self.fault(path, f"{text}; it was left out", Harm.NONE if beside else Harm.LOST)
         if not beside:
             self.faulty.add(str(path[0]).removeprefix("_"))
 
@@ -160,13 +164,13 @@ class Repair:
         element = shape.elements.get(name) if isinstance(name, str) else None
         path = (*at, name)
         if element is None or element.target == "Resource":
-            self.fault((*at, _sayable(name)), _NOT_FHIR_R4)
+            self._passed((*at, _sayable(name)), _NOT_FHIR_R4)
         elif name == "modifierExtension" and at and not _is_empty(value):
             raise _Modified(path, "is not understood by this service and may change the meaning")
         elif name == "id" and shape.is_resource:
             self._identify(out, value)
         elif _is_empty(value):
-            self.fault(path, "is empty and was left out")
+            self._passed(path, "is empty and was left out")
         else:
             if element.many:
                 kept = self._list(shape, element, owner, value, path)
@@ -178,24 +182,24 @@ class Repair:
     def _single(self, value: Any, path: Path) -> Any:
         """What stands in a list of one, where FHIR R4 has a single item."""
         while isinstance(value, list) and len(value) == 1:
-            self.fault(path, "is a list of one where FHIR R4 has a single item; it was read as that item")
+            self._passed(path, "is a list of one where FHIR R4 has a single item; it was read as that item")
             value = value[0]
         return value
 
     def _identify(self, out: Json, value: Any) -> None:
         if isinstance(value, str) and value != (plain := value.strip()):
-            self.fault(("id",), "has blanks around it, which were passed over")
+            self._passed(("id",), "has blanks around it, which were passed over")
             value = plain
         if isinstance(value, str) and _NAMES_IT.fullmatch(value):
             out["id"] = value
             if not _FHIR_ID.fullmatch(value):
-                self.fault(("id",), "is not a valid FHIR id; it is used as it is")
+                self._passed(("id",), "is not a valid FHIR id; it is used as it is")
         else:
             self._lose(("id",), "is not a valid FHIR id")
 
     def _list(self, shape: Shape, element: Element, owner: Mapping[str, Any], value: Any, path: Path) -> list[Any]:
         if not isinstance(value, list):
-            self.fault(path, "is a single item where FHIR R4 has a list; it was read as a list of one")
+            self._passed(path, "is a single item where FHIR R4 has a list; it was read as a list of one")
             value = [value]
         if _is_aligned(element, owner):
             return self._aligned(shape, element, value, path)
@@ -203,16 +207,18 @@ class Repair:
         for index, item in enumerate(value):
             here = (*path, index)
             if _is_empty(item):
-                self.fault(here, "is empty and was left out")
+                self._passed(here, "is empty and was left out")
                 continue
             try:
                 found = self._value(shape, element, item, here)
             except _Modified:
                 raise
             except _Faulty as wrong:
-                if element.name != "extension" or _is_read(item):
+                beside = element.name == "extension" and not _is_read(item)
+                if not beside:
                     self.faulty.add(str(path[0]).removeprefix("_"))
-                self.fault(wrong.path, f"{wrong.text}; {fhirpath(self.shape.name, here)} was left out")
+                text = f"{wrong.text}; {fhirpath(self.shape.name, here)} was left out"
+                self.fault(wrong.path, text, Harm.NONE if beside else Harm.LOST)
             else:
                 kept += [] if _is_empty(found) else [found]
         return kept
@@ -231,16 +237,16 @@ class Repair:
         if element.kind:
             value, told = cure(shape.name, element, value)
             if told:
-                self.fault(path, told)
+                self._passed(path, told)
             if is_zoneless(element.kind, value):
-                self.fault(path, NO_ZONE)
+                self._passed(path, NO_ZONE)
             _check_primitive(shape, element, value, path)
             return value
         value = self._single(value, path)
         if not isinstance(value, dict):
             raise _Faulty(path, "is not an object")
         if element.target == "CodeableConcept" and "code" in value and "coding" not in value:
-            self.fault(path, "is a Coding where FHIR R4 has a CodeableConcept; it was read as its only coding")
+            self._passed(path, "is a Coding where FHIR R4 has a CodeableConcept; it was read as its only coding")
             rest = {name: part for name, part in value.items() if name not in _CODING}
             value = {"coding": [{name: part for name, part in value.items() if name in _CODING}], **rest}
         return self._object(validity.shape(element.target), value, path)
@@ -255,7 +261,7 @@ class Repair:
             except _Faulty as wrong:
                 if not _is_aside(shape.name, name):
                     raise
-                self.fault(wrong.path, f"{wrong.text}; it was left out")
+                self._passed(wrong.path, f"{wrong.text}; it was left out")
         for group in shape.choices:
             if sum(name in out for name in group) > 1:
                 raise _Faulty((*path, _stem(group)), "is given more than once, in different types")
@@ -266,7 +272,7 @@ class Repair:
     def _name_missing(self, clean: Json) -> None:
         for path in _missing(self.shape, clean, (), self.rebuilt):
             if len(path) > 1 or not self._was_left_out(str(path[0])):
-                self.fault(path, "is required by FHIR R4 and missing")
+                self.fault(path, "is required by FHIR R4 and missing", Harm.MISSING)
 
     def _was_left_out(self, name: str) -> bool:
         stem = name.removesuffix("[x]")
@@ -351,7 +357,7 @@ def _wrong_text(kind: str, value: Any) -> str:
 
 
 def _stand_in(shape: Shape, value: Json) -> Json:
-    """A copy with something valid for every missing required element, an odd resource id, and a zone that is missing."""
+    """A copy with something valid for a required element, or a zone, that is missing, and for an odd resource id."""
     out = {name: _copy(shape.elements.get(name), part) for name, part in value.items()}
     if shape.is_resource and "id" in out:
         out["id"] = "x"

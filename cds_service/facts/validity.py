@@ -109,7 +109,7 @@ def accepts_rest(resource: Mapping[str, Any]) -> bool:
 
 @cache
 def accepts_element(resource_type: str, name: str) -> Callable[[Any], bool]:
-    """Whether a top-level element is valid FHIR R4 and safe to read untouched; no to names that FHIR R4 does not have."""
+    """Whether a top-level element is valid FHIR R4 and safe to read untouched; never where FHIR R4 has no such name."""
     definition = _definitions()[resource_type]["properties"].get(name)
     return _compiled(definition, _definitions()) if definition else _never
 

@@ -13,7 +13,6 @@ from cds_service.errors import Issue, MissingData, RequestError
 from cds_service.facts import elements
 from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json, key_of
-from cds_service.hooks.crd_check import is_told
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.hooks.crd_servers import Servers
 from cds_service.hooks.exact import holds_decimal, loads_exact
@@ -47,7 +46,9 @@ def collect(request: HookRequest, data: CrdData) -> Scope:
     scope, path = _SCOPES[request.hook](request, data)
     entries = scope.entries or [{"resource": r} for r in scope.orders.values()]
     data.builder.draft_orders({"entry": entries}, path)
-    scope.unreadable += [f"{f.path} {f.text}" for f in data.builder.faults if is_told(f)]
+    unnamed = data.builder.orders_unusable
+    others = [f for f in data.builder.faults if f.fatal and f.ref in unnamed and f.ref.split("/")[0] not in ORDER_TYPES]
+    scope.unreadable += [f"{f.path} {f.text}" for f in others]
     _read_codes(scope, data)
     return scope
 
