@@ -34,7 +34,8 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(\.\d{1,17})?", re.ASCII)
 _TRUTH = {"true": True, "false": False}
 
 
-def _trimmed(value: Any) -> Any:
+def trimmed(value: Any) -> Any:
+    """A text without what blanks it: those of Unicode, and marks that take no room."""
     return value.strip(_AROUND) if isinstance(value, str) else value
 
 
@@ -51,7 +52,7 @@ def _truth(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    text = _trimmed(value)
+    text = trimmed(value)
     return json.loads(text) if isinstance(text, str) and _NUMBER.fullmatch(text) else value
 
 
@@ -78,7 +79,7 @@ def _day(value: Any) -> Any:
     return match[1] if match else value
 
 
-_TRIM = Cure(_trimmed, "has blanks around it, which were passed over")
+_TRIM = Cure(trimmed, "has blanks around it, which were passed over")
 _ORDER = Cure(_in_order, "has blanks that a code does not have, which were passed over")
 _DIGITS = Cure(_digits, "is a number where FHIR R4 has text; its digits were read")
 _TRUE = Cure(_truth, "is text where FHIR R4 has true or false; it was read as what it says")

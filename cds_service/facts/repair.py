@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from cds_service.facts import validity
-from cds_service.facts.cures import NO_ZONE, cure, is_zoneless
+from cds_service.facts.cures import NO_ZONE, cure, is_zoneless, trimmed
 from cds_service.facts.validity import Element, Shape
 from cds_service.policy.case import Fault, Harm
 
@@ -175,7 +175,7 @@ class Repair:
             if element.many:
                 kept = self._list(shape, element, owner, value, path)
             else:
-                kept = self._value(shape, element, self._single(value, path), path)
+                kept = self._value(shape, element, value, path)
             if not _is_empty(kept):
                 out[name] = kept
 
@@ -187,7 +187,7 @@ class Repair:
         return value
 
     def _identify(self, out: Json, value: Any) -> None:
-        if isinstance(value, str) and value != (plain := value.strip()):
+        if isinstance(value, str) and value != (plain := trimmed(value)):
             self._passed(("id",), "has blanks around it, which were passed over")
             value = plain
         if isinstance(value, str) and _NAMES_IT.fullmatch(value):
@@ -232,6 +232,7 @@ class Repair:
         return [] if all(item is None for item in kept) else kept
 
     def _value(self, shape: Shape, element: Element, value: Any, path: Path) -> Any:
+        value = self._single(value, path)
         if _is_empty(value):
             return None
         if element.kind:
@@ -242,7 +243,6 @@ class Repair:
                 self._passed(path, NO_ZONE)
             _check_primitive(shape, element, value, path)
             return value
-        value = self._single(value, path)
         if not isinstance(value, dict):
             raise _Faulty(path, "is not an object")
         if element.target == "CodeableConcept" and "code" in value and "coding" not in value:
@@ -299,7 +299,7 @@ def _stem(group: tuple[str, ...]) -> str:
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or value in ("", [], {}) or (isinstance(value, str) and not value.strip())
+    return value is None or value in ("", [], {}) or (isinstance(value, str) and not trimmed(value))
 
 
 def _is_aside(owner: str, name: str) -> bool:

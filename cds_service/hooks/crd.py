@@ -241,7 +241,7 @@ class _Call:
         )
 
 
-# Under this name a response has an OperationOutcome: what the client's system wrote otherwise than FHIR R4, or not at all.
+# Under this name a response has an OperationOutcome: what the client wrote otherwise than FHIR R4, or not at all.
 WARNINGS = "cds-service.warnings"
 _DESCRIPTION = "Add the payer's coverage information to the order"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-
 from dataclasses import replace
 
 from cds_service.determination.routing import PayerDirectory, in_force
@@ -69,7 +68,7 @@ def check_orders(builder: CaseBuilder, orders: Mapping[str, Json], judged: Itera
     """
     if foreign := [f for f in builder.faults if f.ref in builder.orders_of_others and f.ref == f.path]:
         raise _invalid(foreign)
-    usable = {ref: reading for ref, reading in builder.drafts}
+    usable = dict(builder.drafts)
     lacking: dict[str, str] = {}
     answered = False
     for ref in judged:
@@ -118,7 +117,7 @@ def shortcomings(builder: CaseBuilder, ref: str) -> tuple[str, ...]:
 
 
 def warnings(builder: CaseBuilder, orders: Collection[str], coverage: str, unread: Iterable[str]) -> tuple[Issue, ...]:
-    """What was read in spite of how it is written, or without, in what was answered about: prefetch, orders, Coverage."""
+    """What was read in spite of how it is written, or was not there: in prefetch, orders and the Coverage."""
     found = [Issue(_NO_RESOURCE, f"prefetch.{key}", "structure", "warning") for key in unread]
     found += [
         Issue(_told(f, f.text), f.path, "structure", "warning")

@@ -81,7 +81,10 @@ class Harm(StrEnum):
 
 @fact(frozen=True, slots=True)
 class Fault:
-    """Something in the input that is not as FHIR R4 has it, by reference; never with its value. `fatal`: all is lost."""
+    """Something in the input that is not as FHIR R4 has it, by reference; never with its value.
+
+    `fatal`: nothing of the resource is used.
+    """
 
     ref: str
     path: str
