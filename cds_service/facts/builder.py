@@ -118,7 +118,11 @@ class CaseBuilder:
         elif len(self.drafts) == MAX_ORDERS:
             if FURTHER_ORDERS not in self.orders_unusable:
                 self._fault("orders", FURTHER_ORDERS, f"only {MAX_ORDERS:,} orders are checked in one call")
-        elif (reading := self._intake(resource, ref, "orders", accepted)) is not None:
+        elif (reading := self._intake(resource, ref, "orders", accepted)) is None:
+            pass
+        elif orders.is_settled(reading.resource or {}):  # by a word in another spelling
+            self.settled.append(ref)
+        else:
             self.drafts.append((ref, reading))
         return "", ""
 
@@ -244,6 +248,11 @@ class CaseBuilder:
         if ref not in self.orders_unusable:
             self._fault("orders", ref, why)
             self._lack("orders", ref)
+
+    @property
+    def orders_of_others(self) -> tuple[str, ...]:
+        """References of draft orders that are another patient's."""
+        return tuple(self._foreign)
 
     @property
     def orders_unusable(self) -> tuple[str, ...]:

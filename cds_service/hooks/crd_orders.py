@@ -13,9 +13,9 @@ from cds_service.errors import Issue, MissingData, RequestError
 from cds_service.facts import elements
 from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json, key_of
-from cds_service.hooks.crd_check import is_told
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.hooks.crd_servers import Servers
+from cds_service.hooks.envelope import plain
 from cds_service.hooks.exact import holds_decimal, loads_exact
 from cds_service.hooks.request import HookRequest
 
@@ -47,7 +47,9 @@ def collect(request: HookRequest, data: CrdData) -> Scope:
     scope, path = _SCOPES[request.hook](request, data)
     entries = scope.entries or [{"resource": r} for r in scope.orders.values()]
     data.builder.draft_orders({"entry": entries}, path)
-    scope.unreadable += [f"{f.path} {f.text}" for f in data.builder.faults if is_told(f)]
+    unnamed = data.builder.orders_unusable
+    others = [f for f in data.builder.faults if f.fatal and f.ref in unnamed and f.ref.split("/")[0] not in ORDER_TYPES]
+    scope.unreadable += [f"{f.path} {f.text}" for f in others]
     _read_codes(scope, data)
     return scope
 
@@ -186,7 +188,7 @@ def as_written(request: HookRequest, scope: Scope) -> dict[str, Json]:
     """The orders in scope with every number as the client wrote it: 1.00 does not come back as 1.0."""
     if not request.raw or not any(holds_decimal(o) for o in scope.orders.values()):
         return scope.orders
-    exact = loads_exact(request.raw)
+    exact = plain(loads_exact(request.raw))
     # By content as well as by id: the same order may stand in the request twice, in two versions.
     written = {ref: r for r in _resources(exact) if (ref := _key(r)) in scope.orders and r == scope.orders[ref]}
     return {ref: written.get(ref, resource) for ref, resource in scope.orders.items()}

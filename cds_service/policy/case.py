@@ -71,14 +71,26 @@ class Source:
 UNAVAILABLE = Source(SourceState.UNAVAILABLE, "not supplied")
 
 
+class Harm(StrEnum):
+    """What a deviation from FHIR R4 costs."""
+
+    NONE = "none"  # it was read as what it plainly says, or no fact is read from it
+    MISSING = "missing"  # an element that FHIR R4 requires is not there
+    LOST = "lost"  # an element, or the whole resource, could not be used
+
+
 @fact(frozen=True, slots=True)
 class Fault:
-    """Something in the input that could not be used, by reference; never with its value."""
+    """Something in the input that is not as FHIR R4 has it, by reference; never with its value.
+
+    `fatal`: nothing of the resource is used.
+    """
 
     ref: str
     path: str
     text: str
     fatal: bool = False
+    harm: Harm = Harm.LOST
 
 
 @fact(frozen=True, slots=True)
