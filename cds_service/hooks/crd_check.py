@@ -16,12 +16,12 @@ from cds_service.facts.sources import is_known, is_resource
 from cds_service.hooks.crd_gather import CrdData, payors
 from cds_service.hooks.crd_services import LOOK_UPS
 from cds_service.policy.case import Coverage, Fault, Source, SourceState
+from cds_service.policy.not_looked_at import NO_ORDER
 
 _CONTAINED = re.compile(r"[A-Za-z]+\.contained\[\d+\]\.resourceType")
 _CONSEQUENCE = re.compile(
     r"(?:;[^;]*| and) (?:was|were) left out$|; it (?:is used as it is|was read as a list of one)$| and is not used$"
 )
-_TOLD = ("is not a resource", "repeats the id of another draft order")
 _MODIFIERS = (".modifierExtension", ".implicitRules", "._implicitRules")
 # Elements that the guide's profiles demand of every order; R4 itself demands the rest.
 REQUIRED: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -41,7 +41,7 @@ def is_modifier(fault: Fault) -> bool:
 
 def is_told(fault: Fault) -> bool:
     """True for entries of the context that hold no order of their own: a card says so, and the rest is answered."""
-    return fault.ref.startswith("context.") and fault.text in _TOLD
+    return fault.why in NO_ORDER
 
 
 def _ignored(fault: Fault) -> bool:

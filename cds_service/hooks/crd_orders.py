@@ -33,7 +33,7 @@ class Scope:
     """Orders in scope by `Type/id` as they came, in the order of the request, and what could not be read.
 
     `entries` are what the case is given of a Bundle that may hold more than orders; else it is given the orders.
-    `uncoded` are orders whose medication or device could not be read, each with the situation that makes.
+    `uncoded` are orders of which it could not be read what they ask for, each with the situation that makes.
     """
 
     orders: dict[str, Json] = field(default_factory=dict)
@@ -47,7 +47,7 @@ def collect(request: HookRequest, data: CrdData) -> Scope:
     scope, path = _SCOPES[request.hook](request, data)
     entries = scope.entries or [{"resource": r} for r in scope.orders.values()]
     data.builder.draft_orders({"entry": entries}, path)
-    scope.unreadable += [f"{f.path} {f.text}" for f in data.builder.faults if is_told(f)]
+    scope.unreadable += [f"{f.ref} {f.text}" for f in data.builder.faults if is_told(f)]
     _read_codes(scope, data)
     return scope
 

@@ -13,6 +13,8 @@ from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from cds_service.policy.not_looked_at import Unseen
+
 if TYPE_CHECKING:
     from dataclasses import dataclass as fact
 else:
@@ -73,12 +75,16 @@ UNAVAILABLE = Source(SourceState.UNAVAILABLE, "not supplied")
 
 @fact(frozen=True, slots=True)
 class Fault:
-    """Something in the input that could not be used, by reference; never with its value."""
+    """Something in the input that could not be used, by reference; never with its value.
+
+    `why` is the kind, where a whole order was not looked at for a reason of ours; `text` says it.
+    """
 
     ref: str
     path: str
     text: str
     fatal: bool = False
+    why: Unseen | None = None
 
 
 @fact(frozen=True, slots=True)
@@ -101,7 +107,8 @@ class CoverageClass(NamedTuple):
 class Coverage:
     """One insurance coverage, with every identifier and name its payor is known by, and its own type and classes.
 
-    `unread` tells that the type or a class could not be read: it may have said anything.
+    `unread` tells that the type or a class could not be read: it may have said anything. `self_paid`: whoever pays is a
+    person, the patient mostly, who has no policies.
     """
 
     ref: str
@@ -114,6 +121,7 @@ class Coverage:
     type_texts: tuple[str, ...] = ()
     classes: tuple[CoverageClass, ...] = ()
     unread: bool = False
+    self_paid: bool = False
 
     @property
     def says_more(self) -> bool:

@@ -44,7 +44,7 @@ def _is_primary(order: Order, operations: tuple[Operation, ...]) -> bool:
 
 
 def render(decider: Decider, results: tuple[OrderResult, ...], context: Context) -> list[RenderedCard]:
-    """All cards of an answer, most urgent first."""
+    """All cards of an answer about what was looked at, most urgent first."""
     cards = [notices.safety(f, context) for f in notices.distinct(results, "safety")]
     groups = list(flagged_groups(decider, results))
     covered = covered_orders(results, decider, context) if groups else ()
@@ -52,7 +52,6 @@ def render(decider: Decider, results: tuple[OrderResult, ...], context: Context)
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "info"]
     cards += notices.missing_information(results, decider, context)
     cards += notices.coding(results, context)
-    cards += notices.unreadable(decider.case, context)
     return cards
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cds_service.facts.codes import COUNTED, URI, normalise, read, system_key, without_system
+from cds_service.facts.codes import COUNTED, URI, normalise, read, seeming, system_key
 from cds_service.policy.case import Code
 
 
@@ -124,7 +124,10 @@ def test_what_has_no_system_and_code_is_no_code(concept: object) -> None:
     [
         ({"coding": [{"code": "20939"}]}, ["cpt 20939"]),
         ({"coding": [{"code": "CPT20939-59"}, {"code": "E0748", "system": ""}]}, ["cpt 20939", "hcpcs E0748"]),
-        ({"coding": [{"code": "20939", "system": "urn:local"}]}, []),
+        ({"coding": [{"code": "20939", "system": "urn:local"}]}, ["cpt 20939"]),
+        ({"coding": [{"code": "20939", "system": "http://snomed.info/sct"}]}, ["cpt 20939"]),
+        ({"coding": [{"code": "20939", "system": "http://www.nlm.nih.gov/research/umls/rxnorm"}]}, []),
+        ({"coding": [{"code": "20939-1", "system": "http://loinc.org"}]}, []),
         ({"text": "22551 Anterior cervical fusion"}, ["cpt 22551"]),
         ({"text": "CPT 20939 marrow"}, ["cpt 20939"]),
         ({"text": "(E0748) stimulator"}, ["hcpcs E0748"]),
@@ -137,7 +140,7 @@ def test_what_has_no_system_and_code_is_no_code(concept: object) -> None:
     ],
 )
 def test_codes_that_name_no_system(concept: object, found: list[str]) -> None:
-    assert [str(code) for code in without_system(concept)] == found
+    assert [str(code) for code in seeming(concept)] == found
 
 
 def test_a_code_in_two_spellings_is_one_code_with_all_modifiers() -> None:
