@@ -49,18 +49,6 @@ def not_checked(service: Service, request: Json) -> list[str]:
         ("20939", "has a code that could not be read"),
         ({"coding": [{"system": CPT, "code": 20939}]}, "has a code that could not be read"),
     ],
-    ids=[
-        "no system",
-        "in words",
-        "in words alone",
-        "beside a local code",
-        "unknown system",
-        "no code",
-        "local words",
-        "words",
-        "no concept",
-        "no text",
-    ],  # fmt: skip
 )
 def test_an_order_that_seems_to_have_a_known_code_was_not_checked(service: Service, code: Any, why: str) -> None:
     (detail,) = not_checked(service, coded(code))

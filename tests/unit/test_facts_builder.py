@@ -484,7 +484,7 @@ def test_an_order_whose_code_cannot_be_read_where_it_points_is_named(target: Jso
     assert [o.codes for o in made.draft()] == [(), (Code("cpt", "20939"),)]
     (*others, last) = made.build().source("orders").unusable
     assert last == "DeviceRequest/r"
-    assert [ref.split("/")[0].split("[")[0] for ref in others] == ["Teapot"] * (target["resourceType"] == "Teapot")
+    assert len(others) == (target["resourceType"] == "Teapot")  # no resource of FHIR: an order, for all we know
 
 
 @pytest.mark.parametrize("others", [{"status": "completed"}, {"id": None}, {"resourceType": [7], "id": None}])
