@@ -37,6 +37,7 @@ from cds_service.hooks.runtime import Caller, Runtime, review_note
 from cds_service.hooks.selections import selected
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Order, Source, SourceState
+from cds_service.policy.not_looked_at import UNCODED
 from cds_service.render import crd
 from cds_service.render.cards import render
 from cds_service.render.crd import Reason
@@ -110,7 +111,11 @@ class _Call:
 
     def _needed(self) -> set[str]:
         """Sources that the payer's policies and the guidelines read for the orders in question."""
-        orders = [o for o in self.builder.draft() if self.selected is None or o.ref in self.selected]
+        drafts = self.builder.draft()
+        gather.name_uncoded(drafts, self.builder, self.runtime)
+        unread = {f.ref: "not-read" for f in self.builder.faults if f.why in UNCODED}
+        self.scope.uncoded = {**unread, **self.scope.uncoded}
+        orders = [o for o in drafts if self.selected is None or o.ref in self.selected]
         return gather.sources_needed(gather.concerning(orders, self.builder, self.runtime), orders)
 
     def _member(self) -> MemberState:

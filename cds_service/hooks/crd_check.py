@@ -20,6 +20,7 @@ from cds_service.facts.sources import is_known, is_resource
 from cds_service.hooks.crd_gather import CrdData, payors
 from cds_service.hooks.crd_services import LOOK_UPS
 from cds_service.policy.case import Coverage, Fault, Harm, Source, SourceState
+from cds_service.policy.not_looked_at import NO_ORDER
 from cds_service.policy.safe_names import safe_name
 from cds_service.render.markdown import joined
 
@@ -49,7 +50,7 @@ def is_modifier(fault: Fault) -> bool:
 
 def is_told(fault: Fault) -> bool:
     """True for entries of the context that hold no order of their own: a card says so, and the rest is answered."""
-    return fault.ref.startswith("context.")
+    return fault.why in NO_ORDER
 
 
 def check_prefetch(prefetch: Mapping[str, object]) -> tuple[str, ...]:

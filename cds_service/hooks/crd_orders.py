@@ -13,6 +13,7 @@ from cds_service.errors import Issue, MissingData, RequestError
 from cds_service.facts import elements
 from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json, key_of
+from cds_service.hooks.crd_check import is_told
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.hooks.crd_servers import Servers
 from cds_service.hooks.envelope import plain
@@ -33,7 +34,7 @@ class Scope:
     """Orders in scope by `Type/id` as they came, in the order of the request, and what could not be read.
 
     `entries` are what the case is given of a Bundle that may hold more than orders; else it is given the orders.
-    `uncoded` are orders whose medication or device could not be read, each with the situation that makes.
+    `uncoded` are orders of which it could not be read what they ask for, each with the situation that makes.
     """
 
     orders: dict[str, Json] = field(default_factory=dict)
@@ -47,9 +48,7 @@ def collect(request: HookRequest, data: CrdData) -> Scope:
     scope, path = _SCOPES[request.hook](request, data)
     entries = scope.entries or [{"resource": r} for r in scope.orders.values()]
     data.builder.draft_orders({"entry": entries}, path)
-    unnamed = data.builder.orders_unusable
-    others = [f for f in data.builder.faults if f.fatal and f.ref in unnamed and f.ref.split("/")[0] not in ORDER_TYPES]
-    scope.unreadable += [f"{f.path} {f.text}" for f in others]
+    scope.unreadable += [f"{f.ref} {f.text}" for f in data.builder.faults if is_told(f)]
     _read_codes(scope, data)
     return scope
 

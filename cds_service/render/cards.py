@@ -46,14 +46,13 @@ def _is_primary(order: Order, operations: tuple[Operation, ...]) -> bool:
 def render(
     decider: Decider, results: tuple[OrderResult, ...], groups: tuple[Flagged, ...], context: Context
 ) -> list[RenderedCard]:
-    """All cards of an answer, most urgent first; `groups` are the flagged orders with their options."""
+    """All cards of what was looked at, most urgent first; `groups` are the flagged orders with their options."""
     cards = [notices.safety(f, context) for f in notices.distinct(results, "safety")]
     covered = covered_orders(results, decider, context) if groups else ()
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "warning"]
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "info"]
     cards += notices.missing_information(results, decider, context)
     cards += notices.coding(results, context)
-    cards += notices.unreadable(decider.case, context)
     return cards
 
 

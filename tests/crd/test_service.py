@@ -427,7 +427,7 @@ def test_a_medication_or_device_that_cannot_be_read(
     assert [c["code"] for r in values(info, "reason") for c in r.get("coding", ())] == codes
     supplied = sign(given, prefetch={"medications": bundle({"resourceType": name.capitalize(), "id": "b"})})
     assert texts(said(call(service, supplied), f"{kind}/one")).endswith(
-        "no policy known to this service speaks to this order."
+        "in no code that is read here, so that no policy was checked."
     )
 
 
