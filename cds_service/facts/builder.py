@@ -107,7 +107,7 @@ class CaseBuilder:
             return "", Unseen.NO_RESOURCE
         if kind not in orders.ORDER_TYPES:
             if kind not in orders.SUPPORT_TYPES and not orders.is_settled(resource):
-                known = kind if kind in orders.OTHER_TYPES else "resource of a type"
+                known = kind if kind in orders.OTHER_TYPES else "resource of another type"
                 self._unseen(_name(resource) or place, Unseen.OTHER_TYPE, known)
             return "", None
         own = resource.get("id")
