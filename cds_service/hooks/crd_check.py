@@ -12,7 +12,7 @@ from cds_service.determination.routing import PayerDirectory, in_force
 from cds_service.errors import Issue, MissingData, NotCrd, RequestError
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.references import Json
-from cds_service.facts.sources import is_known, is_resource
+from cds_service.facts.sources import is_fhir, is_known
 from cds_service.hooks.crd_gather import CrdData, payors
 from cds_service.hooks.crd_services import LOOK_UPS
 from cds_service.policy.case import Coverage, Fault, Source, SourceState
@@ -61,7 +61,7 @@ def _unread_types(faults: Iterable[Fault]) -> frozenset[tuple[str, str]]:
 def check_prefetch(prefetch: Mapping[str, object]) -> None:
     """400 for values that are no FHIR resource; what comes under keys that are not read here is nobody's business."""
     read = {key: value for key, value in prefetch.items() if is_known(key) or key.lower() in LOOK_UPS}
-    wrong = [key for key, value in read.items() if value is not None and not is_resource(value)]
+    wrong = [key for key, value in read.items() if value is not None and not is_fhir(value)]
     if wrong:
         text = "must be a FHIR resource, or null"
         raise RequestError(*(Issue(text, f"prefetch.{key}", "structure") for key in wrong))
