@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any
 from urllib.parse import quote
 
-from cds_service.facts.pages import ERROR, FURTHER, NOT_SENT, lacks, read_page
+from cds_service.facts.pages import ERROR, FURTHER, NO_RESOURCE, NOT_SENT, lacks, read_page
 from cds_service.facts.references import Json
 from cds_service.policy.case import Source, SourceState
 
@@ -122,8 +122,15 @@ def _all(values: Sequence[object], depth: int) -> Supplied:
     """Several values as one; no values are no resources."""
     if depth == _DEEPEST:
         return Supplied(Source(SourceState.UNAVAILABLE, NESTED))
-    found = [read_value(value, depth + 1) for value in values]
-    return reduce(merge, found) if found else Supplied(_EMPTY)
+    if values and not any(map(is_resource, values)):
+        return Supplied(Source(SourceState.UNAVAILABLE, "not a FHIR resource"))
+    found = [read_value(value, depth + 1) for value in values if is_resource(value)]
+    if not found:
+        return Supplied(_EMPTY)
+    whole = reduce(_beside, found)
+    if len(found) == len(values):
+        return whole
+    return replace(whole, source=replace(whole.source, unusable=(*whole.source.unusable, NO_RESOURCE)))
 
 
 def _parts(parameters: Json, depth: int = 0) -> list[Json]:

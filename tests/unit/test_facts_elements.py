@@ -175,7 +175,7 @@ def searchset(*resources: Json, **parts: Any) -> Json:
         ("[object Object]", SourceState.UNAVAILABLE, 0),
         ([], SourceState.EMPTY, 0),
         ([PATIENT], SourceState.READ, 1),
-        ([PATIENT, 7], SourceState.UNAVAILABLE, 1),
+        ([PATIENT, 7], SourceState.READ, 1),
         (searchset(entry={"resource": PATIENT}), SourceState.READ, 1),
         (7, SourceState.UNAVAILABLE, 0),
     ],
