@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from cds_service.facts import chart, elements, orders
 from cds_service.facts.intake import Reading, read
-from cds_service.facts.references import Index, Json, key_of
+from cds_service.facts.references import Index, Json, key_of, resource_of
 from cds_service.facts.sources import Supplied
 from cds_service.facts.validity import READABLE, accepted_types
 from cds_service.facts.whose import ANOTHERS, Owner
@@ -76,8 +76,8 @@ class CaseBuilder:
 
     def draft_orders(self, bundle: Json, path: str) -> None:
         """The draft orders of the event; a Bundle whose other resources may be referred to."""
-        entries = elements.listed(bundle.get("entry"))
-        resources = [entry.get("resource") if isinstance(entry, dict) else None for entry in entries]
+        entries = elements.entries(bundle)
+        resources = [resource_of(entry) for entry in entries]
         for entry, resource in zip(entries, resources, strict=True):
             if isinstance(resource, dict):
                 self.index.add(resource, entry.get("fullUrl"))

@@ -16,7 +16,7 @@ from cds_service.errors import Issue, MissingData, NotCrd, RequestError, once
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json
-from cds_service.facts.sources import is_known, is_resource
+from cds_service.facts.sources import is_fhir, is_known
 from cds_service.hooks.crd_gather import CrdData, payors
 from cds_service.hooks.crd_services import LOOK_UPS
 from cds_service.policy.case import Coverage, Fault, Harm, Source, SourceState
@@ -56,7 +56,7 @@ def is_told(fault: Fault) -> bool:
 def check_prefetch(prefetch: Mapping[str, object]) -> tuple[str, ...]:
     """Keys of what is read here and is no FHIR resource. RequestError (400) where it is what the answer is about."""
     read = {key: value for key, value in prefetch.items() if is_known(key) or key.lower() in LOOK_UPS}
-    wrong = [key for key, value in read.items() if value is not None and not is_resource(value)]
+    wrong = [key for key, value in read.items() if value is not None and not is_fhir(value)]
     if needed := [key for key in wrong if key.lower() in ("coverage", "encounter")]:
         raise RequestError(*(Issue(_NO_RESOURCE, f"prefetch.{key}", "structure") for key in needed))
     return tuple(wrong)

@@ -48,10 +48,15 @@ def gather(
     runtime: Runtime,
     caller: Caller,
     deadline: float | None = None,
+    supplied: dict[str, Supplied] | None = None,
 ) -> list[dict[str, Any]]:
-    """Fill the builder from prefetch and, for what is missing, from the FHIR server; returns what was fetched."""
-    supplied = read_prefetch(request.prefetch)
-    missing = sorted(needed - supplied.keys() - builder.known)
+    """Fill the builder from prefetch and, for what is missing, from the FHIR server; returns what was fetched.
+
+    `supplied` is the prefetch by source, where the caller has read it already.
+    """
+    supplied = read_prefetch(request.prefetch) if supplied is None else dict(supplied)
+    whole = {name for name, value in supplied.items() if not value.partial}
+    missing = sorted(needed - whole - builder.known)
     pages = {n: s.next_page for n, s in supplied.items() if s.next_page and n in needed}
     log: list[dict[str, Any]] = []
     queries = [Query(n, BY_NAME[n].query(request.patient_id)) for n in missing]
@@ -59,7 +64,7 @@ def gather(
     if queries:
         fetched = fetch(request, queries, runtime, caller, deadline)
         for name in missing:
-            supplied[name] = as_supplied(fetched.get(name))
+            supplied[name] = _with(supplied.get(name), fetched.get(name))
         for name in pages:
             supplied[name] = continued(supplied[name], fetched.get(f"{name}+"))
         log = [log_of(f) for f in fetched.values()]
@@ -68,6 +73,14 @@ def gather(
         if name != "planned-orders":  # those are the orders that are judged, and taken up as such
             builder.supply(name, value)
     return log
+
+
+def _with(sent: Supplied | None, fetched: Fetched | None) -> Supplied:
+    """What was fetched, with what the client had sent of it along with other data."""
+    found = as_supplied(fetched)
+    if sent is None:
+        return found
+    return sent if found.source.state is SourceState.UNAVAILABLE else merge(sent, found)
 
 
 def planned_orders(

@@ -677,7 +677,7 @@ def test_further_pages_of_coverage_are_read(
 
 
 MALFORMED = pytest.mark.parametrize(
-    "value", [[coverage()], "Coverage/cov-1", False, 5, {}, {"resourceType": 5}], ids=lambda v: json.dumps(v)[:16]
+    "value", [[5], "Coverage/cov-1", False, 5, {}, {"resourceType": 5}], ids=lambda v: json.dumps(v)[:16]
 )
 
 
