@@ -17,9 +17,10 @@ import jsonschema_rs
 
 READABLE = frozenset((
     "Appointment", "ClaimResponse", "CommunicationRequest", "Condition", "Coverage", "Device", "DeviceRequest",
-    "Encounter", "Location", "Medication", "MedicationRequest", "NutritionOrder", "Observation", "Organization",
-    "Patient", "Practitioner", "PractitionerRole", "Procedure", "Questionnaire", "QuestionnaireResponse",
-    "RelatedPerson", "ServiceRequest", "Task", "VisionPrescription",
+    "DiagnosticReport", "Encounter", "ImagingStudy", "Immunization", "Location", "Medication",
+    "MedicationAdministration", "MedicationDispense", "MedicationRequest", "MedicationStatement", "NutritionOrder",
+    "Observation", "Organization", "Patient", "Practitioner", "PractitionerRole", "Procedure", "Questionnaire",
+    "QuestionnaireResponse", "RelatedPerson", "ServiceRequest", "Task", "VisionPrescription",
 ))  # fmt: skip
 SCHEMA_FILE = "r4b.schema.json"
 # Ids that FHIR forbids but that still name a resource without ambiguity: real servers write them.

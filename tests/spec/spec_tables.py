@@ -205,8 +205,8 @@ OPERATORS = (
         "companion: {value_set: methotrexate, scope: basket}",
         """
         active-drug 105585          -> met
-        unread active-medications   -> unknown
-        unread active-devices       -> not-met
+        unread medication-requests  -> unknown
+        unread device-requests      -> not-met
         nothing else                -> not-met
         """,
     ),

@@ -50,8 +50,8 @@ OTHER_ORDERS = (
         "ServiceRequest",
         {"cpt": _ANY, "hcpcs": _ANY, "icd-10-pcs": _ANY, "snomed": _ANY, "loinc": _ANY},
     ),
-    Type("active-devices", "DeviceRequest", {"hcpcs": _DEVICES}),
-    Type("active-medications", "MedicationRequest", {"rxnorm": _ANY, "ndc": _ANY, "cvx": _ANY, "hcpcs": _DRUGS}),
+    Type("device-requests", "DeviceRequest", {"hcpcs": _DEVICES}),
+    Type("medication-requests", "MedicationRequest", {"rxnorm": _ANY, "ndc": _ANY, "cvx": _ANY, "hcpcs": _DRUGS}),
 )
 """Where an order beside the judged one may stand."""
 
@@ -62,7 +62,7 @@ PAST_SERVICES = (
     Type("imaging", "ImagingStudy", {"cpt": r"7"}),
     Type("encounters", "Encounter", {"cpt": _VISITS, "hcpcs": r"G[02]|S9|T1"}),
     Type("completed-orders", "ServiceRequest", {"cpt": r"[789]", "hcpcs": _ANY}),
-    Type("past-devices", "DeviceRequest", {"hcpcs": _DEVICES}),
+    Type("device-requests", "DeviceRequest", {"hcpcs": _DEVICES}),
 )
 """Where the evidence that a service was given may stand."""
 
