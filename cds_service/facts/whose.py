@@ -8,7 +8,7 @@ from typing import Any
 
 from cds_service import urls
 from cds_service.facts import elements
-from cds_service.facts.references import Index, Json
+from cds_service.facts.references import Index, Json, searched
 from cds_service.facts.sources import read_value
 
 ANOTHERS = "belongs to another patient and is not used"
@@ -51,6 +51,10 @@ class Owner:
         key = self._index.key(text)
         if key == self.ref:
             return ANOTHERS if self._is_elsewhere(text) else ""
+        if (meant := searched(text)) and meant[0] == "Patient":
+            own = self._identifiers()
+            asked, values = meant[1], {value for _, value in own}
+            return "" if asked in own or (asked[0] is None and asked[1] in values) else UNCLEAR
         if not text.startswith(("urn:", "#")):
             return ANOTHERS if key and key.startswith("Patient/") else UNCLEAR
         patient = self._index.resolve(subject, within=resource)

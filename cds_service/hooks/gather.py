@@ -50,7 +50,8 @@ def gather(
 ) -> list[dict[str, Any]]:
     """Fill the builder from prefetch and, for what is missing, from the FHIR server; returns what was fetched."""
     supplied = read_prefetch(request.prefetch)
-    missing = sorted(needed - supplied.keys() - builder.known)
+    partial = {n for n, s in supplied.items() if s.partial}
+    missing = sorted(needed - (supplied.keys() - partial) - builder.known)
     pages = {n: s.next_page for n, s in supplied.items() if s.next_page and n in needed}
     log: list[dict[str, Any]] = []
     queries = [Query(n, BY_NAME[n].query(request.patient_id)) for n in missing]
@@ -58,7 +59,7 @@ def gather(
     if queries:
         fetched = fetch(request, queries, runtime, caller, deadline)
         for name in missing:
-            supplied[name] = as_supplied(fetched.get(name))
+            supplied[name] = completed(supplied.get(name), fetched.get(name))
         for name in pages:
             supplied[name] = continued(supplied[name], fetched.get(f"{name}+"))
         log = [log_of(f) for f in fetched.values()]
@@ -148,6 +149,14 @@ def as_supplied(fetched: Fetched | None, otherwise: Source = UNAVAILABLE) -> Sup
     if fetched is None:
         return Supplied(otherwise)
     return Supplied(Source(fetched.state, fetched.detail), [(r, None) for r in fetched.resources])
+
+
+def completed(along: Supplied | None, fetched: Fetched | None) -> Supplied:
+    """What came of a query, with what merely came along with the request: the latter alone where nothing came of it."""
+    found = as_supplied(fetched)
+    if along is None:
+        return found
+    return along if found.source.state is SourceState.UNAVAILABLE else merge(found, along)
 
 
 def continued(first: Supplied, rest: Fetched | None) -> Supplied:
