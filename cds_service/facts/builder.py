@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from cds_service.facts import chart, elements, orders
 from cds_service.facts.intake import Reading, read
-from cds_service.facts.references import Index, Json, key_of
+from cds_service.facts.references import Index, Json, key_of, named
 from cds_service.facts.sources import Supplied
 from cds_service.facts.validity import READABLE, accepted_types
 from cds_service.facts.whose import ANOTHERS, Owner
@@ -74,7 +74,9 @@ class CaseBuilder:
     def draft_orders(self, bundle: Json, path: str) -> None:
         """The draft orders of the event; a Bundle whose other resources may be referred to."""
         entries = elements.listed(bundle.get("entry"))
-        resources = [entry.get("resource") if isinstance(entry, dict) else None for entry in entries]
+        resources = [
+            named(entry.get("resource"), entry.get("fullUrl")) if isinstance(entry, dict) else None for entry in entries
+        ]
         for entry, resource in zip(entries, resources, strict=True):
             if isinstance(resource, dict):
                 self.index.add(resource, entry.get("fullUrl"))
@@ -232,11 +234,11 @@ class CaseBuilder:
                 found[ref] = product
         return found
 
-    def take_products(self, resources: Iterable[Json]) -> None:
-        """Devices and medications, which orders may refer to; other resources are passed over."""
-        for resource in resources:
+    def take_products(self, resources: Iterable[tuple[Json, object]]) -> None:
+        """Devices and medications, each with its fullUrl, which orders may refer to; others are passed over."""
+        for resource, full_url in resources:
             if resource.get("resourceType") in ("Device", "Medication"):
-                self.index.add(resource)
+                self.index.add(resource, full_url)
 
     def not_checked(self, ref: str, why: str) -> None:
         """A draft order of which too little is known to check it."""

@@ -68,6 +68,17 @@ def base_of(reference: str) -> str | None:
     return reference[: match.start()] if match and "://" in reference[: match.start()] else None
 
 
+def named(resource: Any, full_url: object) -> Any:
+    """The resource with an id: one that is yet to be created, and has none, is known by its entry's fullUrl."""
+    if not isinstance(resource, dict) or "id" in resource or not isinstance(full_url, str):
+        return resource
+    url = key_of(full_url)
+    kind, slash, own = url.partition("/")
+    if url.lower().startswith("urn:uuid:"):
+        return {**resource, "id": url[len("urn:uuid:") :]}
+    return {**resource, "id": own} if slash and kind == resource.get("resourceType") else resource
+
+
 class Index:
     """Resources by `Type/id` and by fullUrl, so that a reference finds what it points at.
 

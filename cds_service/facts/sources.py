@@ -80,7 +80,9 @@ def is_known(key: str) -> bool:
 
 
 def is_resource(value: object) -> bool:
-    """Has a prefetch value what makes a FHIR resource: a type?"""
+    """Has a prefetch value what makes a FHIR resource: a type? A list of such is a Bundle without its envelope."""
+    if isinstance(value, list):
+        return bool(value) and all(map(is_resource, value))
     return isinstance(value, dict) and isinstance(value.get("resourceType"), str)
 
 

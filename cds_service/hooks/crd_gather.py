@@ -10,7 +10,7 @@ from typing import Any
 from cds_service.facts import elements
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.client import Fetched, Query
-from cds_service.facts.references import Json, is_readable, key_of
+from cds_service.facts.references import Json, is_readable, key_of, searched
 from cds_service.facts.sources import BY_NAME, Supplied, query_for, read_prefetch, read_value
 from cds_service.hooks import gather
 from cds_service.hooks.crd_services import LOOK_UPS
@@ -69,9 +69,11 @@ class CrdData:
     def take_supplied(self, references: Iterable[str]) -> None:
         """What prefetch holds under keys of the client's own needs no read: the guide's examples have such keys."""
         unknown = {r for r in references if self.builder.index.resolve(r) is None}
+        sought = {meant[0] for r in unknown if (meant := searched(r))}
         for supplied in self._supplied.values() if unknown else ():
             for resource, full_url in supplied.resources:
-                if f"{resource.get('resourceType')}/{resource.get('id')}" in unknown:
+                names = (f"{resource.get('resourceType')}/{resource.get('id')}", full_url)
+                if resource.get("resourceType") in sought or not unknown.isdisjoint(names):
                     self.builder.index.add(resource, full_url)
 
     def coverage(self) -> Source:
@@ -91,19 +93,15 @@ class CrdData:
 
     def sources(self, needed: set[str]) -> None:
         """Supply the builder with the other sources that the policies read."""
-        prefetch = {k: v for k, v in self.request.prefetch.items() if self._name(k, v) != "coverage"}
         self.log += gather.gather(
-            replace(self.request, prefetch=prefetch),
+            self.request,
             needed - {"coverage"},
             self.builder,
             self.runtime,
             self.caller,
             self.deadline,
+            {name: supplied for name, supplied in self._supplied.items() if name != "coverage"},
         )
-
-    @staticmethod
-    def _name(key: str, value: object) -> str:
-        return next(iter(read_prefetch({key: value})))
 
 
 def _distinct(resources: Iterable[tuple[Json, object]]) -> Iterator[tuple[Json, object]]:

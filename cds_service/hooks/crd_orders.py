@@ -13,6 +13,7 @@ from cds_service.errors import Issue, MissingData, RequestError
 from cds_service.facts import elements
 from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json, key_of
+from cds_service.facts.sources import read_value
 from cds_service.hooks.crd_check import is_told
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.hooks.crd_servers import Servers
@@ -195,7 +196,6 @@ def as_written(request: HookRequest, scope: Scope) -> dict[str, Json]:
 def _resources(body: Mapping[str, Any]) -> Iterator[Json]:
     """Every resource of a request's context and prefetch, the context's last so that it wins."""
     for value in (body.get("prefetch") or {}).values():
-        if isinstance(value, dict):
-            yield from (r for r, _ in _entries(value)) if value.get("resourceType") == "Bundle" else [value]
+        yield from (resource for resource, _ in read_value(value).resources)
     for name in _BUNDLES:
         yield from (r for r, _ in _entries(body["context"].get(name)))

@@ -47,9 +47,13 @@ def gather(
     runtime: Runtime,
     caller: Caller,
     deadline: float | None = None,
+    supplied: dict[str, Supplied] | None = None,
 ) -> list[dict[str, Any]]:
-    """Fill the builder from prefetch and, for what is missing, from the FHIR server; returns what was fetched."""
-    supplied = read_prefetch(request.prefetch)
+    """Fill the builder from prefetch and, for what is missing, from the FHIR server; returns what was fetched.
+
+    `supplied` is the prefetch as it was read, where it was.
+    """
+    supplied = read_prefetch(request.prefetch) if supplied is None else supplied
     partial = {n for n, s in supplied.items() if s.partial}
     missing = sorted(needed - (supplied.keys() - partial) - builder.known)
     pages = {n: s.next_page for n, s in supplied.items() if s.next_page and n in needed}
@@ -103,12 +107,12 @@ def products(
     if not builder.products_unread():
         return []
     for supplied in read_prefetch(request.prefetch).values():
-        builder.take_products([resource for resource, _ in supplied.resources])
+        builder.take_products(supplied.resources)
     wanted = sorted({ref for ref in builder.products_unread().values() if is_readable(ref)})
     queries = [Query(ref, ref) for ref in wanted]
     fetched = fetch(request, queries, runtime, caller, deadline) if queries else {}
     for found in fetched.values():
-        builder.take_products(found.resources)
+        builder.take_products((resource, None) for resource in found.resources)
     for order, ref in builder.products_unread().items():
         builder.not_checked(order, f"{ref} could not be read")
     return [log_of(f) for f in fetched.values()]
