@@ -99,7 +99,7 @@ class Index:
 
         Tells the former, `Type/id`; None where it has no such name.
         """
-        key = self._name(resource, full_url)
+        key = self.name_of(resource, full_url)
         if key is None:
             if isinstance(full_url, str) and isinstance(resource.get("resourceType"), str):
                 self._put(full_url, resource)
@@ -113,7 +113,8 @@ class Index:
         return key
 
     @staticmethod
-    def _name(resource: Json, full_url: object) -> str | None:
+    def name_of(resource: Json, full_url: object) -> str | None:
+        """`Type/id` of a resource, or of its fullUrl where it has no id of its own."""
         kind, own = resource.get("resourceType"), resource.get("id")
         if not isinstance(kind, str):
             return None

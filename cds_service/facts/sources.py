@@ -233,10 +233,8 @@ def merge(first: Supplied, second: Supplied) -> Supplied:
     """
     if first.partial != second.partial:
         whole, along = (second, first) if first.partial else (first, second)
-        state = SourceState.READ if whole.source.state is SourceState.EMPTY else whole.source.state
-        return replace(
-            whole, source=replace(whole.source, state=state), resources=_distinct(whole.resources, along.resources)
-        )
+        source = replace(whole.source, state=SourceState.READ) if whole.source == _EMPTY else whole.source
+        return replace(whole, source=source, resources=_distinct(whole.resources, along.resources))
     states = {first.source.state, second.source.state}
     state = next(s for s in (SourceState.UNAVAILABLE, SourceState.READ, SourceState.EMPTY) if s in states)
     detail = first.source.detail or second.source.detail

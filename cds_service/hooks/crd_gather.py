@@ -10,7 +10,7 @@ from typing import Any
 from cds_service.facts import elements
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.client import Fetched, Query
-from cds_service.facts.references import Json, is_readable, key_of, searched
+from cds_service.facts.references import Index, Json, is_readable, key_of, searched
 from cds_service.facts.sources import BY_NAME, Supplied, query_for, read_prefetch, read_value
 from cds_service.hooks import gather
 from cds_service.hooks.crd_services import LOOK_UPS
@@ -72,7 +72,7 @@ class CrdData:
         sought = {meant[0] for r in unknown if (meant := searched(r))}
         for supplied in self._supplied.values() if unknown else ():
             for resource, full_url in supplied.resources:
-                names = (f"{resource.get('resourceType')}/{resource.get('id')}", full_url)
+                names = (Index.name_of(resource, full_url), full_url)
                 if resource.get("resourceType") in sought or not unknown.isdisjoint(names):
                     self.builder.index.add(resource, full_url)
 
