@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from cds_service.facts.references import Json, key_of
-from cds_service.facts.shapes import entries_of
 
 # What may be missing from a page, in words that go after "could not be read:" and "is not whole:".
 NO_RESOURCE = "an entry without a resource"
@@ -16,7 +15,7 @@ ERROR = "what an error was reported about"
 NOT_SENT = "results that were counted, but not sent"
 NO_COUNT = "a total that is not a number"
 FURTHER = "further pages"
-NOT_ALL = "others than those that came along"
+PART = "a part of a batch that failed"
 _HARMLESS = ("information", "warning", "success")
 
 
@@ -24,8 +23,8 @@ _HARMLESS = ("information", "warning", "success")
 class Page:
     """One page: resources with their fullUrl but without OperationOutcomes, and the `next` link as it stands there.
 
-    `matches` counts the resources that are not merely included, `included` has the types of those that are. `faults`
-    say what is missing; absence may only be concluded from pages without any.
+    `matches` counts the resources that are not merely included. `faults` say what is missing; absence may only be
+    concluded from pages without any. `included` are the positions of entries that came along with the matches.
     """
 
     entries: tuple[tuple[Json, object], ...]
@@ -34,7 +33,7 @@ class Page:
     matches: int
     warnings: int
     faults: tuple[str, ...]
-    included: frozenset[str] = frozenset()
+    included: frozenset[int] = frozenset()
 
 
 def read_page(bundle: Json) -> Page:
@@ -42,26 +41,55 @@ def read_page(bundle: Json) -> Page:
     faults: dict[str, None] = {}
     entries: list[tuple[Json, object]] = []
     outcomes: list[Json] = []
-    included: list[str] = []
-    for entry in _entries(bundle, faults):
+    included: set[int] = set()
+    deleted: set[str] = set()
+    for entry in _listed(bundle.get("entry"), faults):
         resource: Any = entry.get("resource") if isinstance(entry, dict) else None
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
         mode = _mode(entry) if isinstance(kind, str) and "search" in entry else None
-        if _has_failed(entry):
-            faults[ERROR] = None
+        if gone := _deleted(entry):
+            deleted.add(gone)
+        elif _has_failed(entry):
+            faults[PART] = None
         elif not isinstance(kind, str):
             faults[NO_RESOURCE] = None
         elif kind == "OperationOutcome" or mode == "outcome":
             outcomes.append(resource)
         else:
-            entries.append((resource, entry.get("fullUrl")))
             if mode == "include":
-                included.append(kind)
+                included.add(len(entries))
+            entries.append((resource, entry.get("fullUrl")))
     if any(map(_is_failure, outcomes)):
         faults[ERROR] = None
     following, total = _next(bundle.get("link"), faults), _total(bundle.get("total"), faults)
+    if bundle.get("type") == "history":
+        entries, included = _newest(entries, deleted), set()
     matches = len(entries) - len(included)
     return Page(tuple(entries), following, total, matches, len(outcomes), tuple(faults), frozenset(included))
+
+
+def _has_failed(entry: object) -> bool:
+    """Is it a request of a batch that was answered with an error (FHIR R4, batch-response)?"""
+    response = entry.get("response") if isinstance(entry, dict) else None
+    return isinstance(response, dict) and str(response.get("status"))[:1] in ("4", "5")
+
+
+def _deleted(entry: object) -> str | None:
+    """`Type/id` of an entry that says that a resource was deleted (FHIR R4, history)."""
+    request = entry.get("request") if isinstance(entry, dict) and "resource" not in entry else None
+    if not isinstance(request, dict) or request.get("method") != "DELETE":
+        return None
+    url = request.get("url")
+    return key_of(url) if isinstance(url, str) else None
+
+
+def _newest(entries: list[tuple[Json, object]], deleted: set[str]) -> list[tuple[Json, object]]:
+    """Of a history, which is sorted with the newest first, the last version of each resource that still is."""
+    found: dict[object, tuple[Json, object]] = {}
+    for number, (resource, url) in enumerate(entries):
+        own = f"{resource['resourceType']}/{resource['id']}" if isinstance(resource.get("id"), str) else number
+        found.setdefault(own, (resource, url))
+    return [pair for own, pair in found.items() if own not in deleted]
 
 
 def lacks(pages: Iterable[Page]) -> bool:
@@ -70,36 +98,13 @@ def lacks(pages: Iterable[Page]) -> bool:
     return sum(p.matches for p in pages) < max((p.total or 0 for p in pages), default=0)
 
 
-def _entries(bundle: Json, faults: dict[str, None]) -> list[Any]:
-    """The entries that tell how things stand: of a history, the newest of each resource, which it has first."""
-    found = entries_of(bundle)
-    if found is None and bundle.get("entry") is not None:
-        faults[NO_LIST] = None
-    standing: list[Any] = []
-    seen: set[str] = set()
-    for entry in found or ():
-        request = entry.get("request") if isinstance(entry, dict) else None
-        if bundle.get("type") == "history" and (name := _name(entry, request)):
-            if name in seen:
-                continue
-            seen.add(name)
-        if not (isinstance(request, dict) and request.get("method") == "DELETE"):
-            standing.append(entry)
-    return standing
-
-
-def _name(entry: object, request: object) -> str:
-    """`Type/id` of what a history's entry is about."""
-    resource: Any = entry.get("resource") if isinstance(entry, dict) else None
-    if isinstance(resource, dict):
-        return f"{resource.get('resourceType')}/{resource['id']}" if "id" in resource else ""
-    return key_of(str(request.get("url") or "")) if isinstance(request, dict) else ""
-
-
-def _has_failed(entry: object) -> bool:
-    """Is it a part of a batch that was answered with an error?"""
-    response = entry.get("response") if isinstance(entry, dict) else None
-    return isinstance(response, dict) and str(response.get("status"))[:1] in ("4", "5")
+def _listed(given: object, faults: dict[str, None]) -> list[Any]:
+    if given is None or isinstance(given, list):
+        return given or []
+    if isinstance(given, dict):  # one entry, by a writer that makes a list of one its member
+        return [given]
+    faults[NO_LIST] = None
+    return []
 
 
 def _mode(entry: Json) -> object:

@@ -48,13 +48,12 @@ class Owner:
         return UNCLEAR if given and given.isdisjoint(self._identifiers()) else ""
 
     def _by_reference(self, subject: Json, text: str, resource: Json) -> str:
+        if (wanted := searched(text)) is not None:
+            pair = (wanted.system, wanted.value)
+            return "" if pair in self._identifiers() or self._index.key(text) == self.ref else UNCLEAR
         key = self._index.key(text)
         if key == self.ref:
             return ANOTHERS if self._is_elsewhere(text) else ""
-        if (meant := searched(text)) and meant[0] == "Patient":
-            own = self._identifiers()
-            asked, values = meant[1], {value for _, value in own}
-            return "" if asked in own or (asked[0] is None and asked[1] in values) else UNCLEAR
         if not text.startswith(("urn:", "#")):
             return ANOTHERS if key and key.startswith("Patient/") else UNCLEAR
         patient = self._index.resolve(subject, within=resource)

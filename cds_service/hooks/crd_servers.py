@@ -13,8 +13,8 @@ class Servers:
 
     def __init__(self, request: HookRequest) -> None:
         self._own = _spelt(request.fhir.base) if request.fhir else None
-        pairs = (pair for value in request.prefetch.values() for pair in read_value(value).resources)
-        self._told = {id(resource): _server(full_url) for resource, full_url in pairs}
+        every = [pair for value in request.prefetch.values() for pair in read_value(value).resources]
+        self._told = {id(resource): _server(url) for resource, url in every}
 
     def may_hold(self, reference: str) -> bool:
         """Whether the client's own server may hold what is referred to: the reference names it, or none."""

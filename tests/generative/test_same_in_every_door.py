@@ -13,7 +13,7 @@ import pytest
 
 from cds_service.commands.evaluate import answer_file
 from cds_service.config import from_environment
-from cds_service.hooks.answer import answer, determinations
+from cds_service.hooks.answer import Answer, answer, determinations
 from cds_service.hooks.request import parse_chart, validate
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.replay.judge import Desk, Result
@@ -177,7 +177,6 @@ SHAPES: dict[str, Callable[[list[Entry]], Any]] = {
     "collection": bundle,
     "searchset": lambda e: bundle(e, "searchset", total=len(e)),
     "batch-response": nested,
-    "batch-response with a failure": lambda e: nested(e, failing=True),
     "batch-response in a batch-response": lambda e: {
         "resourceType": "Bundle", "type": "batch-response", "entry": [{"resource": nested(e)}]},
     "history": history,
@@ -202,10 +201,12 @@ class Doors:
         self.folder = folder
         self.desk = Desk(terms_of(None, None, None))
 
-    def hook(self, service: str, body: Json) -> set[Any]:
+    def answered(self, service: str, body: Json) -> Answer:
         chosen = self.runtime.services[service]
-        done = answer(validate(copy.deepcopy(body), chosen), chosen, self.runtime, Caller("test"))
-        return told(determinations(done))
+        return answer(validate(copy.deepcopy(body), chosen), chosen, self.runtime, Caller("test"))
+
+    def hook(self, service: str, body: Json) -> set[Any]:
+        return told(determinations(self.answered(service, body)))
 
     def evaluate(self, body: Json) -> set[Any]:
         path = self.folder / "request.json"
@@ -270,3 +271,18 @@ def test_evaluate_reads_what_the_others_read(doors: Doors, shape: str) -> None:
     known, drafts = chart(random.Random(shape))
     body = request(drafts, {"everything": SHAPES[shape](REFERENCES["search"](known))})
     assert doors.evaluate(body) == doors.hook("order-sign-advisor", request(drafts, plain(known)))
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_part_of_a_batch_that_failed_closes_nothing(doors: Doors, reference: str) -> None:
+    """The payer's policies are found all the same; what they ask for may have been in the part that failed."""
+    known, drafts = chart(random.Random(reference))
+    expected = doors.hook("order-sign-advisor", request(drafts, plain(known)))
+    value = nested(REFERENCES[reference](known), failing=True)
+    for service in ("order-sign-advisor", "order-sign-crd"):
+        done = doors.answered(service, request(drafts, {"everything": value}))
+        sources = {name: done.case.source(name).complete for name in ("coverage", "conditions", "observations")}
+        assert sources == {"coverage": True, "conditions": False, "observations": False}
+        found = told(determinations(done))
+        assert {each[:3] for each in found} == {each[:3] for each in expected}
+        assert {each[3] for each in found - expected} <= {"needs-information", "not-addressed"}

@@ -173,7 +173,10 @@ def searchset(*resources: Json, **parts: Any) -> Json:
         (searchset(HINT), SourceState.EMPTY, 0),
         (searchset(PATIENT, ERROR), SourceState.READ, 1),
         ("[object Object]", SourceState.UNAVAILABLE, 0),
-        ([], SourceState.UNAVAILABLE, 0),
+        ([], SourceState.EMPTY, 0),
+        ([PATIENT], SourceState.READ, 1),
+        ([PATIENT, 7], SourceState.READ, 1),
+        (searchset(entry={"resource": PATIENT}), SourceState.READ, 1),
         (7, SourceState.UNAVAILABLE, 0),
     ],
 )
@@ -193,7 +196,6 @@ FURTHER: Json = {"link": [{"relation": "next", "url": "https://ehr.example/next"
         (searchset(type="collection", entry=[{"fullUrl": "urn:x"}, {"resource": PATIENT}]), 1),
         (searchset(entry=[{"resource": {"id": "x"}}]), 0),
         (searchset(entry=[7]), 0),
-        (searchset(entry={"fullUrl": "urn:x"}), 0),
         (searchset(entry="none"), 0),
         ({"resourceType": "Bundle", "type": "searchset", "total": 12}, 0),
         (searchset(PATIENT, total=12), 1),
@@ -219,7 +221,6 @@ def test_absence_is_not_concluded_from_a_bundle_that_is_not_whole(value: Json, c
         searchset(PATIENT, PATIENT, total=1),
         searchset(total=1, entry=[INCLUDED, {"resource": PATIENT, "search": {"mode": "match"}}]),
         searchset(PATIENT, entry=None),
-        searchset(entry={"resource": PATIENT}),
     ],
 )
 def test_a_bundle_that_is_whole_is_complete(value: Json) -> None:

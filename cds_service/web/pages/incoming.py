@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
 from cds_service.errors import RequestError
 from cds_service.facts.orders import ORDER_TYPES
-from cds_service.facts.references import Index, named
+from cds_service.facts.references import resource_of
 from cds_service.facts.sources import SPECS, read_value
 
 Json = dict[str, Any]
 _ORDERS = ORDER_TYPES - {"Encounter", "Appointment"}
-_EXTRA = {"coverage": {"Coverage", "Organization"}}
+_READ = frozenset(spec.kind for spec in SPECS)
+Entry = tuple[Json, object]
 
 
 def as_request(value: Json) -> Json:
@@ -29,12 +31,13 @@ def from_bundle(bundle: Json) -> Json:
 
     The Bundle is taken as the whole chart: a source of which it holds nothing is empty, not unavailable.
     """
-    came = [_entry(resource, url) for resource, url in read_value(bundle).resources]
-    orders = [e for e in came if e["resource"]["resourceType"] in _ORDERS]
-    drafts = [e for e in orders if e["resource"].get("status") == "draft"]
+    given = read_value(bundle).resources
+    entries = [(resource_of({"resource": r, "fullUrl": url}) or r, url) for r, url in given]
+    resources = [r for r, _ in entries]
+    orders = [r for r in resources if r["resourceType"] in _ORDERS]
+    drafts = [r for r in orders if r.get("status") == "draft"]
     if not drafts:
-        active = [e for e in orders if e["resource"].get("status", "active") == "active"]
-        drafts = [{**e, "resource": {**e["resource"], "status": "draft"}} for e in active]
+        drafts = [{**r, "status": "draft"} for r in orders if r.get("status", "active") == "active"]
     if not drafts:
         raise RequestError("holds no draft or active order", path="Bundle.entry", code="required")
     return {
@@ -42,56 +45,49 @@ def from_bundle(bundle: Json) -> Json:
         "hookInstance": str(uuid4()),
         "context": {
             "userId": "Practitioner/workbench",
-            "patientId": _patient_of(came, drafts),
-            "draftOrders": {"resourceType": "Bundle", "type": "collection", "entry": drafts},
+            "patientId": _patient_of(resources, drafts),
+            "draftOrders": {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in drafts]},
         },
-        "prefetch": _prefetch(came, {_ref(e["resource"]) for e in drafts}),
+        "prefetch": _prefetch(entries, {_ref(r) for r in drafts}),
     }
-
-
-def _entry(resource: Json, full_url: object) -> Json:
-    wrapped: Json = {"resource": named(resource, full_url)}
-    return {"fullUrl": full_url, **wrapped} if isinstance(full_url, str) else wrapped
 
 
 def _ref(resource: Json) -> str:
     return f"{resource['resourceType']}/{resource.get('id', '')}"
 
 
-def _patient_of(came: list[Json], drafts: list[Json]) -> str:
-    """The Patient's id, or the one that the drafts' subject leads to."""
-    index = Index()
-    for entry in came:
-        index.add(entry["resource"], entry.get("fullUrl"))
-    own = (e["resource"].get("id") for e in came if e["resource"]["resourceType"] == "Patient")
-    subjects = (index.key(e["resource"].get("subject")) or "" for e in drafts)
-    found = next((str(i) for i in (*own, *(s.rpartition("/")[2] for s in subjects)) if i), None)
+def _patient_of(resources: list[Json], drafts: list[Json]) -> str:
+    own = (r.get("id") for r in resources if r["resourceType"] == "Patient")
+    subjects = (r.get("subject") for r in drafts)
+    referred = (s.get("reference", "").rpartition("/")[2] for s in subjects if isinstance(s, dict))
+    found = next((str(i) for i in (*own, *referred) if i), None)
     if found is None:
         raise RequestError("holds no Patient, and no order names one", path="Bundle.entry", code="required")
     return found
 
 
-def _prefetch(came: list[Json], signed: set[str]) -> Json:
+def _prefetch(entries: list[Entry], signed: set[str]) -> Json:
+    """Every source of the chart, empty where the Bundle holds nothing of it; and what the others refer to."""
     filled: Json = {}
     for spec in SPECS:
-        if spec.name == "planned-orders":
-            continue
-        kinds = _ORDERS if spec.name == "active-orders" else _EXTRA.get(spec.name, {spec.kind})
-        members = [e for e in came if e["resource"]["resourceType"] in kinds and _ref(e["resource"]) not in signed]
-        if spec.name == "active-orders":
-            members = [e for e in members if e["resource"].get("status") == "active"]
-        filled[spec.key] = _searchset(members)
-    if products := [e for e in came if e["resource"]["resourceType"] in ("Device", "Medication")]:
-        filled["products"] = _searchset(products)
+        if spec.name != "planned-orders":
+            members = [(r, url) for r, url in entries if r["resourceType"] == spec.kind and _ref(r) not in signed]
+            if spec.name == "active-orders":
+                members = [(r, url) for r, url in members if r.get("status") == "active"]
+            filled[spec.key] = searchset([r for r, _ in members], [url for _, url in members])
+    others = [(r, url) for r, url in entries if r["resourceType"] not in _READ and _ref(r) not in signed]
+    if others:
+        filled["references"] = searchset([r for r, _ in others], [url for _, url in others])
     return filled
 
 
-def searchset(resources: list[Json]) -> Json:
-    """A searchset Bundle of resources."""
-    return _searchset([{"resource": r} for r in resources])
-
-
-def _searchset(entries: list[Json]) -> Json:
-    """A searchset Bundle; FHIR JSON has no empty arrays."""
-    bundle: Json = {"resourceType": "Bundle", "type": "searchset", "total": len(entries)}
-    return {**bundle, "entry": entries} if entries else bundle
+def searchset(resources: list[Json], urls: Sequence[object] = ()) -> Json:
+    """A searchset Bundle, with fullUrls where `urls` has them; FHIR JSON has no empty arrays."""
+    bundle: Json = {"resourceType": "Bundle", "type": "searchset", "total": len(resources)}
+    if resources:
+        known = [*urls, *[None] * (len(resources) - len(urls))]
+        bundle["entry"] = [
+            {"resource": r, **({"fullUrl": url} if isinstance(url, str) else {})}
+            for r, url in zip(resources, known, strict=True)
+        ]
+    return bundle
