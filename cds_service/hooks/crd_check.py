@@ -50,7 +50,7 @@ def is_modifier(fault: Fault) -> bool:
 
 def is_told(fault: Fault) -> bool:
     """True for entries of the context that hold no order of their own: a card says so, and the rest is answered."""
-    return fault.why in NO_ORDER
+    return fault.fatal and fault.why in NO_ORDER
 
 
 def check_prefetch(prefetch: Mapping[str, object]) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def _missing(ref: str, kind: str) -> Issue:
 
 def shortcomings(builder: CaseBuilder, ref: str) -> tuple[str, ...]:
     """What could not be read of an order, as far as its answer may rest on it, each as a sentence."""
-    whole = [f"Order: {f.text}." for f in builder.faults if f.ref == f.path == ref and f.fatal]
+    whole = [f"Order: {f.text}." for f in builder.faults if f.ref == f.path == ref and f.fatal and f.why is None]
     lost = next((sorted(r.faulty - _BESIDE) for known, r in builder.drafts if known == ref), [])
     was = "was" if len(lost) == 1 else "were"
     return (*whole, f"Order: {joined(lost)} could not be read and {was} not used.") if lost else tuple(whole)
