@@ -13,6 +13,7 @@ import pytest
 
 from cds_service.commands.evaluate import answer_file
 from cds_service.config import from_environment
+from cds_service.errors import InputFileError
 from cds_service.hooks.answer import Answer, answer, determinations
 from cds_service.hooks.request import parse_chart, validate
 from cds_service.hooks.runtime import Caller, Runtime
@@ -271,6 +272,14 @@ def test_evaluate_reads_what_the_others_read(doors: Doors, shape: str) -> None:
     known, drafts = chart(random.Random(shape))
     body = request(drafts, {"everything": SHAPES[shape](REFERENCES["search"](known))})
     assert doors.evaluate(body) == doors.hook("order-sign-advisor", request(drafts, plain(known)))
+
+
+def test_evaluate_tells_what_to_do_with_a_chart(tmp_path: Path) -> None:
+    known, drafts = chart(random.Random(1))
+    path = tmp_path / "chart.json"
+    path.write_text(json.dumps(bundle(known + drafts)))
+    with pytest.raises(InputFileError, match="cds-service replay"):
+        answer_file(path, None, None, None)
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
