@@ -18,6 +18,7 @@ from cds_service.hooks.request import parse_chart, validate
 from cds_service.hooks.runtime import Book, Caller, Runtime
 from cds_service.hooks.services import service_for
 from cds_service.policy.compiled import load
+from cds_service.policy.not_looked_at import Unseen
 from cds_service.replay.changes import Changed, changes
 from cds_service.replay.charts import Chart, Event, charts_of, events
 from cds_service.replay.problems import Problem
@@ -118,7 +119,9 @@ class Desk:
             origin = {"file": file, "line": line, "event": event.id}
             for told in _lines(after, origin, result):
                 result.lines += told
-            for fault in (f for f in after.case.faults if f.fatal and f.ref in _drafts(event)):
+            unused = [f for f in after.case.faults if f.fatal and f.ref in _drafts(event)]
+            result.tally.in_words += sum(f.why is Unseen.IN_WORDS for f in unused)
+            for fault in (f for f in unused if f.why is not Unseen.IN_WORDS):
                 result.problem(file, line, "faulty", f"order {fault.ref} is not used: {fault.text}")
         if self.before is not None and result.tally.problems["internal"] == internal:
             origin = {"file": file, "line": line, "event": event.id}
