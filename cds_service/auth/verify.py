@@ -53,8 +53,8 @@ class Verifier:
         public_url: str,
         replay: ReplayGuard,
         now: Callable[[], float] = time.time,
-        max_lifetime_s: int = 600,
-        leeway_s: int = 5,
+        max_lifetime_s: int = 900,
+        leeway_s: int = 60,
         keys: KeyRing | None = None,
     ) -> None:
         """`public_url` is the base URL as clients see it, also behind a proxy; times in seconds.
