@@ -49,8 +49,8 @@ def _suggestions(offered: Any, dialect: Dialect, new_id: Callable[[], str]) -> I
     """The suggestions that work there: one whose order the site has no code for would be a dead button."""
     seen: set[str] = set()
     for suggestion in offered:
-        actions = [_action(a, dialect) for a in suggestion["actions"]]
-        if None in actions:
+        actions = [made for a in suggestion["actions"] if (made := _action(a, dialect))]
+        if len(actions) < len(suggestion["actions"]):
             continue
         if not dialect.single_action:
             yield {**suggestion, "actions": actions}
