@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -62,6 +63,9 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ledger, Car
         yield ledger, shown
 
 
+SECOND = count()
+
+
 def at(second: int) -> str:
     return (datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=second)).isoformat()
 
@@ -75,7 +79,8 @@ def test_an_override_is_recorded_whole_or_named_as_failing(
     # A time of its own for each, so that none is the repeat of another.
     before = sum(1 for _ in ledger.records(hook="feedback"))
     items = [
-        {**feedback(shown, "overridden", at(before + n)), **said, **fault} for n, (said, (fault, _)) in enumerate(drawn)
+        {**feedback(shown, "overridden", at(next(SECOND))), **said, **fault}
+        for n, (said, (fault, _)) in enumerate(drawn)
     ]
     results = ledger.feedback("order-sign-advisor", "hospital", items)
     failing = [(n, path) for n, (_, (_, path)) in enumerate(drawn) if path]
