@@ -73,6 +73,9 @@ def test_any_traits_give_an_answer_of_the_contract(dialect: Dialect) -> None:
         for suggestion in card.get("suggestions", ()):
             assert card["selectionBehavior"] == dialect.selection_behavior
             assert not dialect.single_action or len(suggestion["actions"]) == 1
+        if not dialect.single_action:  # "Replace by" never becomes a mere removal
+            whole = {s["label"]: len(s["actions"]) for s in plain.get("suggestions", ())}
+            assert all(len(s["actions"]) == whole[s["label"]] for s in card.get("suggestions", ()))
         uuids = [s["uuid"] for s in card.get("suggestions", ())]
         assert len(set(uuids)) == len(uuids)
         if "suggestions" in dialect.omit:
