@@ -14,7 +14,7 @@ from cds_service.config import Settings
 from cds_service.errors import RequestError
 from cds_service.hooks.answer import Answer, answer, determinations
 from cds_service.hooks.envelope import plain
-from cds_service.hooks.request import parse, validate
+from cds_service.hooks.request import parse_chart, validate
 from cds_service.hooks.runtime import Book, Caller, Runtime
 from cds_service.hooks.services import service_for
 from cds_service.policy.compiled import load
@@ -73,11 +73,11 @@ class Desk:
     def document(self, data: bytes, file: str, line: int | None, result: Result) -> None:
         """Judge one JSON document: a hook request or a Bundle. What cannot be used is noted in the result."""
         try:
-            body = parse(data)
+            body = parse_chart(data)
         except RequestError as error:
             result.problem(file, line, "faulty", "; ".join(i.text for i in error.issues))
             return
-        if body.get("resourceType") == "Bundle":
+        if body.get("resourceType") in ("Bundle", "Parameters"):
             self.bundle(body, file, line, result)
         elif "hook" in body:
             self.judge(Event(str(body.get("hookInstance", "")), body), file, line, result)
