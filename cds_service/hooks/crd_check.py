@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from cds_service.determination.routing import PayerDirectory, in_force
 from cds_service.errors import Issue, MissingData, NotCrd, RequestError
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.references import Json
 from cds_service.facts.sources import is_known, is_resource
-from cds_service.hooks.crd_gather import CrdData, payors
+from cds_service.hooks.crd_gather import GONE, NOT_SUPPLIED, CrdData, payors
 from cds_service.hooks.crd_services import LOOK_UPS
 from cds_service.policy.case import Coverage, Fault, Source, SourceState
 
@@ -94,8 +95,22 @@ def _incomplete(ref: str, order: Json) -> Iterator[Issue]:
             yield Issue(f"{ref}: {' or '.join(options)} is missing.", f"{kind}.{options[0]}", "required")
 
 
-def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> tuple[Coverage, str]:
-    """The one coverage of the call and its payer. MissingData (412) or RequestError (400)."""
+@dataclass(frozen=True, slots=True)
+class Paying:
+    """The one coverage of a call and its payer; `payer` is None where the payor could not be read, and `unread` why."""
+
+    coverage: Coverage
+    payer: str | None
+    unread: str = ""
+
+
+def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> Paying:
+    """The one coverage of the call and its payer. MissingData (412) or RequestError (400).
+
+    What was not sent, what failed and what does not exist are told apart. Without a Coverage nothing can be asserted,
+    so that one out of reach is 412, as is a payor that was not sent and that nobody could be asked for; one that could
+    not be read is told of (resp-43), one that does not exist refused.
+    """
     if source.state is SourceState.UNAVAILABLE:
         text = f"is needed and could not be obtained: {source.detail}"
         raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
@@ -109,10 +124,15 @@ def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> 
         raise _invalid(faults)
     coverage = _the_one(data.builder)
     payer = directory.find(coverage)
-    if payer is None:
-        _refuse_payer(data, coverage, directory)
-    assert payer is not None
-    return coverage, payer
+    if payer is not None:
+        return Paying(coverage, payer)
+    failed, absent = _unread_payors(data, coverage)
+    if failed:
+        return Paying(coverage, None, failed[0])
+    if absent:
+        text = f"names a payor that is needed and could not be read: {absent[0]}"
+        raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
+    raise _unknown_payer(coverage, directory)
 
 
 def _the_one(builder: CaseBuilder) -> Coverage:
@@ -128,24 +148,28 @@ def _the_one(builder: CaseBuilder) -> Coverage:
     return found[0]
 
 
-def _refuse_payer(data: CrdData, coverage: Coverage, directory: PayerDirectory) -> None:
-    for detail in _unread_payors(data, coverage):
-        text = f"names a payor that is needed and could not be read: {detail}"
-        raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
+def _unknown_payer(coverage: Coverage, directory: PayerDirectory) -> RequestError:
     if doubt := directory.doubt(coverage):
-        raise _refused(f"The payer of {coverage.ref} is not known: {doubt}.")
+        return _refused(f"The payer of {coverage.ref} is not known: {doubt}.")
     if coverage.payor_identifiers:
-        raise _refused("Coverage.payor.identifier is not one of a payer that is served here.")
-    raise _refused("Coverage.payor has no identifier, itself or in the Organization that it refers to.")
+        return _refused("Coverage.payor.identifier is not one of a payer that is served here.")
+    return _refused("Coverage.payor has no identifier, itself or in the Organization that it refers to.")
 
 
-def _unread_payors(data: CrdData, coverage: Coverage) -> Iterator[str]:
-    """Why payors that are known by reference only were not obtained; not those that came, and cannot be used."""
-    index = data.builder.index
+def _unread_payors(data: CrdData, coverage: Coverage) -> tuple[list[str], list[str]]:
+    """Why payors that are known by reference only were not obtained: failures to read, and those that nobody sent.
+
+    Not those that came and cannot be used, nor those that the FHIR server does not have: nothing will come of them.
+    """
+    index, failed, absent = data.builder.index, list[str](), list[str]()
     came = {f.ref for f in data.builder.faults}
     for ref in payors([index.resolve(coverage.ref) or {}]):
         if index.resolve(ref) is None and ref not in came and (ref.startswith("Organization/") or "/" not in ref):
-            yield data.details.get(ref, "not supplied")
+            if ref not in data.details or data.details[ref] == NOT_SUPPLIED:
+                absent.append(NOT_SUPPLIED)
+            elif data.status.get(ref) not in GONE:
+                failed.append(data.details[ref])
+    return failed, absent
 
 
 def _invalid(faults: Iterable[Fault]) -> RequestError:
