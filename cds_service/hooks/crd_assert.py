@@ -270,8 +270,10 @@ def _strictest(verdicts: tuple[Verdict, ...]) -> str:
 
 
 def _link(verdict: Verdict) -> PolicyLink | None:
+    """The policy, or the first source of what it says here that has an address."""
     policy, version = verdict.version.policy, verdict.version.version
-    url = policy.url or next((s.url for s in version.sources.values() if s.url), None)
+    cited = (version.sources[name].url for name in verdict.cites if name in version.sources)
+    url = policy.url or next((url for url in cited if url), None)
     if url is None:
         return None
     note = "" if version.review.status == "approved" else "; pending review"

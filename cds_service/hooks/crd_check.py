@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cds_service.determination.routing import PayerDirectory, in_force
 from cds_service.errors import Issue, MissingData, NotCrd, RequestError
@@ -126,12 +126,14 @@ def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> 
     payer = directory.find(coverage)
     if payer is not None:
         return Paying(coverage, payer)
-    failed, absent = _unread_payors(data, coverage)
-    if failed:
-        return Paying(coverage, None, failed[0])
-    if absent:
-        text = f"names a payor that is needed and could not be read: {absent[0]}"
+    lacking = _payors_lacking(data, coverage)
+    if lacking.failed:
+        return Paying(coverage, None, lacking.failed[0])
+    if lacking.unsent:
+        text = f"names a payor that is needed and could not be read: {NOT_SUPPLIED}"
         raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
+    if lacking.gone:
+        raise _refused("Coverage.payor refers to an Organization that the FHIR server does not have.")
     raise _unknown_payer(coverage, directory)
 
 
@@ -156,20 +158,29 @@ def _unknown_payer(coverage: Coverage, directory: PayerDirectory) -> RequestErro
     return _refused("Coverage.payor has no identifier, itself or in the Organization that it refers to.")
 
 
-def _unread_payors(data: CrdData, coverage: Coverage) -> tuple[list[str], list[str]]:
-    """Why payors that are known by reference only were not obtained: failures to read, and those that nobody sent.
+@dataclass(slots=True)
+class _Lacking:
+    """Payors that are known by reference only and were not obtained: why reading failed; not sent; not existing."""
 
-    Not those that came and cannot be used, nor those that the FHIR server does not have: nothing will come of them.
-    """
-    index, failed, absent = data.builder.index, list[str](), list[str]()
+    failed: list[str] = field(default_factory=list)
+    unsent: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+
+def _payors_lacking(data: CrdData, coverage: Coverage) -> _Lacking:
+    """Not those that came and cannot be used."""
+    index, lacking = data.builder.index, _Lacking()
     came = {f.ref for f in data.builder.faults}
     for ref in payors([index.resolve(coverage.ref) or {}]):
-        if index.resolve(ref) is None and ref not in came and (ref.startswith("Organization/") or "/" not in ref):
-            if ref not in data.details or data.details[ref] == NOT_SUPPLIED:
-                absent.append(NOT_SUPPLIED)
-            elif data.status.get(ref) not in GONE:
-                failed.append(data.details[ref])
-    return failed, absent
+        if index.resolve(ref) is not None or ref in came or not (ref.startswith("Organization/") or "/" not in ref):
+            continue
+        if data.status.get(ref) in GONE:
+            lacking.gone.append(ref)
+        elif data.details.get(ref, NOT_SUPPLIED) == NOT_SUPPLIED:
+            lacking.unsent.append(ref)
+        else:
+            lacking.failed.append(data.details[ref])
+    return lacking
 
 
 def _invalid(faults: Iterable[Fault]) -> RequestError:

@@ -119,8 +119,14 @@ def outcomes() -> str:
 def _outcome(row: crd_outcome.Row) -> str:
     older = crd_outcome.in_version(row, "2.1")
     before = f"{older.covered}{', ' + ' '.join(older.info_needed) if older.info_needed else ''}"
-    reason = " ".join(p for p in (f"`{row.reason_code}`" if row.reason_code else "", row.reason or "") if p)
-    said = reason or {"not-supported": "the rule's reason", "needs-information": "what is missing"}.get(row.id, "")
+    reason = " ".join(
+        p for p in (f"`{row.reason_code}`" if row.reason_code else "", (row.reason or "").format(thing="order")) if p
+    )
+    said = reason or {
+        "not-supported": "the rule's reason",
+        "needs-information": "what is missing",
+        "payer-unread": "why",
+    }.get(row.id, "")
     cells = [
         row.id,
         row.when,

@@ -702,20 +702,49 @@ BY_REFERENCE = coverage(payor=[{"reference": "Organization/acme-payer"}])
 PAYOR_UNREAD = "prefetch.coverage names a payor that is needed and could not be read: "
 
 
-@pytest.mark.crd("hook-13", "found-5", "found-32")
-@pytest.mark.parametrize(
-    ("status", "why"),
-    [(None, "not supplied"), (500, "HTTP 500"), (403, "refuses access"), (404, "has no such resource")],
-)
-def test_a_payor_out_of_reach(
-    service: Service, ehr: Listener, monkeypatch: pytest.MonkeyPatch, status: int | None, why: str
+@pytest.mark.crd("resp-43")
+@pytest.mark.parametrize("version", ["2.0", "2.1", "2.2"])
+@pytest.mark.parametrize(("status", "why"), [(500, "HTTP 500"), (403, "refuses access"), (429, "is busy")])
+def test_a_payor_that_cannot_be_read_is_a_technical_reason(
+    service: Service, ehr: Listener, monkeypatch: pytest.MonkeyPatch, status: int, why: str, version: str
 ) -> None:
+    """The Coverage is there, so that it can be said of each order; what a guideline says is said as ever."""
+    body = {**sign(order("22551"), order("20939"), cover=BY_REFERENCE, version=version), "fhirServer": ehr.base}
+    monkeypatch.setattr(ehr, "answer", lambda _path: (status, FAILED))
+    answer = call(service, body)
+    assert list(updated(answer)) == ["ServiceRequest/o-22551", "ServiceRequest/o-20939"]
+    for ref in updated(answer):
+        info = said(answer, ref)
+        assert faults(info, version) == []
+        assert one(info, "covered") == ("indeterminate" if version == "2.2" else "conditional")
+        (reason,) = values(info, "reason")
+        assert [c["code"] for c in reason.get("coding", ())] == (["technical"] if version == "2.2" else [])
+        assert reason["text"].startswith("Coverage: the payor of the coverage could not be read: ")
+        assert why in reason["text"]
+    assert [c["source"]["label"] for c in answer["cards"]] == ["The insurer"] * len(answer["cards"])
+
+
+@pytest.mark.crd("hook-13", "found-32")
+def test_a_payor_that_does_not_exist_is_refused(service: Service, ehr: Listener) -> None:
+    """The query was performed: 412 is for data that nobody could get."""
+    body = {**sign(order("20939"), cover=BY_REFERENCE), "fhirServer": ehr.base}
+    told = "Coverage.payor refers to an Organization that the FHIR server does not have."
+    assert refused(service, body) == (400, told)
+    assert "/fhir/Organization/acme-payer" in ehr.paths
+
+
+def test_a_payor_that_nobody_sent_and_nobody_can_be_asked_for_is_412(service: Service) -> None:
     body = sign(order("20939"), cover=BY_REFERENCE)
-    if status:
-        body["fhirServer"] = ehr.base
-        monkeypatch.setattr(ehr, "answer", lambda _path: (status, FAILED))
-    code, told = refused(service, body)
-    assert (code, told.startswith(PAYOR_UNREAD), why in told) == (412, True, True)
+    assert refused(service, body) == (412, f"{PAYOR_UNREAD}not supplied")
+
+
+def test_of_payors_the_one_that_may_come_another_time_decides(
+    service: Service, ehr: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = coverage(payor=[{"reference": "Organization/gone"}, {"reference": "Organization/down"}])
+    body = {**sign(order("20939"), cover=several), "fhirServer": ehr.base}
+    monkeypatch.setattr(ehr, "answer", lambda path: (404 if path.endswith("gone") else 500, FAILED))
+    assert one(said(call(service, body), "ServiceRequest/o-20939"), "covered") == "indeterminate"
 
 
 @pytest.mark.crd("hook-13")
