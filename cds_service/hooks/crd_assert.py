@@ -173,8 +173,8 @@ class Speaker:
         told = [*_open(asked)]
         if sources:
             told.append(f"Not read: {joined([_IN_WORDS.get(s, s) for s in sorted(sources)])}.")
-        verdict = _verdict(result)
-        return " ".join(told) or (verdict.because if verdict else "")
+        open_ = _verdict(result)
+        return " ".join(told) or (open_.because if open_ else "")
 
     def _unread(self, result: OrderResult | None) -> str:
         if result and result.order.ref in self.uncoded and not result.covered_by_policy:

@@ -60,9 +60,8 @@ def safety(remark: Remark, case: Case, context: Context) -> RenderedCard:
     summary = text if len(text) < wording.SUMMARY_LIMIT else "Safety notice for an order: see detail"
     evidence = [evidence_line(e, None, case) for t in finding.trace.walk() for e in t.evidence]
     policy = policy_line(finding.version, context)
-    detail = "\n".join(
-        [f"**Safety:** {text}", "", "**Evidence**", *dict.fromkeys(evidence), "", policy, "", DISCLAIMER]
-    )
+    lead = "**Safety notice**" if summary == text else f"**Safety:** {text}"  # nobody reads the same line twice
+    detail = "\n".join([lead, "", "**Evidence**", *dict.fromkeys(evidence), "", policy, "", DISCLAIMER])
     card = card_of(context, summary, detail, "critical", source_of(finding.version, "contraindication"))
     card["overrideReasons"] = override_reasons()
     return _finding_card(card, "safety", (remark,), context)
@@ -77,10 +76,13 @@ def coding(results: tuple[OrderResult, ...], case: Case, context: Context) -> li
     summary = found[0].text if len(found) == 1 else f"{len(found)} questions about the coding of these orders"
     if len(summary) >= wording.SUMMARY_LIMIT:
         summary = "A question about the coding of an order"
-    lines = [f"- {f.text}" for f in found]
-    detail = "\n".join(["**Please check**", *lines, "", DISCLAIMER])
+    lines = [] if summary == found[0].text else [f"- {f.text}" for f in found]
+    detail = "\n".join([_IF_RIGHT, *lines, "", DISCLAIMER])
     card = card_of(context, summary, detail, "info", source_of(found[0].version, "guideline"))
     return [_finding_card(card, "coding", tuple(remarks), context)]
+
+
+_IF_RIGHT = "**Please check.** Nothing needs to be done if the orders are right as they are."
 
 
 def _finding_card(card: Json, kind: str, remarks: tuple[Remark, ...], context: Context) -> RenderedCard:

@@ -189,6 +189,7 @@ def no_configuration(given: Json) -> None:
 CHANGES = (unchanged, unknown_option, unknown_context, unknown_element, no_configuration)
 
 
+@pytest.mark.crd("found-2", "resp-26")
 @pytest.mark.parametrize("change", CHANGES, ids=lambda c: c.__name__)
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_call_is_answered_with_coverage_information(
@@ -314,6 +315,7 @@ def test_whom_to_ask_is_told_where_somebody_is_named(
     assert values(infos(others["ServiceRequest/o-20939"])[0], "contact") == []
 
 
+@pytest.mark.crd("conf-5")
 def test_all_parts_of_coverage_information_are_demonstrated(ask: Callable[..., Answer], with_contact: Runtime) -> None:
     granted = {
         "resourceType": "ClaimResponse", "id": "pa-1", "status": "active", "use": "preauthorization",
