@@ -201,7 +201,7 @@ class _Call:
             self.wishes.switched_off,
             self.wishes.max_cards,
             context,
-            OrderNames(self.decider, self.results, context),
+            OrderNames(self.decider, self.results),
             self.request.hook not in PRIMARY,
         )
         done.rendered = maker.of(drawn(self.decider, self.results, context), tuple(self.scope.unreadable))

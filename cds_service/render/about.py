@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from cds_service.determination.decide import Decider, OrderResult
 from cds_service.policy.case import Order
-from cds_service.render.parts import Context, RenderedCard, code_of, named
+from cds_service.render.markdown import joined
+from cds_service.render.parts import RenderedCard, code_of, named
 from cds_service.render.public import is_public
 
 _KINDS = {
@@ -23,10 +24,14 @@ _KINDS = {
 
 
 class OrderNames:
-    """What the orders of a case are called: label and code, and their place where others are called the same."""
+    """What the orders of a case are called: label and code, and their day where only some of a name are meant.
 
-    def __init__(self, decider: Decider, results: tuple[OrderResult, ...], context: Context) -> None:
+    Not their place in the request: an answer is the same in whatever order the entries come.
+    """
+
+    def __init__(self, decider: Decider, results: tuple[OrderResult, ...]) -> None:
         verdicts = {r.order.ref: r.governing.verdict for r in results if r.governing and r.governing.verdict}
+        self._orders = {o.ref: o for o in decider.case.orders}
         self._names: dict[str, str] = {}
         for order in decider.case.orders:
             verdict = verdicts.get(order.ref)
@@ -35,24 +40,23 @@ class OrderNames:
             else:
                 code = code_of(order, decider, verdict.item.item.value_set)
                 self._names[order.ref] = named(verdict.item.item.label, code)
-        drafts = context.drafts  # in the order of the request
-        self._places = {ref: f"order {n} of {len(drafts)}" for n, ref in enumerate(drafts, 1)}
         self._shared = Counter(self._names.values())
 
     def lines(self, refs: Iterable[str]) -> list[str]:
-        """One line for each name, with all orders of that name; a place where an order of the name is left out."""
-        by_name: dict[str, list[str]] = {}
+        """One line for each name, with all orders of that name."""
+        by_name: dict[str, list[Order]] = {}
         for ref in dict.fromkeys(refs):
             if ref in self._names:
-                by_name.setdefault(self._names[ref], []).append(self._places.get(ref, "an order of before"))
-        return [self._line(name, places) for name, places in by_name.items()]
+                by_name.setdefault(self._names[ref], []).append(self._orders[ref])
+        return [self._line(name, orders) for name, orders in by_name.items()]
 
-    def _line(self, name: str, places: list[str]) -> str:
-        if self._shared[name] == 1:
-            return name
-        if self._shared[name] == len(places):
-            return f"{name}, ordered {len(places)} times"
-        return f"{name}, {', '.join(places)}"
+    def _line(self, name: str, orders: list[Order]) -> str:
+        every = self._shared[name]
+        if every == len(orders):
+            return name if every == 1 else f"{name}, ordered {every} times"
+        days = sorted({o.occurrence.isoformat() for o in orders if o.occurrence})
+        day = f", for {joined(days)}" if days else ""
+        return f"{name}, {len(orders)} of the {every} ordered{day}"
 
 
 def _name(order: Order, decider: Decider) -> str:

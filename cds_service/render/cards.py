@@ -47,7 +47,7 @@ def _is_primary(order: Order, operations: tuple[Operation, ...]) -> bool:
 
 def render(decider: Decider, results: tuple[OrderResult, ...], context: Context) -> list[RenderedCard]:
     """All cards of an answer, most urgent first, each with the orders it is about."""
-    names = OrderNames(decider, results, context)
+    names = OrderNames(decider, results)
     return [told(card, names) for card in drawn(decider, results, context)]
 
 

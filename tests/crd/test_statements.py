@@ -237,7 +237,8 @@ def test_every_topic_of_a_card_can_be_switched_off(ask: Ask, options: dict[str, 
     assert len(found) == 6
     assert found <= {o["code"] for o in options["order-sign"] if o["type"] == "boolean"}
     for topic in found:
-        for orders in (NO_GRAFT, (order("22551"), BMP), (order("72148"),)):
+        twins = (order("22845", "one"), order("22845", "two"))
+        for orders in (NO_GRAFT, (order("22551"), BMP, *twins), (order("72148"),)):
             made = sign(*orders, configuration={topic: False}, prefetch={"conditions": PAIN})
             assert topic not in {c["source"]["topic"]["code"] for c in ask(made).response["cards"]}
 

@@ -269,7 +269,7 @@ def test_every_card_says_in_words_which_orders_it_is_about(
             others = set(by_ref) - set(refs)
             twins = [r for r in others if any(codes_of(by_ref[r]) == codes_of(by_ref[x]) != set() for x in refs)]
             if twins and service == "crd" and rendered.kind == "coding":
-                assert " of " in about or not [x for x in refs if codes_of(by_ref[x]) == codes_of(by_ref[twins[0]])]
+                assert " of the " in about or not [x for x in refs if codes_of(by_ref[x]) == codes_of(by_ref[twins[0]])]
     assert len(kinds) >= 2
 
 
@@ -287,7 +287,7 @@ def section(detail: str) -> str:
 
 
 @pytest.mark.crd("dev-24")
-def test_an_order_among_others_of_its_name_is_told_by_its_place(ask: Ask) -> None:
+def test_of_orders_of_one_name_it_is_told_how_many_are_meant(ask: Ask) -> None:
     orders = (order("22551"), order("20930", "plain"), order("72148"), order("72148", "again"), order("20931"))
     cards = ask(sign(*orders, prefetch={"conditions": PAIN})).response["cards"]
     (imaging,) = [c for c in cards if c["source"]["topic"]["code"] == "guideline"]
@@ -299,7 +299,7 @@ def test_an_order_among_others_of_its_name_is_told_by_its_place(ask: Ask) -> Non
     same = (order("72148"), order("22551"), order("72148", "later", insurance=[{"reference": "ClaimResponse/pa-1"}]))
     cards = ask(sign(*same, prefetch={"conditions": PAIN, "authorizations": GRANTED})).response["cards"]
     (imaging,) = [c for c in cards if c["source"]["topic"]["code"] == "guideline"]
-    assert section(imaging["detail"]) == "**About:** Imaging of the lumbar spine (72148), order 1 of 3"
+    assert section(imaging["detail"]) == "**About:** Imaging of the lumbar spine (72148), 1 of the 2 ordered"
 
 
 def test_twins_of_a_coding_question_are_all_named(ask: Ask) -> None:
