@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cds_service.determination.decide import Decider, OrderResult
-from cds_service.determination.options import Flagged, Option, flagged_groups
+from cds_service.determination.options import Flagged, Option
 from cds_service.policy.case import Order
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.operation import Operation
@@ -45,23 +45,28 @@ def _is_primary(order: Order, operations: tuple[Operation, ...]) -> bool:
     return any(p.order.ref == order.ref for o in operations for p in o.primaries)
 
 
-def render(decider: Decider, results: tuple[OrderResult, ...], context: Context) -> list[RenderedCard]:
-    """All cards of an answer, most urgent first, each with the orders it is about."""
+def render(
+    decider: Decider, results: tuple[OrderResult, ...], groups: tuple[Flagged, ...], context: Context
+) -> list[RenderedCard]:
+    """All cards of what was looked at, most urgent first, each with the orders it is about.
+
+    `groups` are the flagged orders with their options.
+    """
     names = OrderNames(decider, results)
-    return [told(card, names) for card in drawn(decider, results, context)]
+    return [told(card, names) for card in drawn(decider, results, groups, context)]
 
 
-def drawn(decider: Decider, results: tuple[OrderResult, ...], context: Context) -> list[RenderedCard]:
-    """All cards of an answer, before each is `told`: CRD makes others of them."""
+def drawn(
+    decider: Decider, results: tuple[OrderResult, ...], groups: tuple[Flagged, ...], context: Context
+) -> list[RenderedCard]:
+    """The cards of `render` before each is `told`: CRD makes others of them."""
     case = decider.case
     cards = [notices.safety(r, case, context) for r in notices.distinct(results, "safety", case)]
-    groups = list(flagged_groups(decider, results))
     covered = covered_orders(results, decider, context) if groups else ()
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "warning"]
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "info"]
     cards += notices.missing_information(results, decider, context)
     cards += notices.coding(results, case, context)
-    cards += notices.unreadable(case, context)
     return cards
 
 

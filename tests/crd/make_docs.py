@@ -104,7 +104,10 @@ def conformance() -> str:
         "| statement | level | about | verdict | proven by | broken: its test fails |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([*lines, *(_row(s, proofs.get(s["id"], []), broken.get(s["id"])) for s in every)]) + "\n"
+    weighed = [f"- **{s['id']}**: {s['weighed']}" for s in every if "weighed" in s]
+    after = ["", "## Where the guide's text was weighed", "", *weighed]
+    rows = (_row(s, proofs.get(s["id"], []), broken.get(s["id"])) for s in every)
+    return "\n".join([*lines, *rows, *after]) + "\n"
 
 
 def _row(statement: Json, tests: list[str], mutation: Json | None) -> str:
