@@ -103,8 +103,11 @@ class Runtime:
 
     @classmethod
     def build(cls, settings: Settings, *, fhir: Fetching | None = None, book: Book | None = None) -> Runtime:
-        """Load the content, unless given as `book`, and offer the services that the settings name."""
-        offered = [s for s in (*ADVISORS, *CRD_SERVICES) if s.group in settings.offered]
+        """Load the content, unless given as `book`, and offer the services that the settings name.
+
+        The CRD services first: clients and conformance tools take the first that discovery lists for a hook.
+        """
+        offered = [s for s in (*CRD_SERVICES, *ADVISORS) if s.group in settings.offered]
         services = {s.id: s for s in offered}
         return cls(settings, book or load_book(settings), fhir, services=services, members=plugged_in(settings.demo))
 
