@@ -1,4 +1,4 @@
-"""Given services and drugs out of FHIR resources other than Procedure: what is evidence that something was done or taken."""
+"""Given services and drugs out of FHIR resources other than Procedure: evidence that something was done or taken."""
 
 from __future__ import annotations
 
@@ -67,6 +67,7 @@ def _when(resource: Json, names: tuple[str, ...]) -> Period | None:
 # --- drugs --------------------------------------------------------------------------------------------
 
 _NEVER_TAKEN = frozenset({"entered-in-error", "cancelled", "not-taken", "not-done", "declined", "draft", "preparation"})
+_NOT_ORDERED = ("proposal", "option")
 _IN_USE: Mapping[str, Mapping[str, bool | None]] = {
     "MedicationRequest": {"active": True, "completed": False, "stopped": False},
     "MedicationStatement": {"active": True, "completed": False, "stopped": False},
@@ -127,5 +128,6 @@ def _supplied(dispense: Json) -> Period | None:
         return None
     supply: Any = dispense.get("daysSupply")
     days = supply.get("value") if isinstance(supply, dict) else None
-    known = isinstance(days, int | float) and not isinstance(days, bool) and 0 < days < 1000
-    return Period(day, day + timedelta(days=int(days)) if known else None)
+    if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days < 1000:
+        return Period(day, None)
+    return Period(day, day + timedelta(days=int(days)))

@@ -38,6 +38,8 @@ _CODES_CUT_OFF = {
     "Encounter.status": "planned arrived triaged in-progress onleave finished cancelled entered-in-error unknown",
     "EncounterStatusHistory.status": "planned arrived triaged in-progress onleave finished cancelled "
     "entered-in-error unknown",
+    "DiagnosticReport.status": "registered partial preliminary final amended corrected appended cancelled "
+    "entered-in-error unknown",
     "Observation.status": "registered preliminary final amended corrected cancelled entered-in-error unknown",
     "Task.status": "draft requested received accepted rejected ready cancelled in-progress on-hold failed "
     "completed entered-in-error",

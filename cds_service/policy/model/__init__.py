@@ -55,6 +55,7 @@ from cds_service.policy.model.terms import (
     Approach,
     CodeText,
     Confidence,
+    Contact,
     ContentSource,
     DeterminationOutcome,
     Id,
@@ -64,6 +65,7 @@ from cds_service.policy.model.terms import (
     Recommendation,
     Region,
     Role,
+    Telecom,
     Text,
 )
 
@@ -89,6 +91,7 @@ __all__ = [
     "CompanionTest",
     "ConditionTest",
     "Confidence",
+    "Contact",
     "ContentSource",
     "CountTest",
     "Criterion",
@@ -129,6 +132,7 @@ __all__ = [
     "SetCode",
     "SetPrefix",
     "SexTest",
+    "Telecom",
     "Text",
     "UnitsTest",
     "ValueSet",
