@@ -25,7 +25,7 @@ WITH_DRAFTS = [s for s in ALL if "draftOrders" in s.request["context"]]
 WANTED = {
     "cervical-fusion-authorised", "cervical-fusion", "lumbar-fusion-hydroxyapatite", "lumbar-fusion-aetna",
     "laminotomy-no-fusion", "ungoverned", "marrow-only-graft", "conditions-entered-in-error", "no-coverage",
-    "unsigned-orders", "low-back-imaging",
+    "unsigned-orders", "low-back-imaging", "zoster-second-dose", "infliximab-biosimilar-first",
 }  # fmt: skip
 
 
