@@ -5,6 +5,7 @@
     ├── ContentError              exit 10   cards/ is wrong: refuse to start
     ├── InputFileError            exit 11   a file given on the command line cannot be read
     ├── LedgerError       500     exit 12   the record could not be made durable
+    │   └── LedgerUnavailable 503           the ledger's database is away or busy: the same call may come again
     ├── Unfinished                exit 14   a command could not do all of its work: a full disk, a killed process
     ├── InternalFault             exit 15   a replay met an exception that nobody foresaw
     └── RequestError      400     exit 13   the caller's request
@@ -88,6 +89,15 @@ class LedgerError(CdsServiceError):
     """The record of an answer could not be made durable, so the answer must not leave."""
 
     exit_code = 12
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger's database is away, busy or full, which passes: the same call may be sent again with a new token.
+
+    Also where nobody knows whether a record was written, because the connection broke while it was.
+    """
+
+    http_status = 503
 
 
 class Unfinished(CdsServiceError):

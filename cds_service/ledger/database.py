@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import time
@@ -15,11 +16,15 @@ from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.sql import ClauseElement
 
-from cds_service.errors import ConfigurationError, LedgerError
+from cds_service.errors import ConfigurationError, LedgerUnavailable
 from cds_service.ledger.silence import CONNECT_SECONDS, connection_class
 
 Sync = Literal["normal", "full"]
 BUSY_SECONDS = 15.0
+"""For which commands of operators wait for SQLite's write lock; the service waits until its deadline."""
+READERS = 4
+"""Connections that read from PostgreSQL at once."""
+_STATEMENT = 0.8  # of the deadline: the server's own word that a statement took too long comes before it
 BUSY_PAUSE = 0.0001
 WAL_BYTES = 16 << 20
 """SQLite's write-ahead log is copied into the file when it is larger, and cut to this size when it starts anew."""
@@ -39,12 +44,12 @@ class Statement:
 
 
 class Database:
-    """One SQLite file or PostgreSQL database; `patience` is how many seconds a silent server is waited for."""
+    """A SQLite file or PostgreSQL database; a write may take `deadline` seconds (None: any), reading twice as long."""
 
-    def __init__(self, url: str, sync: Sync = "normal", patience: float | None = None, *, make: bool = True) -> None:
+    def __init__(self, url: str, sync: Sync = "normal", deadline: float | None = None, *, make: bool = True) -> None:
         """A SQLite file that is not there is made, or with `make` False is a ConfigurationError."""
         self.url = _parsed(url)
-        self.sync, self.patience = sync, patience
+        self.sync, self.deadline = sync, deadline
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             self._file = _check_place(self.path, make)
@@ -63,18 +68,36 @@ class Database:
         except OSError:
             found = None
         if found != self._file:
-            raise LedgerError(f"The ledger's file {self.path} was moved or replaced. Put it back, or restart.")
+            raise LedgerUnavailable(f"The ledger's file {self.path} was moved or replaced. Put it back, or restart.")
 
     @cached_property
     def engine(self) -> Engine:
         """For reading, migrations and maintenance; SQLite connections begin nothing by themselves."""
         if self.is_sqlite:
             return create_engine(self.url, creator=self.connect, paramstyle="named")
-        return create_engine(self.url, creator=self.connect, pool_pre_ping=True)
+        return create_engine(
+            self.url,
+            creator=self.connect,
+            pool_pre_ping=True,
+            pool_size=READERS,
+            max_overflow=0,
+            pool_timeout=2 * self.seconds,
+        )
 
-    def connect(self, *, writing: bool = False) -> Any:
+    @property
+    def seconds(self) -> float:
+        """For which something of the database is waited for that others hold."""
+        return self.deadline or BUSY_SECONDS
+
+    def until(self) -> float | None:
+        """The monotonic time by which a write that begins now must be done."""
+        return None if self.deadline is None else time.monotonic() + self.deadline
+
+    def connect(self, *, writing: bool = False, until: float | None = None) -> Any:
         """A new DBAPI connection with the pragmas or settings of `sync`; one for `writing` waits by `patiently`."""
-        return self._connect_sqlite(0.0 if writing else BUSY_SECONDS) if self.is_sqlite else self._connect_postgresql()
+        if self.is_sqlite:
+            return self._connect_sqlite(0.0 if writing else self.seconds)
+        return self._connect_postgresql(writing, until)
 
     def _connect_sqlite(self, timeout: float) -> sqlite3.Connection:
         try:
@@ -83,20 +106,29 @@ class Database:
             connection.execute("PRAGMA wal_autocheckpoint=0")  # see maintenance.py
             connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
         except sqlite3.Error as error:
-            raise LedgerError(f"The ledger at {self.path} cannot be opened: {error}.") from error
+            raise LedgerUnavailable(f"The ledger at {self.path} cannot be opened: {error}.") from error
         return connection
 
-    def _connect_postgresql(self) -> Any:
+    def _connect_postgresql(self, writing: bool, until: float | None) -> Any:
         arguments, options = self.engine.dialect.create_connect_args(self.url)
+        left = CONNECT_SECONDS if until is None else math.ceil(until - time.monotonic())
+        wait = max(2, min(left, CONNECT_SECONDS))  # libpq knows no less than 2
         try:
-            connection = connection_class().connect(*arguments, **{"connect_timeout": CONNECT_SECONDS, **options})
-            connection.patience = self.patience
+            connection = connection_class().connect(*arguments, **{"connect_timeout": wait, **options})
+            if self.deadline is not None:
+                limit = self.deadline * _STATEMENT if writing else 2 * self.deadline
+                connection.patience = limit + 1  # until the session below is set up, and for reading
             with connection.cursor() as cursor:
                 cursor.execute(f"SET synchronous_commit = {_POSTGRESQL_SYNC[self.sync]}")
+                if self.deadline is not None:
+                    # The server ends what nobody waits for any more, whatever became of the connection.
+                    cursor.execute(f"SET statement_timeout = {max(1, round(limit * 1000))}")
             connection.commit()
+            if writing:
+                connection.patience = None
         except self.engine.dialect.loaded_dbapi.Error as error:
             # libpq's text may hold the host and user, never the password.
-            raise LedgerError(f"PostgreSQL cannot be reached: {str(error).strip()}") from error
+            raise LedgerUnavailable(f"PostgreSQL cannot be reached: {str(error).strip()}") from error
         return connection
 
     def compile(self, clause: ClauseElement, *columns: str, named: bool = True) -> Statement:
@@ -108,23 +140,22 @@ class Database:
         fixed = {k: v for k, v in compiled.params.items() if v is not None and k not in columns}
         return Statement(str(compiled), fixed)
 
-    def begin(self, cursor: Any) -> None:
+    def begin(self, cursor: Any, until: float | None) -> None:
         """Begin a writing transaction; PostgreSQL does so by itself."""
         if self.is_sqlite:
-            self.patiently(lambda: cursor.execute("BEGIN IMMEDIATE"))
+            self.patiently(lambda: cursor.execute("BEGIN IMMEDIATE"), until)
 
-    def patiently(self, statement: Callable[[], Any]) -> None:
+    def patiently(self, statement: Callable[[], Any], until: float | None) -> None:
         """Run a statement, again and again while another process has SQLite's write lock.
 
         SQLite's own waiting sleeps up to 100 ms at a time; the lock is held for a tenth of one.
         """
-        deadline = 0.0
         while True:
             try:
                 statement()
             except sqlite3.OperationalError as error:
-                deadline = deadline or time.monotonic() + BUSY_SECONDS
-                if not is_busy(error) or time.monotonic() > deadline:
+                until = until or time.monotonic() + BUSY_SECONDS
+                if not is_busy(error) or time.monotonic() > until:
                     raise
                 time.sleep(BUSY_PAUSE)
             else:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from cds_service.errors import LedgerError
+from cds_service.errors import LedgerUnavailable
 from cds_service.ledger.database import error_text
 from cds_service.ledger.projection import Row
 from cds_service.ledger.schema import SEQUENCE_BITS
@@ -30,7 +30,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
         with engine.connect() as connection:
             yield connection
     except SQLAlchemyError as error:
-        raise LedgerError(f"The ledger could not be read: {error_text(error)}") from error
+        raise LedgerUnavailable(f"The ledger could not be read: {error_text(error)}") from error
 
 
 @contextmanager

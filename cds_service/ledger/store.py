@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, select
 
-from cds_service.errors import ConfigurationError, LedgerError
+from cds_service.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from cds_service.ledger import export as export_
 from cds_service.ledger import metrics as metrics_
 from cds_service.ledger import retention, schema
@@ -31,6 +31,7 @@ from cds_service.ledger.lane import Lane, Transaction
 from cds_service.ledger.maintenance import Maintenance
 from cds_service.ledger.mask import Mask
 from cds_service.ledger.migrate import upgrade
+from cds_service.ledger.probe import Probe
 from cds_service.ledger.projection import row_of, uuids
 from cds_service.ledger.reading import reading
 from cds_service.ledger.record import FeedbackResult, Json, PruneReport, Record, VerifyReport
@@ -45,8 +46,8 @@ from cds_service.ledger.verify import verify
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 POSTGRESQL_LANES = 8
-LANE_SECONDS = 20.0  # longer than one write may take: see silence.py
-SKEW_SECONDS = 120
+KEPT_SECONDS = 86_400
+"""For which a used token is remembered after it has expired: longer than any clock may be off."""
 FREE_BYTES = 256 << 20
 _PROJECTED = itemgetter(
     "service", "client", "payer", "status", "latency", "cards", "silent", "revision", "determinations", "details"
@@ -68,6 +69,7 @@ class Ledger:
             for n in range(1 if database.is_sqlite else POSTGRESQL_LANES)
         ]
         self._used = UsedTokens(database, statements.find_token)
+        self._probe = Probe(self)
         self._free: LifoQueue[Lane] = LifoQueue()
         for lane in reversed(self._lanes):  # last in, first out: few lanes are used until more are needed
             self._free.put(lane)
@@ -86,15 +88,17 @@ class Ledger:
         writer: str | None = None,
         explanation_life: timedelta = timedelta(days=30),
         segment_rows: int = 1000,
-        patience: float | None = None,
+        deadline: float | None = None,
+        clock_leeway: float = 5.0,
     ) -> Ledger:
         """Open, and create or upgrade, the ledger at `url` (`sqlite:///...` or `postgresql://...`).
 
         `key` signs the chains; `mask` lists JSON Pointers that are never stored (see `Mask`); a `writer`
-        name continues its chains after a restart, without one every opening begins new chains. `patience`
-        is how many seconds a PostgreSQL server may be silent before an answer is given up; None: any.
+        name continues its chains after a restart, without one every opening begins new chains. `deadline`
+        is how many seconds a write may take, waiting included; None: any. A clock that differs
+        from PostgreSQL's by more than `clock_leeway` seconds is a fault that `ready` tells.
         """
-        database, masked, sealer = Database(url, sync, patience), Mask(mask), Sealer(key)
+        database, masked, sealer = Database(url, sync, deadline), Mask(mask), Sealer(key)
         try:
             upgrade(database, after=lambda connection: _prepare(connection, sealer))
             with reading(database.engine) as connection:
@@ -104,7 +108,9 @@ class Ledger:
         except BaseException:
             database.close()
             raise
-        return cls(database, sealer, masked, writer or uuid4().hex[:12], explanation_life, segment_rows)
+        opened = cls(database, sealer, masked, writer or uuid4().hex[:12], explanation_life, segment_rows)
+        opened._probe.clock_leeway = clock_leeway
+        return opened
 
     # -- writing
 
@@ -113,6 +119,12 @@ class Ledger:
 
         Raises Replayed (401) when the token was used before, LedgerError when the record is not safe.
         """
+        self._run(self._writing(record))
+        self._probe.succeeded()
+        self._uncounted = True
+
+    def _writing(self, record: Record) -> Callable[[Transaction], None]:
+        """What a record's transaction does; masks and texts are worked out before it begins."""
         expires = milliseconds(record.received + self._life)
         secret = secret_of(record.request)
         pages = [self._page(record.explanations.get(card.uuid), secret) for card in record.cards]
@@ -136,8 +148,7 @@ class Ledger:
                 return  # the connection broke after the commit, not before
             tx.append(record.hook, record.id, document["received"], stored, more)
 
-        self._run(append)
-        self._uncounted = True
+        return append
 
     def _page(self, page: Json | None, secret: str | None) -> str:
         """An explanation as it is stored: a line, empty where there is none."""
@@ -184,17 +195,28 @@ class Ledger:
             self.count()
 
     def _forget_tokens(self) -> None:
-        self._run(lambda tx: tx.run(tx.sql.forget_tokens, {"now": int(time.time())}))
+        # By the database's clock, where it has one: nobody's else makes a used token good again for all.
+        now = {"now": int(time.time())} if self.database.is_sqlite else {}
+        self._run(lambda tx: tx.run(tx.sql.forget_tokens, now))
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
+        """Do `work` in one transaction; that it could not be done is remembered."""
+        try:
+            return self._on_lane(work)
+        except LedgerUnavailable as error:
+            self._probe.failed(error)
+            raise
+
+    def _on_lane(self, work: Callable[[Transaction], T]) -> T:
         if os.getpid() != self._pid:
             raise LedgerError("The ledger was opened in another process. Open it after the fork.")
+        until = self.database.until()
         try:
-            lane = self._free.get(timeout=LANE_SECONDS)
+            lane = self._free.get(timeout=self.database.seconds)
         except Empty:
-            raise LedgerError("The ledger's database does not keep up: no connection to it is free.") from None
+            raise LedgerUnavailable("The ledger's database does not keep up: no connection to it is free.") from None
         try:
-            return lane.run(work)
+            return lane.run(work, until)
         finally:
             self._free.put(lane)
 
@@ -249,13 +271,13 @@ class Ledger:
         return export_.export(self.database.engine, stream)
 
     def ready(self) -> None:
-        """Raise LedgerError unless the database takes writes, is where it was, and the disk has room."""
+        """Raise LedgerError unless records can be written, and could be in the last seconds: see probe.py."""
         if self.database.is_sqlite:
             self.database.check_file()
             free = shutil.disk_usage(self.database.path.parent).free
             if free < FREE_BYTES:
-                raise LedgerError(f"The ledger's disk has only {free >> 20} MiB left.")
-        self._run(lambda tx: tx.run(tx.sql.forget_tokens, {"now": 0}))
+                raise LedgerUnavailable(f"The ledger's disk has only {free >> 20} MiB left.")
+        self._probe.ask()
 
     def close(self) -> None:
         """Stop the background work, seal and count what this process wrote, and close; it is then unusable."""
@@ -265,7 +287,7 @@ class Ledger:
             kinds = tuple(lane.heads)
             try:
                 if kinds:
-                    lane.run(partial(_seal, kinds, now))
+                    lane.run(partial(_seal, kinds, now), self.database.until())
             finally:
                 lane.close()
         self._used.close()
@@ -280,7 +302,7 @@ class Ledger:
 
 def _token(issuer: str, jti: str, expires: int) -> tuple[str, int]:
     """The key and the expiry of a row of `token`."""
-    return digest(f"{len(issuer)} {issuer} {jti}"), expires + SKEW_SECONDS
+    return digest(f"{len(issuer)} {issuer} {jti}"), expires + KEPT_SECONDS
 
 
 def _claim(tx: Transaction, issuer: str, jti: str, expires: int) -> bool:

@@ -15,6 +15,12 @@ from cds_service.web.responses import json_response
 
 log = logging.getLogger("cds_service.web")
 MOST_ISSUES = 100
+RETRY_SECONDS = 1
+_AWAY = Issue(
+    "The record of the answer could not be written now. Send the call again, with a new token, after the time in "
+    "Retry-After.",
+    code="transient",
+)
 _STATUS_CODES = {404: "not-found", 405: "not-supported", 408: "timeout", 413: "too-long", 415: "not-supported"}
 
 
@@ -41,6 +47,13 @@ def problem(status: int, issues: tuple[Issue, ...]) -> Response:
     return json_response(outcome(issues), status, "application/fhir+json")
 
 
+def unavailable(issue: Issue) -> Response:
+    """503: what stands in the way passes, and the caller is told when to come again."""
+    response = problem(503, (issue,))
+    response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return response
+
+
 def register(app: Flask) -> None:
     """Every error leaves as an OperationOutcome."""
     app.register_error_handler(Exception, lambda error: told(error, call()))
@@ -52,6 +65,8 @@ def told(error: Exception, here: Call) -> Response:
         return _refused(error, here)
     if isinstance(error, CdsServiceError):
         log.error("failed: %s: %s", type(error).__name__, error)
+        if error.http_status == 503:
+            return unavailable(_AWAY)
         again = Issue("The answer could not be completed. Try again.", code="exception")
         return problem(error.http_status, (again,))
     if isinstance(error, RequestEntityTooLarge):

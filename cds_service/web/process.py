@@ -16,7 +16,6 @@ from pathlib import Path
 
 from cds_service.config import Settings
 from cds_service.ledger.keys import ledger_key
-from cds_service.ledger.silence import ANSWER_SECONDS
 from cds_service.ledger.store import Ledger
 
 # From the parent to its workers; not CDS_ settings of their own.
@@ -107,7 +106,8 @@ def open_ledger(settings: Settings) -> Ledger:
         sync=settings.ledger_sync,
         mask=settings.listed("ledger_mask"),
         explanation_life=timedelta(days=settings.explanation_days),
-        patience=ANSWER_SECONDS,
+        deadline=settings.ledger_deadline,
+        clock_leeway=settings.clock_leeway,
     )
 
 
