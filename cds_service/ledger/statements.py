@@ -72,7 +72,7 @@ class Statements:
         return self._database.compile(self._insert(table).on_conflict_do_nothing(), *table.c.keys())
 
     def counts(self, name: str, rows: int) -> Statement:
-        """Add to, or replace, `rows` rows of `tally`, `finding` or `counted` at once; parameters end in `_0`, `_1`."""
+        """Add to, or replace, `rows` rows of `tally`, `finding`, `counted` or `token`; parameters end in `_0`, `_1`."""
         known = self._many.get((name, rows))
         if known is None:
             table = schema.metadata.tables[name]
@@ -91,6 +91,7 @@ def _sum(table: Table, new: Any) -> dict[str, Any]:
 
 _SET: dict[str, Callable[[Table, Any], dict[str, Any]]] = {
     "tally": _sum,
+    "token": lambda _, new: {"expires": new["expires"]},
     "finding": lambda _, new: {n: new[n] for n in ("outcome", "reason", "at")},
     "counted": lambda _, new: {"sequence": new["sequence"]},
 }
