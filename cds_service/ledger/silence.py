@@ -46,9 +46,7 @@ def connection_class() -> Any:
     return Connection
 
 
-def _impatient(
-    gen: Generator[Any, Any, Any], patience: float | None, until: float | None
-) -> Generator[Any, Any, Any]:
+def _impatient(gen: Generator[Any, Any, Any], patience: float | None, until: float | None) -> Generator[Any, Any, Any]:
     """The driver's generator, which is resumed with 0 every 0.1 s while nothing comes. Raises TimeoutError."""
     last = monotonic()
     try:

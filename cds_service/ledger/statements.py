@@ -57,6 +57,8 @@ class Statements:
             select(schema.feedback.c.number).where(schema.feedback.c.digest == bindparam("digest"))
         )
         self.find_id = compile_(select(schema.entry.c.number).where(schema.entry.c.id == bindparam("id")))
+        e = schema.entry
+        self.find_document = compile_(select(e.c.document).where(e.c.number == bindparam("number")))
         self.find_token = compile_(select(t.c.key).where(t.c.key == bindparam("key")))
         self.forget_tokens = compile_(delete(t).where(t.c.expires < bindparam("now")))
 

@@ -31,7 +31,7 @@ from cds_service.ledger.feedback import record_item, uuid_of
 from cds_service.ledger.hashes import digest
 from cds_service.ledger.lane import Lane, Transaction
 from cds_service.ledger.maintenance import Maintenance
-from cds_service.ledger.mask import Mask
+from cds_service.ledger.mask import Mask, without_copies_of_masked
 from cds_service.ledger.migrate import upgrade
 from cds_service.ledger.probe import FAILED_SECONDS, PROBE, Undone, probe
 from cds_service.ledger.projection import row_of, uuids
@@ -135,6 +135,7 @@ class Ledger:
         if len(hashes) < len(record.explanations):
             raise LedgerError("An explanation belongs to no card of its record.")
         document = self._mask.erase(document_of(record, hashes, expires))
+        document = without_copies_of_masked(document, record.response)
         stored, changed = serialise(document, secret)
         if changed:
             document = loads(stored)
