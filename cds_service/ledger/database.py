@@ -21,8 +21,8 @@ from cds_service.ledger.silence import CONNECT_SECONDS, connection_class
 Sync = Literal["normal", "full"]
 BUSY_SECONDS = 15.0
 BUSY_PAUSE = 0.0001
-READ_ONLY = "25006"
-"""SQLSTATE of a write in a session that may only read, as after its server became a standby."""
+DAMAGED = {"XX001", "XX002"}
+"""SQLSTATEs of data or an index that is damaged: that does not pass."""
 READERS = 4
 """Connections to PostgreSQL that a process reads pages and counts with, at most."""
 WAL_BYTES = 16 << 20
@@ -175,9 +175,9 @@ def is_busy(error: Exception) -> bool:
 def fault(text: str, error: BaseException) -> LedgerError:
     """What a driver's error is to callers: one of the database's state passes, one of a statement does not."""
     original = getattr(error, "orig", None) or error
-    passing = any(kind.__name__ == "OperationalError" for kind in type(original).__mro__) or (
-        getattr(original, "sqlstate", None) == READ_ONLY
-    )
+    # PostgreSQL files a full disk or a standby under "operational" or "internal", by how it came to light.
+    names = {kind.__name__ for kind in type(original).__mro__}
+    passing = names & {"OperationalError", "InternalError"} and getattr(original, "sqlstate", None) not in DAMAGED
     return (LedgerUnavailable if passing else LedgerError)(f"{text}: {error_text(error)}")
 
 

@@ -301,7 +301,8 @@ class Ledger:
         self._check_clock()
         with suppress(Undone):
             self._run(probe)
-        self._run(lambda tx: tx.run(tx.sql.counts("token", 1), {"key_0": PROBE, "expires_0": int(time.time())}))
+        mark = time.time_ns() // 1000  # another each time: the same again would not be written
+        self._run(lambda tx: tx.run(tx.sql.counts("token", 1), {"key_0": PROBE, "expires_0": mark}))
 
     def _check_clock(self) -> None:
         """Raise LedgerUnavailable where this process's clock is not the database's, and tokens are judged by it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sqlite3
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -15,21 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from cds_service.errors import LedgerUnavailable
 from cds_service.ledger.record import Replayed
 from cds_service.ledger.store import POSTGRESQL_LANES, Ledger
 from cds_service.ledger.used_tokens import CONNECTIONS
 from tests.functional import postgres
+from tests.functional.deployment import SERVICE, Deployment, deployed, hook_request
 from tests.functional.ledger_samples import BOTH, KEY, card, execute, feedback, new_url, record, token
 
 DEADLINE = 0.5
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 FULL_BYTES = 64 << 20  # more than a file of PostgreSQL's log may have
 
 
 def opened(url: str, **more: Any) -> Ledger:
-    return Ledger.open(url, key=KEY, deadline=DEADLINE, **more)
+    return Ledger.open(url, key=KEY, deadline=DEADLINE, patience=DEADLINE, **more)
 
 
 @contextmanager
@@ -57,6 +61,15 @@ def outcome(book: Ledger) -> str:
     return "written"
 
 
+def refusal(book: Ledger) -> str:
+    """Why the ledger is not ready; empty when it is."""
+    try:
+        book.ready()
+    except LedgerUnavailable as error:
+        return str(error)
+    return ""
+
+
 # -- one deadline for the whole write, and nothing left on the server
 
 
@@ -81,8 +94,9 @@ def test_a_locked_table_leaves_no_pile_of_backends(table: str) -> None:
             watcher.start()
             with ThreadPoolExecutor(40) as callers:
                 found = Counter(callers.map(lambda _: outcome(book), range(120)))
-            assert execute(url, WAITING) == [(0,)]
-        stop.set()
+            ((waiting,),) = execute(url, WAITING)
+            stop.set()
+        assert waiting <= 1  # the counting thread's
         watcher.join()
         assert found == {"unavailable": 120}
         # Lanes, look-ups, the counting thread's, the watcher's and the lock's own.
@@ -136,30 +150,35 @@ def full(url: str) -> Iterator[None]:
     """No file grows any more."""
     if url.startswith("sqlite"):
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        reader = sqlite3.connect(url.removeprefix("sqlite:///"))  # or the log would be copied, and begin anew
+        reader.execute("SELECT count(*) FROM entry").fetchall()
         size = sum(file.stat().st_size for file in Path(url.removeprefix("sqlite:///")).parent.iterdir())
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
         try:
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            reader.close()
         return
     data = postgres.server().root / "data"
     for name in ("'entry'::regclass", "(SELECT reltoastrelid FROM pg_class WHERE oid = 'entry'::regclass)"):
         ((file,),) = execute(url, f"SELECT pg_relation_filepath({name})")
         os.truncate(data / file, FULL_BYTES)
-    parent = int((data / "postmaster.pid").read_text().split()[0])
+    parent = (data / "postmaster.pid").read_text().split()[0]
 
-    def limit(most: int) -> None:
+    def limit(most: str) -> None:  # as the server's own user: nobody else may
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        for pid in (parent, *map(int, children)):
-            hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, hard))
+        user, group = data.stat().st_uid, data.stat().st_gid
+        for pid in (parent, *children):
+            command = ["prlimit", "--pid", pid, f"--fsize={most}:"]
+            done = subprocess.run(command, capture_output=True, check=False, user=user, group=group, extra_groups=[])
+            assert done.returncode == 0 or not Path(f"/proc/{pid}").exists(), done.stderr
 
-    limit(FULL_BYTES)
+    limit(str(FULL_BYTES))
     try:
         yield
     finally:
-        limit(resource.RLIM_INFINITY)
+        limit("unlimited")
 
 
 @pytest.mark.parametrize("backend", BOTH)
@@ -169,7 +188,7 @@ def test_a_ledger_that_cannot_grow_is_not_ready(backend: str, tmp_path: Path) ->
         book.write(record())
         book.ready()
         with full(url):
-            for _ in range(50):
+            for _ in range(200):
                 if outcome(book) == "unavailable":
                     break
             else:
@@ -177,9 +196,8 @@ def test_a_ledger_that_cannot_grow_is_not_ready(backend: str, tmp_path: Path) ->
             with pytest.raises(LedgerUnavailable):
                 book.ready()
             book._failures.clear()  # the probe by itself, as where no call comes any more
-            with pytest.raises(LedgerUnavailable):
-                for _ in range(50):
-                    book.ready()
+            probes = (refusal(book) for _ in range(200))
+            assert any(probes)
         assert outcome(book) == "written"
         book.ready()
         assert book.verify().problems == ()
@@ -210,7 +228,7 @@ def test_a_session_that_became_read_only_is_dropped() -> None:
     with opened(url) as book:
         book.write(record())
         execute(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        execute(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        execute(url, f"SELECT pg_terminate_backend(pid) {OTHERS}")
         assert outcome(book) == "unavailable"
         with pytest.raises(LedgerUnavailable):
             book.ready()
@@ -221,6 +239,48 @@ def test_a_session_that_became_read_only_is_dropped() -> None:
             own.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         assert outcome(book) == "written"
         book.ready()
+
+
+# -- the whole service
+
+
+def post(site: Deployment, body: dict[str, Any]) -> requests.Response:
+    headers = site.headers("north", SERVICE) | {"Connection": "close"}
+    return requests.post(site.url + SERVICE, json=body, headers=headers, timeout=30)
+
+
+@pytest.mark.postgresql
+def test_a_database_that_stops_under_load_costs_503_and_no_acknowledged_record(tmp_path: Path) -> None:
+    server = postgres.server()
+    with deployed(tmp_path, "north", CDS_DATABASE_URL=server.new_database(), CDS_WORKERS="2") as site:
+        stop, answers = threading.Event(), []
+
+        def call() -> None:
+            while not stop.is_set():
+                body = hook_request()
+                answer = post(site, body)
+                answers.append((answer.status_code, answer.headers.get("Retry-After"), body["hookInstance"]))
+
+        with ThreadPoolExecutor(6) as callers:
+            calls = [callers.submit(call) for _ in range(6)]
+            site.wait_until(lambda: len(answers) > 30)
+            with server.stopped("fast"):
+                time.sleep(3)
+                assert requests.get(f"{site.url}/health/ready", timeout=10).status_code == 503
+                assert requests.get(f"{site.url}/health/live", timeout=10).status_code == 200
+            site.wait_until(site.answers)
+            known = len(answers)
+            site.wait_until(lambda: sum(status == 200 for status, *_ in answers[known:]) > 30)
+            stop.set()
+            for done in calls:
+                done.result()
+        assert {status for status, *_ in answers} == {200, 503}
+        assert {retry for status, retry, _ in answers if status == 503} == {"2"}
+        acknowledged = {instance for status, _, instance in answers if status == 200}
+        with site.ledger() as ledger:
+            stored = Counter(document["hookInstance"] for document in ledger.records())
+            assert {i: stored[i] for i in acknowledged if stored[i] != 1} == {}
+            assert ledger.verify().problems == ()
 
 
 # -- clocks

@@ -125,10 +125,10 @@ def test_what_is_masked_of_a_record_is_nowhere(url: str, path: str) -> None:
     marks["/response/cards/0/overrideReasons/0/display"] = words
     with Ledger.open(url, key=KEY, mask=[path]) as book:
         book.write(record(c, request=body, hook_instance=body["hookInstance"], response={"cards": [shown]}))
-        book.feedback("order-sign-advisor", "hospital",
-                      [feedback(c, "overridden", overrideReason={"reason": {"code": "x y", "display": words}})])  # fmt: skip
+        said = feedback(c, "overridden", overrideReason={"reason": {"code": "x y", "display": words}})
+        book.feedback("order-sign-advisor", "hospital", [said])
         held = everywhere(book, url)
-        head = path.split("/*")[0]
+        head = path.split("/*", maxsplit=1)[0]
         erased = [d for r in book.records() for d in r.get("masked", ())]
         assert erased
         inside = {p: m for p, m in marks.items() if any(p == e or p.startswith(f"{e}/") for e in erased)}
