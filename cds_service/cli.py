@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from datetime import date
 from pathlib import Path
@@ -77,9 +78,11 @@ def evaluate(request: Path, service: str | None, as_of: Any, explain: bool, as_j
 
 def main() -> None:
     """Entry point: errors made on purpose are one line and an exit code, never a traceback."""
+    from cds_service.config import read_files
     from cds_service.policy.content import Faults
 
     try:
+        read_files(os.environ)
         cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()

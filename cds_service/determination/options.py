@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cds_service.determination.decide import Decider, OrderResult
@@ -39,7 +39,7 @@ class Flagged:
     removable: bool
 
 
-def flagged_groups(decider: Decider, results: tuple[OrderResult, ...]) -> Iterator[Flagged]:
+def flagged_groups(decider: Decider, results: tuple[OrderResult, ...]) -> tuple[Flagged, ...]:
     """Flagged orders, twins together, with their options."""
     groups: dict[tuple[object, ...], list[OrderResult]] = {}
     for result in results:
@@ -48,8 +48,7 @@ def flagged_groups(decider: Decider, results: tuple[OrderResult, ...]) -> Iterat
             homes = tuple([id(o) for o in decider.evaluator.facts.operations.of(result.order) if o.primaries])
             groups.setdefault((verdict.version.key, verdict.item.id, verdict.rule, homes), []).append(result)
     by_ref = {r.order.ref: r for r in results}
-    for group in groups.values():
-        yield _flagged(decider, group, by_ref)
+    return tuple([_flagged(decider, group, by_ref) for group in groups.values()])
 
 
 def _flagged(decider: Decider, group: list[OrderResult], by_ref: dict[str, OrderResult]) -> Flagged:
@@ -148,7 +147,7 @@ def _supported(decider: Decider, version: CompiledVersion, twins: tuple[Order, .
         # The operation is the same with either: judge the option where the flagged order stands.
         decider.evaluator.facts.operations.place_like(order, twins[0], decider.rulebook.vocabulary)
         judged = decider.bare_result(order)
-        if not _read_by(decider, twins, (judged,)):
+        if not _readers(decider, twins, (judged,)):
             return _stands(decider, version, order, judged)
     again = decider.with_orders(_applied(decider.case, twins, (order,)))
     return _stands(again, version, order, again.bare_result(order))
@@ -167,10 +166,11 @@ def _shapes_nothing(decider: Decider, order: Order) -> bool:
     return not order.texts and entry is not None and entry.role in APART_ROLES
 
 
-def _read_by(decider: Decider, orders: tuple[Order, ...], results: Iterable[OrderResult]) -> bool:
-    """True when a criterion that decided one of the results looks for one of the orders beside its own."""
-    sets = frozenset().union(*(decider.rulebook.vocabulary.sets_of(c) for o in orders for c in o.codes))
-    return any(sets & d.verdict.item.companions for r in results for d in r.determinations if d.verdict)
+def _readers(decider: Decider, orders: tuple[Order, ...], results: Iterable[OrderResult]) -> list[OrderResult]:
+    """The results that were decided by a criterion which looks for one of the orders beside its own."""
+    codes = {c for o in orders for c in o.codes}
+    sets = frozenset().union(*(decider.rulebook.vocabulary.sets_of(c) for c in codes))
+    return [r for r in results if any(d.verdict and sets & d.verdict.item.companions for d in r.determinations)]
 
 
 def _dependents(decider: Decider, twins: tuple[Order, ...], gone: set[str]) -> bool:
@@ -195,7 +195,7 @@ def _no_new_warning(decider: Decider, others: list[OrderResult], twins: tuple[Or
     """Fixed point: with `drafts` in place of the twins, no other order that was quiet is flagged or not supported."""
     changed = (*twins, *drafts)
     if all(_shapes_nothing(decider, o) for o in changed):
-        others = [r for r in others if _read_by(decider, changed, (r,))]
+        others = _readers(decider, changed, others)
     if not others:
         return True
     again = decider.with_orders(_applied(decider.case, twins, drafts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -47,17 +47,18 @@ class Book:
 
 def load_book(settings: Settings) -> Book:
     """Load, check and compile the content that the settings name. Raises Faults or ConfigurationError."""
-    return book_of(settings, read_source(_cards(settings)))
+    return book_of(settings, read_source(cards_of(settings)))
 
 
 def book_of(settings: Settings, source: Source) -> Book:
     """As `load_book`, but from content that was read before."""
-    rulebook = rulebook_of(source, _cards(settings).name)
+    rulebook = rulebook_of(source, cards_of(settings).name)
     _check_payers(settings, rulebook.content.payers)
     return Book(rulebook, source)
 
 
-def _cards(settings: Settings) -> Path:
+def cards_of(settings: Settings) -> Path:
+    """Where the policies are: a folder, or a compiled file."""
     return Path(settings.cards) if settings.cards else bundled("cards")
 
 
@@ -105,10 +106,6 @@ class Runtime:
         offered = [s for s in (*ADVISORS, *CRD_SERVICES) if s.group in settings.offered]
         services = {s.id: s for s in offered}
         return cls(settings, book or load_book(settings), fhir, services=services, members=plugged_in(settings.demo))
-
-    def reloaded(self) -> Runtime:
-        """The same with its content read again. Raises Faults or ConfigurationError."""
-        return replace(self, book=load_book(self.settings))
 
     def fires(self, version: CompiledVersion) -> bool:
         """Not if switched off; outside demo mode only if approved, unless the deployment shows unreviewed ones."""

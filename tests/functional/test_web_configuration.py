@@ -48,7 +48,8 @@ def test_the_examples_of_container_files_name_real_settings() -> None:
     known = {f"CDS_{name.upper()}" for name in NAMES}
     for file in ("Dockerfile", "compose.yaml", "docs/operations.md", "docs/security.md", "docs/clients.md"):
         words = (ROOT / file).read_text(encoding="utf-8").replace("=", " ").replace(":", " ").replace("`", " ").split()
-        assert {w.strip(".,;()") for w in words if w.startswith("CDS_")} - {"CDS_*"} <= known, file
+        named = {w.strip(".,;()") for w in words if w.startswith("CDS_")} - {"CDS_*"}
+        assert {w if w in known else w.removesuffix("_FILE") for w in named} <= known, file
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from cds_service.web.responses import json_response
 
 Json = dict[str, Any]
 MOST_TEXTS = 50
+MOST_CHARACTERS = 50_000  # of all together; the details of fifty cards have fewer
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 _TAGS = {"p", "strong", "em", "ul", "ol", "li", "br", "code", "pre", "blockquote"}
 
@@ -96,7 +97,10 @@ def markdown() -> Response:
     texts = _body().get("texts")
     if not isinstance(texts, list) or len(texts) > MOST_TEXTS:
         raise RequestError(f"must be a list of at most {MOST_TEXTS} texts", path="texts", code="structure")
-    return json_response({"html": [safe_html(str(t)) for t in texts]})
+    texts = [str(text) for text in texts]
+    if sum(map(len, texts)) > MOST_CHARACTERS:
+        raise RequestError(f"hold more than {MOST_CHARACTERS:,} characters", path="texts", code="too-long")
+    return json_response({"html": [safe_html(text) for text in texts]})
 
 
 def safe_html(text: str) -> str:
