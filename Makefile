@@ -68,6 +68,7 @@ bench-healthchain: $(OTHER)/.installed
 bench: install-dev
 	@$(MAKE) --no-print-directory bench-healthchain || rm -rf $(OTHER)
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/journey.py
 
 screenshots: install-dev
 	$(BIN)/python benchmarks/screenshots.py

@@ -62,6 +62,9 @@ class Settings:
         5.0, "Seconds for a write to the ledger, all waiting included; reading may take twice as long.", 0.1, 600
     )
     ledger_key: str = _setting("", "Key of the ledger's seals (text); default: a key file beside a SQLite database.")
+    ledger_deadline: float = _setting(
+        5.0, "Seconds that a write to the ledger may take, waiting included; then 503.", 0.1, 600
+    )
     ledger_mask: str = _setting("", "JSON Pointers, or elements such as Patient.name; comma separated, never stored.")
     clients: str = _setting("", "YAML file of trusted clients; watched. Needed outside demo mode.")
     token_lifetime: int = _setting(600, "Longest life of a client's token, in seconds.", 1, 3600)

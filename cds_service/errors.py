@@ -5,7 +5,7 @@
     ├── ContentError              exit 10   cards/ is wrong: refuse to start
     ├── InputFileError            exit 11   a file given on the command line cannot be read
     ├── LedgerError       500     exit 12   the record could not be made durable
-    │   └── LedgerUnavailable 503           the ledger's database is away or busy: the same call may come again
+    │   └── LedgerUnavailable 503           ... for a while: the database is away, full, locked or silent
     ├── Unfinished                exit 14   a command could not do all of its work: a full disk, a killed process
     ├── InternalFault             exit 15   a replay met an exception that nobody foresaw
     └── RequestError      400     exit 13   the caller's request
@@ -22,7 +22,9 @@ Messages name the field and the cure; they never hold a value from a chart or a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,25 @@ class Issue:
     def sentence(self) -> str:
         """What people read: the text, after the path where it needs one."""
         return self.text if not self.path or self.text.endswith(".") else f"{self.path} {self.text}"
+
+
+def once(issues: Iterable[Issue]) -> tuple[Issue, ...]:
+    """The issues, each once: what is said of one field in the same words is one."""
+    said: dict[tuple[str, str], Issue] = {}
+    for issue in issues:
+        said.setdefault((issue.path, issue.sentence), issue)
+    return tuple(said.values())
+
+
+def outcome(issues: Iterable[Issue]) -> dict[str, Any]:
+    """An OperationOutcome resource, in which nothing is said twice."""
+    return {"resourceType": "OperationOutcome", "issue": [_issue(i) for i in once(issues)]}
+
+
+def _issue(issue: Issue) -> dict[str, Any]:
+    text = issue.sentence
+    body = {"severity": issue.severity, "code": issue.code, "diagnostics": text, "details": {"text": text}}
+    return {**body, "expression": [issue.path]} if issue.path and issue.path != "$" else body
 
 
 def place_of(error: BaseException) -> str:
@@ -92,12 +113,11 @@ class LedgerError(CdsServiceError):
 
 
 class LedgerUnavailable(LedgerError):
-    """The ledger's database is away, busy or full, which passes: the same call may be sent again with a new token.
-
-    Also where nobody knows whether a record was written, because the connection broke while it was.
-    """
+    """The ledger's database is away, full, locked or silent: the same call may succeed in a while."""
 
     http_status = 503
+    retry_after = 2
+    """Seconds after which a caller may send the call again, with a new token."""
 
 
 class Unfinished(CdsServiceError):

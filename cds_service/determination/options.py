@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cds_service.determination.decide import Decider, OrderResult
@@ -39,7 +39,7 @@ class Flagged:
     removable: bool
 
 
-def flagged_groups(decider: Decider, results: tuple[OrderResult, ...]) -> Iterator[Flagged]:
+def flagged_groups(decider: Decider, results: tuple[OrderResult, ...]) -> tuple[Flagged, ...]:
     """Flagged orders, twins together, with their options."""
     groups: dict[tuple[object, ...], list[OrderResult]] = {}
     for result in results:
@@ -48,8 +48,7 @@ def flagged_groups(decider: Decider, results: tuple[OrderResult, ...]) -> Iterat
             homes = tuple([id(o) for o in decider.evaluator.facts.operations.of(result.order) if o.primaries])
             groups.setdefault((verdict.version.key, verdict.item.id, verdict.rule, homes), []).append(result)
     by_ref = {r.order.ref: r for r in results}
-    for group in groups.values():
-        yield _flagged(decider, group, by_ref)
+    return tuple([_flagged(decider, group, by_ref) for group in groups.values()])
 
 
 def _flagged(decider: Decider, group: list[OrderResult], by_ref: dict[str, OrderResult]) -> Flagged:

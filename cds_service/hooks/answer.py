@@ -9,6 +9,8 @@ from time import monotonic, perf_counter
 from typing import Any
 
 from cds_service.determination.decide import Decider, Determination, OrderResult, decide
+from cds_service.determination.not_looked_at import not_looked_at
+from cds_service.determination.options import Flagged, flagged_groups
 from cds_service.errors import Issue, MissingData, RequestError
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.codes import URI
@@ -19,7 +21,8 @@ from cds_service.hooks.selections import selected
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Fault, Order, SourceState
 from cds_service.policy.evaluate import Verdict
-from cds_service.render import notices
+from cds_service.policy.not_looked_at import Unseen
+from cds_service.render import unseen
 from cds_service.render.cards import render
 from cds_service.render.explanation import explain
 from cds_service.render.parts import Context, RenderedCard
@@ -64,6 +67,7 @@ class Answer:
     case: Case
     results: tuple[OrderResult, ...] = ()
     decider: Decider | None = None
+    flagged: tuple[Flagged, ...] = ()
     rendered: list[RenderedCard] = field(default_factory=list)
     explanations: dict[str, Json] = field(default_factory=dict)
     fetched: list[Json] = field(default_factory=list)
@@ -125,11 +129,13 @@ def answer(
     case = builder.build()
     with clock.stage("evaluate"):
         decider, results = decide(case, book.rulebook, book.directory, runtime.terms(), chosen)
+        flagged = flagged_groups(decider, results)
     if outlines:
         _refuse_if_unobtainable(results, case)
     done = Answer(
-        {}, request, service, case, results, decider, fetched=fetched, timing=clock, revision=book.rulebook.revision
-    )
+        {}, request, service, case, results, decider, flagged,
+        fetched=fetched, timing=clock, revision=book.rulebook.revision,
+    )  # fmt: skip
     with clock.stage("render"):
         _render(done, builder, runtime, payer_wanted=any(outline.kind == "coverage" for outline in outlines))
     return done
@@ -146,7 +152,7 @@ def _refuse_if_unreadable(builder: CaseBuilder) -> None:
     """400 when there were orders and none of them can be named: nothing is left to answer about."""
     if builder.drafts or builder.settled or not builder.orders_unusable:
         return
-    unnamed = [f for f in builder.faults if f.fatal and ".entry[" in f.ref]
+    unnamed = [f for f in builder.faults if f.fatal and f.why in (Unseen.NO_RESOURCE, Unseen.NO_ID)]
     if unnamed and len(unnamed) == len(builder.orders_unusable):
         raise RequestError(*(Issue(f.text, f.path, "required") for f in unnamed))
 
@@ -194,10 +200,9 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime, *, payer_wante
         shown=review_note,
         payer_label=runtime.book.directory.label,
     )
-    done.rendered = render(done.decider, done.results, context)
-    if payer_wanted:
-        done.rendered += notices.coverage_unread(done.case, context)
-        done.rendered += notices.plan_unclear(done.results, done.decider, context)
+    done.rendered = render(done.decider, done.results, done.flagged, context)
+    unseen_ = not_looked_at(done.results, done.decider, payer_wanted=payer_wanted)
+    done.rendered += unseen.card(unseen_, context, read=bool(done.case.source("orders").foreign))
     now = runtime.now()
     for rendered in done.rendered:
         if rendered.verdict is not None:

@@ -9,14 +9,24 @@ from typing import Any
 
 from cds_service.determination.crd_outcome import Authority
 from cds_service.determination.decide import OrderResult, Terms, decide
+from cds_service.determination.options import flagged_groups
+from cds_service.errors import outcome
 from cds_service.facts import elements
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.codes import URI
+from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json
 from cds_service.hooks import crd_orders, gather
 from cds_service.hooks.answer import Answer, Timing
 from cds_service.hooks.crd_assert import Speaker
-from cds_service.hooks.crd_check import check_coverage, check_orders, check_prefetch, is_modifier
+from cds_service.hooks.crd_check import (
+    check_coverage,
+    check_orders,
+    check_prefetch,
+    is_modifier,
+    shortcomings,
+    warnings,
+)
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.hooks.crd_members import MemberQuery, MemberState
 from cds_service.hooks.crd_orders import Scope
@@ -27,8 +37,10 @@ from cds_service.hooks.runtime import Caller, Runtime, review_note
 from cds_service.hooks.selections import selected
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Order, Source, SourceState
+from cds_service.policy.not_looked_at import UNCODED
 from cds_service.render import crd
 from cds_service.render.cards import render
+from cds_service.render.crd import Reason
 from cds_service.render.crd_cards import CrdCards
 from cds_service.render.explanation import explain
 from cds_service.render.parts import Context, RenderedCard
@@ -88,18 +100,22 @@ class _Call:
 
     def read(self) -> None:
         """Orders, Coverage with its payer, and what the payer's policies read; refuses what must be refused."""
-        check_prefetch(self.request.prefetch)
+        self.unread = check_prefetch(self.request.prefetch)
         self.scope: Scope = crd_orders.collect(self.request, self.data)
         self.selected = selected(self.request, self.builder)
         source = self.data.coverage()
-        check_orders(self.builder, self.scope.orders, self.selected or self.scope.orders)
+        self.lacking = check_orders(self.builder, self.scope.orders, self.selected or self.scope.orders)
         self.coverage, self.payer = check_coverage(self.data, source, self.directory)
         self.data.sources(self._needed())
         self.member = self._member()
 
     def _needed(self) -> set[str]:
         """Sources that the payer's policies and the guidelines read for the orders in question."""
-        orders = [o for o in self.builder.draft() if self.selected is None or o.ref in self.selected]
+        drafts = self.builder.draft()
+        gather.name_uncoded(drafts, self.builder, self.runtime)
+        unread = {f.ref: "not-read" for f in self.builder.faults if f.why in UNCODED}
+        self.scope.uncoded = {**unread, **self.scope.uncoded}
+        orders = [o for o in drafts if self.selected is None or o.ref in self.selected]
         return gather.sources_needed(gather.concerning(orders, self.builder, self.runtime), orders)
 
     def _member(self) -> MemberState:
@@ -122,31 +138,39 @@ class _Call:
         sources = {**case.sources, "coverage": Source(SourceState.READ)}
         self.case: Case = replace(case, coverages=(self.coverage,), sources=sources)
         self.decider, self.results = decide(self.case, self.book.rulebook, self.directory, self.terms, self.selected)
+        self.flagged = flagged_groups(self.decider, self.results)
 
     # --- what is said -------------------------------------------------------------------------------
 
     def answer(self) -> Answer:
         """The response, with what the ledger keeps of how it came about."""
         done = Answer(
-            {}, self.request, self.service, self.case, self.results, self.decider, fetched=self.data.log,
-            timing=self.timing, revision=self.book.rulebook.revision, record_id=self.runtime.new_id(),
+            {}, self.request, self.service, self.case, self.results, self.decider, self.flagged,
+            fetched=self.data.log, timing=self.timing, revision=self.book.rulebook.revision,
+            record_id=self.runtime.new_id(),
         )  # fmt: skip
         actions = self._actions(done)
         self._cards(done)
         done.response = {"cards": [r.card for r in done.rendered]}
         if actions:
             done.response["systemActions"] = actions
+        if said := warnings(self.builder, self.scope.orders.keys(), self.coverage.ref, self.unread):
+            done.response["extension"] = {WARNINGS: outcome(said)}
         return done
 
     def _actions(self, done: Answer) -> list[Json]:
         """An update of each order in scope about which something is new."""
         written = crd_orders.as_written(self.request, self.scope)
         speaker = self._speaker(done.record_id)
+        read = {ref: reading.resource for ref, reading in self.builder.drafts}
         found = []
         for order, result in self._in_scope():
-            made = speaker.assertions(order, self.scope.orders[order.ref], result)
+            plain = read.get(order.ref) or self.scope.orders[order.ref]
+            made = speaker.assertions(order, plain, result)
+            if short := tuple(map(Reason, shortcomings(self.builder, order.ref))):
+                made = [replace(a, reasons=(*a.reasons, *short)) for a in made]
             said = [crd.extension(a, self.wishes.version) for a in made]
-            before = crd.own(self.scope.orders[order.ref], self.coverage.ref)
+            before = crd.own(plain, self.coverage.ref)
             same = crd.says_the_same(before, said) or _already_authorised(result, before)
             done.assertions[order.ref] = [_told(e, sent=self.wishes.coverage_info and not same) for e in said]
             if self.wishes.coverage_info and not same:
@@ -161,9 +185,14 @@ class _Call:
         for ref in self.scope.orders:
             if ref in results:
                 found.append((results[ref].order, results[ref]))
-            elif ref in self._modified() and (self.selected is None or ref in self.selected):
+            elif self._is_told(ref):
                 found.append((Order(ref), None))
         return found
+
+    def _is_told(self, ref: str) -> bool:
+        """Is it an order that cannot be judged, and can be told so?"""
+        told = ref in self.lacking and ref.split("/", 1)[0] in ORDER_TYPES and not ref.startswith("entry[")
+        return told or (ref in self._modified() and (self.selected is None or ref in self.selected))
 
     def _modified(self) -> frozenset[str]:
         return frozenset(f.ref for f in self.builder.faults if f.fatal and is_modifier(f))
@@ -183,7 +212,7 @@ class _Call:
             self.now.date(),
             self.request.hook in PRIMARY,
             self._modified(),
-            self.scope.uncoded,
+            {**self.lacking, **self.scope.uncoded},
             self.builder.index,
         )
 
@@ -197,7 +226,9 @@ class _Call:
             self.wishes.max_cards,
             context,
         )
-        done.rendered = maker.of(render(self.decider, self.results, context), tuple(self.scope.unreadable))
+        done.rendered = maker.of(
+            render(self.decider, self.results, self.flagged, context), tuple(self.scope.unreadable)
+        )
         for rendered in done.rendered:
             address = context.link(rendered.card["uuid"])
             if any(link["url"] == address for link in rendered.card.get("links", ())):
@@ -220,6 +251,8 @@ class _Call:
         )
 
 
+# Under this name a response has an OperationOutcome: what the client wrote otherwise than FHIR R4, or not at all.
+WARNINGS = "cds-service.warnings"
 _DESCRIPTION = "Add the payer's coverage information to the order"
 
 

@@ -138,7 +138,7 @@ class Speaker:
 
     def _unread(self, result: OrderResult | None) -> str:
         if result and result.order.ref in self.uncoded and not result.covered_by_policy:
-            return f"Coverage: the {_CODED_BY[result.order.resource_type]} of the order could not be read."
+            return f"Coverage: the {_CODED_BY.get(result.order.resource_type, 'code')} of the order could not be read."
         sources = _by_cause(unread(result, self.decider.case), self.decider.case) if result else "the order"
         return f"Coverage: data that the policy needs could not be read: {sources}."
 

@@ -20,6 +20,7 @@ from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Order
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.logic import UNKNOWN, Outcome
+from cds_service.policy.not_looked_at import Unseen
 from cds_service.policy.safe_names import safe_name
 from cds_service.render.questionnaire import RuleForm, find, open_forms, questionnaire, response
 
@@ -100,7 +101,8 @@ class _Case:
     def _refuse(self, wanted: Asked) -> None:
         """400 for orders and Coverage that cannot be used, and for orders whose forms are wanted without Coverage."""
         names = {*self.builder.orders_unusable, *self.case.source("coverage").unusable}
-        faults = [f for f in self.builder.faults if f.fatal and f.ref in names]
+        faults = [f for f in self.builder.faults if (f.fatal and f.ref in names) or f.why is Unseen.NO_ID]
+        faults = [f for f in faults if f.why is not Unseen.OTHER_TYPE]
         if faults:
             raise RequestError(
                 *(

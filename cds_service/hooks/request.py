@@ -13,6 +13,7 @@ import orjson
 from cds_service.errors import Issue, RequestError, TooLarge
 from cds_service.facts.builder import MAX_ORDERS
 from cds_service.hooks import contract
+from cds_service.hooks.envelope import plain
 from cds_service.hooks.services import Service
 from cds_service.policy.safe_names import safe_step
 
@@ -33,7 +34,7 @@ class FhirAccess:
 
 @dataclass(frozen=True, slots=True)
 class HookRequest:
-    """A validated hook request."""
+    """A validated hook request: `context`, `prefetch` and `extension` in their plain form, `body` as it came."""
 
     hook: str
     hook_instance: str
@@ -149,6 +150,7 @@ def _depth(brackets: bytes) -> int:
 
 def validate(body: dict[str, Any], service: Service, raw: bytes = b"") -> HookRequest:
     """Check the envelope and the context of the service's hook. Raises RequestError naming every faulty field."""
+    given, body = body, plain(body)
     found = contract.faults("HookRequest", body)
     if found:
         raise RequestError(*found)
@@ -167,7 +169,7 @@ def validate(body: dict[str, Any], service: Service, raw: bytes = b"") -> HookRe
         prefetch=body.get("prefetch") or {},
         fhir=_access(body),
         extension=body.get("extension") or {},
-        body=body,
+        body=given,
         raw=raw,
     )
 
@@ -179,7 +181,7 @@ def _refuse_too_many(context: dict[str, Any], prefetch: dict[str, Any]) -> None:
         if len((context.get(name) or {}).get("entry", ())) > MAX_ORDERS:
             raise TooLarge(f"has more than {MAX_ORDERS} orders", path=f"context.{name}.entry")
     for name in ("dispatchedOrders", "selections"):
-        if len(context.get(name) or ()) > MAX_ORDERS:
+        if isinstance(context.get(name), list) and len(context[name]) > MAX_ORDERS:
             raise TooLarge(f"has more than {MAX_ORDERS} orders", path=f"context.{name}")
 
 

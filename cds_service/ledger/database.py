@@ -16,7 +16,7 @@ from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.sql import ClauseElement
 
-from cds_service.errors import ConfigurationError, LedgerUnavailable
+from cds_service.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from cds_service.ledger.silence import CONNECT_SECONDS, connection_class
 
 Sync = Literal["normal", "full"]
@@ -26,6 +26,10 @@ READERS = 4
 """Connections that read from PostgreSQL at once."""
 _STATEMENT = 0.8  # of the deadline: the server's own word that a statement took too long comes before it
 BUSY_PAUSE = 0.0001
+DAMAGED = {"XX001", "XX002"}
+"""SQLSTATEs of data or an index that is damaged: that does not pass."""
+READERS = 4
+"""Connections to PostgreSQL that a process reads pages and counts with, at most."""
 WAL_BYTES = 16 << 20
 """SQLite's write-ahead log is copied into the file when it is larger, and cut to this size when it starts anew."""
 _POSTGRESQL = {"postgresql", "postgres", "postgresql+psycopg"}
@@ -44,12 +48,24 @@ class Statement:
 
 
 class Database:
-    """A SQLite file or PostgreSQL database; a write may take `deadline` seconds (None: any), reading twice as long."""
+    """One SQLite file or PostgreSQL database.
 
-    def __init__(self, url: str, sync: Sync = "normal", deadline: float | None = None, *, make: bool = True) -> None:
+    `patience` is how many seconds a server may be silent while it is read from, `deadline` how many a write or a
+    look-up may take as a whole, waiting included; None: without end (SQLite: BUSY_SECONDS).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        sync: Sync = "normal",
+        patience: float | None = None,
+        deadline: float | None = None,
+        *,
+        make: bool = True,
+    ) -> None:
         """A SQLite file that is not there is made, or with `make` False is a ConfigurationError."""
         self.url = _parsed(url)
-        self.sync, self.deadline = sync, deadline
+        self.sync, self.patience, self.deadline = sync, patience, deadline
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             self._file = _check_place(self.path, make)
@@ -81,7 +97,7 @@ class Database:
             pool_pre_ping=True,
             pool_size=READERS,
             max_overflow=0,
-            pool_timeout=2 * self.seconds,
+            pool_timeout=self.deadline or 30,
         )
 
     @property
@@ -96,8 +112,8 @@ class Database:
     def connect(self, *, writing: bool = False, until: float | None = None) -> Any:
         """A new DBAPI connection with the pragmas or settings of `sync`; one for `writing` waits by `patiently`."""
         if self.is_sqlite:
-            return self._connect_sqlite(0.0 if writing else self.seconds)
-        return self._connect_postgresql(writing, until)
+            return self._connect_sqlite(0.0 if writing else self.deadline or BUSY_SECONDS)
+        return self._connect_postgresql(self.deadline if writing else None)
 
     def _connect_sqlite(self, timeout: float) -> sqlite3.Connection:
         try:
@@ -109,20 +125,17 @@ class Database:
             raise LedgerUnavailable(f"The ledger at {self.path} cannot be opened: {error}.") from error
         return connection
 
-    def _connect_postgresql(self, writing: bool, until: float | None) -> Any:
+    def _connect_postgresql(self, deadline: float | None) -> Any:
+        """With a `deadline` the server itself cancels a statement that takes as long, whoever asked is still there."""
         arguments, options = self.engine.dialect.create_connect_args(self.url)
-        left = CONNECT_SECONDS if until is None else math.ceil(until - time.monotonic())
-        wait = max(2, min(left, CONNECT_SECONDS))  # libpq knows no less than 2
+        wait = CONNECT_SECONDS if deadline is None else max(2, min(CONNECT_SECONDS, int(deadline)))
         try:
             connection = connection_class().connect(*arguments, **{"connect_timeout": wait, **options})
-            if self.deadline is not None:
-                limit = self.deadline * _STATEMENT if writing else 2 * self.deadline
-                connection.patience = limit + 1  # until the session below is set up, and for reading
+            connection.patience = self.patience
             with connection.cursor() as cursor:
                 cursor.execute(f"SET synchronous_commit = {_POSTGRESQL_SYNC[self.sync]}")
-                if self.deadline is not None:
-                    # The server ends what nobody waits for any more, whatever became of the connection.
-                    cursor.execute(f"SET statement_timeout = {max(1, round(limit * 1000))}")
+                if deadline is not None:
+                    cursor.execute(f"SET statement_timeout = {int(deadline * 1000)}")
             connection.commit()
             if writing:
                 connection.patience = None
@@ -140,6 +153,11 @@ class Database:
         fixed = {k: v for k, v in compiled.params.items() if v is not None and k not in columns}
         return Statement(str(compiled), fixed)
 
+    def until(self) -> float | None:
+        """When what begins now is given up, on the monotonic clock."""
+        seconds = self.deadline or (BUSY_SECONDS if self.is_sqlite else None)
+        return None if seconds is None else time.monotonic() + seconds
+
     def begin(self, cursor: Any, until: float | None) -> None:
         """Begin a writing transaction; PostgreSQL does so by itself."""
         if self.is_sqlite:
@@ -154,8 +172,7 @@ class Database:
             try:
                 statement()
             except sqlite3.OperationalError as error:
-                until = until or time.monotonic() + BUSY_SECONDS
-                if not is_busy(error) or time.monotonic() > until:
+                if not is_busy(error) or until is None or time.monotonic() > until:
                     raise
                 time.sleep(BUSY_PAUSE)
             else:
@@ -169,6 +186,15 @@ class Database:
 def is_busy(error: Exception) -> bool:
     """True when SQLite refused because another connection holds the lock."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def fault(text: str, error: BaseException) -> LedgerError:
+    """What a driver's error is to callers: one of the database's state passes, one of a statement does not."""
+    original = getattr(error, "orig", None) or error
+    # PostgreSQL files a full disk or a standby under "operational" or "internal", by how it came to light.
+    names = {kind.__name__ for kind in type(original).__mro__}
+    passing = names & {"OperationalError", "InternalError"} and getattr(original, "sqlstate", None) not in DAMAGED
+    return (LedgerUnavailable if passing else LedgerError)(f"{text}: {error_text(error)}")
 
 
 def error_text(error: BaseException | None) -> str:

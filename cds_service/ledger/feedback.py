@@ -9,7 +9,8 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import uuid4
 
-from cds_service.ledger.document import dumps, milliseconds, serialise
+from cds_service.ledger.counts import OTHER
+from cds_service.ledger.document import dumps, loads, milliseconds, serialise
 from cds_service.ledger.lane import Transaction
 from cds_service.ledger.mask import Mask
 from cds_service.ledger.projection import cards_of, project_feedback
@@ -18,6 +19,7 @@ from cds_service.ledger.schema import answer
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OUTCOMES = ("accepted", "overridden")
 _ANSWER = answer.c.keys()
 
@@ -35,19 +37,22 @@ def record_item(
 ) -> FeedbackResult:
     """Check and write one feedback item."""
     try:
-        document = _document(tx, service, client, item, now)
+        document = _document(tx, mask, service, client, item, now)
     except Rejected as r:
         return FeedbackResult(index, "rejected", r.reason, f"feedback[{index}]{r.path}")
     if tx.one(tx.sql.find_digest, {"digest": document["digest"]}):
         return FeedbackResult(index, "duplicate")
-    masked = mask.erase({**document, "feedback": item})
-    number = tx.append("feedback", document["id"], document["received"], serialise(masked, None)[0])
+    number = tx.append("feedback", document["id"], document["received"], serialise(document, None)[0])
     tx.run(tx.sql.feedback, project_feedback(document, number))
     return FeedbackResult(index, "accepted")
 
 
-def _document(tx: Transaction, service: str, client: str | None, item: object, now: datetime) -> Json:
-    """What is stored of an item; raises Rejected."""
+def _document(tx: Transaction, mask: Mask, service: str, client: str | None, item: object, now: datetime) -> Json:
+    """What is stored of an item; raises Rejected.
+
+    The item is checked as it came. All that is made from it (normal form, digest, projection) is made from what the
+    mask left of it: what is masked has no copy.
+    """
     if not isinstance(item, Mapping):
         raise Rejected("must be a JSON object", "")
     card = _find_card(tx, service, client, item.get("card"))
@@ -55,9 +60,16 @@ def _document(tx: Transaction, service: str, client: str | None, item: object, n
     if outcome not in _OUTCOMES:
         raise Rejected("must be accepted or overridden", ".outcome")
     at = _timestamp(item.get("outcomeTimestamp"))
-    suggestions = _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
-    reason, comment = _reason(item.get("overrideReason"))
-    offered = reason["code"] in card["override_reasons"] if reason and reason["code"] else None
+    _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
+    _reason(item.get("overrideReason"))
+    masked = mask.erase({"feedback": item})
+    left = masked["feedback"]
+    suggestions, coding, comment = [], None, ""
+    with contextlib.suppress(Rejected):  # masked
+        suggestions = _suggestions(left.get("acceptedSuggestions"), card["suggestions"], outcome)
+    with contextlib.suppress(Rejected):
+        coding, comment = _reason(left.get("overrideReason"))
+    reason, offered = _counted(tx, card, coding) if coding else (None, None)
     content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), reason, comment]
     return {
         "id": str(uuid4()),
@@ -72,6 +84,7 @@ def _document(tx: Transaction, service: str, client: str | None, item: object, n
         "reasonOffered": offered,
         "commented": bool(comment),
         "digest": sha256(dumps(content)).hexdigest(),
+        **masked,
     }
 
 
@@ -146,6 +159,31 @@ def _coding(value: object) -> Json | None:
     if not coding["code"] and not coding["display"]:
         raise Rejected("is missing", ".overrideReason.reason.code")
     return coding
+
+
+def _counted(tx: Transaction, card: Json, given: Json) -> tuple[Json, bool]:
+    """A reason as it is counted, and whether the card offered it.
+
+    That is the card's own coding; of any other a code at most: words and systems are the caller's, and may name
+    a patient.
+    """
+    for own in _offered(tx, card):
+        if own["code"] == given["code"] or (not given["code"] and own["display"] == given["display"]):
+            return own, True
+    code = given["code"] if given["code"] and _CODE.fullmatch(given["code"]) else OTHER
+    return {"system": None, "code": code, "display": None}, False
+
+
+def _offered(tx: Transaction, card: Json) -> list[Json]:
+    """The reasons that a card offered, in its own words where its record is still there."""
+    row = tx.one(tx.sql.find_document, {"number": card["number"]})
+    shown = loads(row[0]).get("response", {}).get("cards", ()) if row else ()
+    told = [r for c in shown if c.get("uuid") == card["uuid"] for r in c.get("overrideReasons", ())]
+    words = {r.get("code"): r for r in told}
+    return [
+        {"system": words.get(c, {}).get("system"), "code": c, "display": words.get(c, {}).get("display")}
+        for c in card["override_reasons"]
+    ]
 
 
 def _plain(value: object) -> str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, TypeVar
 
 from cds_service.errors import LedgerError, LedgerUnavailable
 from cds_service.ledger.chain import DAY, Head, Sealer, link, next_register, sealed
-from cds_service.ledger.database import Database, Statement, error_text, is_busy
+from cds_service.ledger.database import Database, Statement, error_text, fault, is_busy
 from cds_service.ledger.record import Replayed
 from cds_service.ledger.schema import SEQUENCE_BITS, append
 from cds_service.ledger.session import Fate, Session, fault
@@ -149,54 +150,75 @@ class Lane:
         self._session = Session(database)
         self.errors = self._session.errors
 
-    def run(self, work: Callable[[Transaction], T], until: float | None) -> T:
-        """Do `work` in one transaction that is durable when this returns, not after `until`; raises LedgerError.
+    def run(self, work: Callable[[Transaction], T], until: float | None = None) -> T:
+        """Do `work` in one transaction that is durable when this returns.
 
-        It is tried again where the fault was another's (a moved head, a deadlock, a connection that was lost), and
-        never where the time is spent: whoever waits for the answer has gone on by then.
+        Raises LedgerUnavailable when it was not done by `until` (monotonic clock) or the database cannot do it now,
+        else LedgerError. Before that time it is tried again where others undid it (`_collided`), and once where a
+        session failed that was there before: it may have been ended, or its server become a standby.
         """
-        lost = 0
         last: Exception | None = None
-        for attempt in range(ATTEMPTS):
+        unsure = False
+        for _ in range(ATTEMPTS):
+            new = self._connection is None
             try:
-                return self._attempt(work, attempt > 0, lost > 0, until)
+                return self._attempt(work, last is not None, unsure, until)
             except (Conflict, self.errors) as error:
-                fate = self._session.failed(error)
-                lost += fate is Fate.LOST
-                again = lost <= RECONNECTIONS if fate is Fate.LOST else fate is Fate.KEPT and self._is_anothers(error)
-                if not again or (until is not None and monotonic() >= until):
-                    raise fault(error) from error
                 last = error
-        raise LedgerUnavailable(f"The record could not be written: {error_text(last)}") from last
+            unsure = unsure or self._connection is None
+            if (self._connection is None and (new or _is_late(last))) or _is_past(until):
+                break
+        if last is None or isinstance(last, Conflict):
+            raise LedgerUnavailable(f"The record could not be written: {last}.")
+        raise fault("The record could not be written", last) from last
 
     def _attempt(self, work: Callable[[Transaction], T], fresh: bool, unsure: bool, until: float | None) -> T:
-        connection = self._session.connection(until)
-        cursor = connection.cursor()
+        if self._connection is None:
+            self._connection = self.database.connect(writing=True)
+        if not self.database.is_sqlite:
+            self._connection.until = until
+        cursor = self._connection.cursor()
         try:
             transaction = Transaction(self, cursor, fresh, unsure, until)
             result = work(transaction)
-            connection.commit()
-        except (Conflict, self.errors):
-            raise
+            self._connection.commit()
         except BaseException as error:
-            self._session.failed(error)
-            raise
-        finally:
             cursor.close()
+            self._roll_back(keep=not isinstance(error, self.errors) or self._collided(error))
+            raise
+        cursor.close()
         self.heads.update(transaction.heads)  # certain, now that they are committed
         return result
 
-    def _is_anothers(self, error: Exception) -> bool:
-        """A moved head, a lock, a deadlock, a row that someone else inserted first."""
+    def _roll_back(self, keep: bool) -> None:
+        """Undo; a connection that cannot even do that is given up, and so is one that failed by itself."""
+        try:
+            self._connection.rollback()
+        except self.errors:
+            keep = False
+        if not keep or getattr(self._connection, "closed", False):
+            self.close()
+
+    def _collided(self, error: Exception) -> bool:
+        """A lock, a deadlock, a row that someone else inserted first: nothing is wrong with the connection."""
         return (
-            isinstance(error, Conflict | self.database.engine.dialect.loaded_dbapi.IntegrityError)
-            or is_busy(error)
+            is_busy(error)
+            or isinstance(error, self.database.engine.dialect.loaded_dbapi.IntegrityError)
             or getattr(error, "sqlstate", None) in {"40001", "40P01"}
         )
 
     def close(self) -> None:
         """Drop the connection; the next use makes a new one."""
         self._session.close()
+
+
+def _is_past(until: float | None) -> bool:
+    return until is not None and time.monotonic() > until
+
+
+def _is_late(error: Exception) -> bool:
+    """The server cancelled the statement, or did not get its lock in time: it would not again."""
+    return getattr(error, "sqlstate", None) in {"57014", "55P03"}
 
 
 def move_head(transaction: Transaction, start: Head, head: Head) -> None:

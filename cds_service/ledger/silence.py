@@ -1,19 +1,26 @@
-"""Connections to PostgreSQL that give up on a server that has gone silent: the driver itself would wait for ever."""
+"""Connections to PostgreSQL that give up on a silent server, and at a deadline: the driver would wait for ever."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from functools import cache
 from time import monotonic
 from typing import Any
 
 CONNECT_SECONDS = 5
 """To connect to one host, unless the URL has a connect_timeout."""
+ANSWER_SECONDS = 10.0
+"""What the service waits for the next bytes of what it reads; commands for operators wait as long as it takes."""
+CANCEL_SECONDS = 1.0
+"""For asking the server to cancel a statement that is given up; one that is silent as a whole does not hear it."""
 
 
 @cache
 def connection_class() -> Any:
-    """psycopg's connection, with limits of its own for waiting; psycopg is an extra, so imported here."""
+    """psycopg's connection with a `patience` in seconds and a time `until` (None: without end); `gave_up` tells
+    that one of them ran out. psycopg is an extra, so it is imported here.
+    """
     import psycopg
     from psycopg import generators
 
@@ -25,18 +32,21 @@ def connection_class() -> Any:
 
         patience: float | None = None
         until: float | None = None
-        silent = False
+        gave_up = False
 
         def wait(self, gen: Any, *more: Any, **options: Any) -> Any:
-            if self.patience is None and self.until is None:
+            if self.gave_up or (self.patience is None and self.until is None):
                 return super().wait(gen, *more, **options)
             try:
                 return super().wait(_impatient(gen, self.patience, self.until), *more, **options)
             except TimeoutError as error:
-                if self.until is None:
-                    self.pgconn.finish()
-                else:
-                    self.silent = True
+                # What was asked may still be done, and its answer come: nothing else can be asked on this connection.
+                # Without the cancelling its backend would stay, and wait for its lock.
+                self.gave_up = True
+                if psycopg.capabilities.has_cancel_safe():  # the older way would wait for a silent server for ever
+                    with suppress(psycopg.Error):
+                        self.cancel_safe(timeout=CANCEL_SECONDS)
+                self.pgconn.finish()
                 raise psycopg.OperationalError(str(error)) from None
 
         def revive(self) -> None:
@@ -56,9 +66,11 @@ def _impatient(gen: Generator[Any, Any, Any], patience: float | None, until: flo
             ready = yield wanted
             now = monotonic()
             if ready:
-                last = now
-            elif (until is not None and now > until) or (patience is not None and now - last > patience):
-                raise TimeoutError("the server does not answer in time")
+                last = monotonic()
+            elif patience is not None and monotonic() - last > patience:
+                raise TimeoutError(f"the server has not answered for {patience:g} s")
+            elif until is not None and monotonic() > until:
+                raise TimeoutError("the server has not answered in time")
             wanted = gen.send(ready)
     except StopIteration as done:
         return done.value

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from queue import Empty, LifoQueue
 
-from cds_service.errors import LedgerUnavailable
-from cds_service.ledger.database import Database, Statement
-from cds_service.ledger.session import Fate, Session, fault
+from cds_service.errors import LedgerError, LedgerUnavailable
+from cds_service.ledger.database import Database, Statement, fault
 
 # SQLite answers within microseconds; of PostgreSQL's round trips two may be under way at once.
 CONNECTIONS = {True: 1, False: 2}
+_AT_ONCE = 1.0
 
 
 class UsedTokens:
@@ -26,27 +26,42 @@ class UsedTokens:
             self._free.put(Session(database, autocommit=True))
 
     def holds(self, key: str) -> bool:
-        """Whether there is a row of `token` with this key. Raises LedgerUnavailable."""
+        """Whether there is a row of `token` with this key. Raises LedgerError."""
         until = self._database.until()
         try:
-            session = self._free.get(timeout=self._database.seconds)
+            connection = self._free.get(timeout=None if until is None else until - monotonic())
         except Empty:
             raise LedgerUnavailable("The ledger's database does not keep up: no connection to it is free.") from None
         try:
-            return self._asked(session, key, until)
+            connection, found = self._look_up(connection, key, until)
+        except self._errors as error:
+            connection = None
+            raise fault("The ledger could not be read", error) from error
+        except LedgerError:
+            connection = None
+            raise
         finally:
             self._free.put(session)
 
-    def _asked(self, session: Session, key: str, until: float | None) -> bool:
+    def _look_up(self, connection: Any, key: str, until: float | None) -> tuple[Any, bool]:
         """On the connection, or a new one where it is gone: the database may have been started again since."""
         for attempt in range(2):
             try:
-                # To the last row, or SQLite would keep what it read from being overwritten.
-                return bool(session.connection(until).execute(self._statement.sql, {"key": key}).fetchall())
-            except session.errors as error:
-                if session.failed(error) is not Fate.LOST or attempt:
-                    raise fault(error, "The ledger could not be read") from error
-        raise AssertionError
+                return connection, self._asked(connection, key, until)
+            except self._errors:
+                connection.close()
+                if monotonic() - began > _AT_ONCE:
+                    raise  # it was silent, and would be so again
+        connection = self._database.connect(writing=not self._database.is_sqlite)
+        if not self._database.is_sqlite:
+            connection.autocommit = True
+        return connection, self._asked(connection, key, until)
+
+    def _asked(self, connection: Any, key: str, until: float | None) -> bool:
+        if not self._database.is_sqlite:
+            connection.until = until
+        # To the last row, or SQLite would keep what it read from being overwritten.
+        return bool(connection.execute(self._statement.sql, {"key": key}).fetchall())
 
     def close(self) -> None:
         """Close the connections that are free."""

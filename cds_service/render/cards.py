@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cds_service.determination.decide import Decider, OrderResult
-from cds_service.determination.options import Flagged, Option, flagged_groups
+from cds_service.determination.options import Flagged, Option
 from cds_service.policy.case import Order
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.operation import Operation
@@ -43,16 +43,16 @@ def _is_primary(order: Order, operations: tuple[Operation, ...]) -> bool:
     return any(p.order.ref == order.ref for o in operations for p in o.primaries)
 
 
-def render(decider: Decider, results: tuple[OrderResult, ...], context: Context) -> list[RenderedCard]:
-    """All cards of an answer, most urgent first."""
+def render(
+    decider: Decider, results: tuple[OrderResult, ...], groups: tuple[Flagged, ...], context: Context
+) -> list[RenderedCard]:
+    """All cards of what was looked at, most urgent first; `groups` are the flagged orders with their options."""
     cards = [notices.safety(f, context) for f in notices.distinct(results, "safety")]
-    groups = list(flagged_groups(decider, results))
     covered = covered_orders(results, decider, context) if groups else ()
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "warning"]
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "info"]
     cards += notices.missing_information(results, decider, context)
     cards += notices.coding(results, context)
-    cards += notices.unreadable(decider.case, context)
     return cards
 
 

@@ -183,7 +183,8 @@ def about(value: Mapping[str, Any], coverage: str) -> bool:
 def own(resource: Mapping[str, Any], coverage: str) -> list[Json]:
     """The coverage-information that a resource carries about this coverage."""
     given = resource.get("extension")
-    return [e for e in (given if isinstance(given, list) else ()) if is_coverage_information(e) and about(e, coverage)]
+    listed = given if isinstance(given, list) else [given]
+    return [e for e in listed if isinstance(e, dict) and is_coverage_information(e) and about(e, coverage)]
 
 
 def _substance(value: Mapping[str, Any]) -> str:
@@ -222,5 +223,6 @@ def annotated(resource: Mapping[str, Any], coverage: str, extensions: list[Json]
     """The whole resource with these extensions about one coverage; all else as it was, other extensions in order."""
     given = resource.get("extension")
     replaced = own(resource, coverage)
-    kept = [e for e in (given if isinstance(given, list) else []) if not any(e is r for r in replaced)]
+    listed = given if isinstance(given, list) else [given] if given else []
+    kept = [e for e in listed if not any(e is r for r in replaced)]
     return {**resource, "extension": [*kept, *extensions]}

@@ -21,8 +21,8 @@ from cds_service.render.cards import option_text
 from cds_service.render.covered import OPTIONS, supporter
 from cds_service.render.crd import CARD_TYPES, TEMP, TOPICS, topic
 from cds_service.render.markdown import escape, joined, lower_first
-from cds_service.render.notices import not_checked
 from cds_service.render.parts import DISCLAIMER, Context, RenderedCard, finding_key, policy_line
+from cds_service.render.unseen import not_checked
 from cds_service.render.wording import SUMMARY_LIMIT
 
 Json = dict[str, Any]

@@ -1,12 +1,11 @@
-"""Cards beside the flagged orders: safety notices, coding questions, what is missing, orders that were not checked."""
+"""Cards beside the flagged orders: safety notices, coding questions, what is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from cds_service.determination.decide import Decider, Finding, OrderResult, strongest
-from cds_service.determination.routing import deciding
-from cds_service.policy.case import UNAVAILABLE, Case
+from cds_service.policy.case import Case
 from cds_service.render import wording
 from cds_service.render.covered import covered_orders
 from cds_service.render.markdown import escape, joined, lower_first
@@ -142,55 +141,3 @@ def _undecided(result: OrderResult, case: Case, context: Context) -> Iterator[st
     if len(set(found.values())) > 1:
         told = "; ".join(f"{escape(payer)}: {outcome.replace('-', ' ')}" for payer, outcome in sorted(found.items()))
         yield f"- Which coverage pays first? {told}."
-
-
-def not_checked(count: int, *, read: bool = False) -> str:
-    """How a card says that orders were not checked; `read`: not for want of reading them."""
-    was = "were" if count > 1 else "was"
-    return f"{count} order{'s' if count > 1 else ''} {was if read else f'could not be read and {was}'} not checked"
-
-
-def unreadable(case: Case, context: Context) -> list[RenderedCard]:
-    """Orders that could not be checked at all: said, because silence would read as approval."""
-    source_of_orders = case.source("orders")
-    foreign = source_of_orders.foreign
-    unusable = (*source_of_orders.unusable, *foreign)
-    if not unusable:
-        return []
-    texts = {f.ref: f.text for f in case.faults if f.fatal}
-    lines = [f"- {escape(ref)}: {escape(texts.get(ref, 'could not be read'))}" for ref in unusable]
-    detail = "\n".join(["**Not checked**", *lines, "", DISCLAIMER])
-    source = {"label": "CDS service"}
-    card = card_of(context, not_checked(len(unusable), read=bool(foreign)), detail, "info", source)
-    return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "unreadable", *unusable), unusable)]
-
-
-def coverage_unread(case: Case, context: Context) -> list[RenderedCard]:
-    """Said where a Coverage could not be read: that no payer's policy was checked. Not where none was sent."""
-    source = case.source("coverage")
-    if case.coverages or source.complete or source == UNAVAILABLE:
-        return []
-    why = ", ".join(source.unusable) or source.detail
-    detail = "\n".join(["**Not checked**", f"- The policies of the payer: {escape(why)}", "", DISCLAIMER])
-    summary = "The coverage could not be read: no policy of the payer was checked"
-    card = card_of(context, summary, detail, "info", {"label": "CDS service"})
-    return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "coverage-unread"), ())]
-
-
-def plan_unclear(results: Iterable[OrderResult], decider: Decider, context: Context) -> list[RenderedCard]:
-    """Said where the payor of a coverage that decides is known, and not which of its plans: nobody's policy is guessed.
-
-    Where the payor is not known, nothing is said: then no policy here would be about the coverage.
-    """
-    doubts = {c.ref: doubt for c in decider.case.coverages if (doubt := decider.directory.doubt(c))}
-    if not doubts:
-        return []
-    first = {c.ref for r in results for c in deciding(decider.case, r.order)}
-    refs = tuple(sorted(doubts.keys() & first))
-    if not refs:
-        return []
-    lines = [f"- The policies of the payer of {escape(ref)}: {escape(doubts[ref])}" for ref in refs]
-    detail = "\n".join(["**Not checked**", *lines, "", DISCLAIMER])
-    summary = "The plan of the coverage is not clear: no policy of its payer was checked"
-    card = card_of(context, summary, detail, "info", {"label": "CDS service"})
-    return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "plan-unclear", *refs), ())]

@@ -13,6 +13,7 @@ import orjson
 from cds_service.config import Settings
 from cds_service.errors import RequestError
 from cds_service.hooks.answer import Answer, answer, determinations
+from cds_service.hooks.envelope import plain
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Book, Caller, Runtime
 from cds_service.hooks.services import service_for
@@ -139,7 +140,7 @@ class Desk:
 
 
 def _drafts(event: Event) -> frozenset[str]:
-    entries = (event.body["context"].get("draftOrders") or {}).get("entry", ())
+    entries = (plain(event.body)["context"].get("draftOrders") or {}).get("entry", ())
     found = (e.get("resource") for e in entries if isinstance(e, dict))
     return frozenset(f"{r.get('resourceType')}/{r.get('id')}" for r in found if isinstance(r, dict))
 

@@ -82,7 +82,9 @@ def conformance() -> str:
         "| statement | level | about | verdict | proven by |",
         "| --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([*lines, *(_row(s, proofs.get(s["id"], [])) for s in every)]) + "\n"
+    weighed = [f"- **{s['id']}**: {s['weighed']}" for s in every if "weighed" in s]
+    after = ["", "## Where the guide's text was weighed", "", *weighed]
+    return "\n".join([*lines, *(_row(s, proofs.get(s["id"], [])) for s in every), *after]) + "\n"
 
 
 def _row(statement: Json, tests: list[str]) -> str:

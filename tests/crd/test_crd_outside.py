@@ -41,9 +41,12 @@ def test_a_contained_type_that_is_not_read_here_is_no_fault(ask: Ask) -> None:
     assert one(infos(found)[0], "covered") == "not-covered"
 
 
-def test_a_contained_resource_that_is_broken_is_still_refused(refusal: Callable[[Json], Exception]) -> None:
+def test_a_contained_resource_that_is_broken_costs_itself(ask: Ask) -> None:
     broken = order("20939", contained=[{"resourceType": "Condition", "id": "c", "subject": 5}])
-    assert any("contained[0]" in (i.path or "") for i in refusal(sign(broken)).issues)
+    answer = ask(sign(order("22551"), broken)).response
+    assert REF in updated(answer)
+    issues = answer["extension"]["cds-service.warnings"]["issue"]
+    assert any("contained[0]" in e for i in issues for e in i["expression"])
 
 
 def test_a_coverage_with_an_unread_contained_type_is_served(ask: Ask) -> None:
