@@ -58,9 +58,6 @@ class Settings:
     control: str = _setting("", "YAML file that silences or switches off policies and clients; watched.")
     database_url: str = _setting("", "Ledger database; default: SQLite in .cds-service/, in demo mode a throwaway one.")
     ledger_sync: Literal["normal", "full"] = _setting("normal", "`full`: durable against power loss as well.")
-    ledger_deadline: float = _setting(
-        5.0, "Seconds for a write to the ledger, all waiting included; reading may take twice as long.", 0.1, 600
-    )
     ledger_key: str = _setting("", "Key of the ledger's seals (text); default: a key file beside a SQLite database.")
     ledger_deadline: float = _setting(
         5.0, "Seconds that a write to the ledger may take, waiting included; then 503.", 0.1, 600

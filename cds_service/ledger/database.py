@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sqlite3
 import time
@@ -21,10 +20,6 @@ from cds_service.ledger.silence import CONNECT_SECONDS, connection_class
 
 Sync = Literal["normal", "full"]
 BUSY_SECONDS = 15.0
-"""For which commands of operators wait for SQLite's write lock; the service waits until its deadline."""
-READERS = 4
-"""Connections that read from PostgreSQL at once."""
-_STATEMENT = 0.8  # of the deadline: the server's own word that a statement took too long comes before it
 BUSY_PAUSE = 0.0001
 DAMAGED = {"XX001", "XX002"}
 """SQLSTATEs of data or an index that is damaged: that does not pass."""
@@ -100,16 +95,7 @@ class Database:
             pool_timeout=self.deadline or 30,
         )
 
-    @property
-    def seconds(self) -> float:
-        """For which something of the database is waited for that others hold."""
-        return self.deadline or BUSY_SECONDS
-
-    def until(self) -> float | None:
-        """The monotonic time by which a write that begins now must be done."""
-        return None if self.deadline is None else time.monotonic() + self.deadline
-
-    def connect(self, *, writing: bool = False, until: float | None = None) -> Any:
+    def connect(self, *, writing: bool = False) -> Any:
         """A new DBAPI connection with the pragmas or settings of `sync`; one for `writing` waits by `patiently`."""
         if self.is_sqlite:
             return self._connect_sqlite(0.0 if writing else self.deadline or BUSY_SECONDS)
@@ -136,9 +122,9 @@ class Database:
                 cursor.execute(f"SET synchronous_commit = {_POSTGRESQL_SYNC[self.sync]}")
                 if deadline is not None:
                     cursor.execute(f"SET statement_timeout = {int(deadline * 1000)}")
+                    # A transaction that was given up, and went on when its server woke, holds no locks for ever.
+                    cursor.execute(f"SET idle_in_transaction_session_timeout = {int(2 * deadline * 1000)}")
             connection.commit()
-            if writing:
-                connection.patience = None
         except self.engine.dialect.loaded_dbapi.Error as error:
             # libpq's text may hold the host and user, never the password.
             raise LedgerUnavailable(f"PostgreSQL cannot be reached: {str(error).strip()}") from error

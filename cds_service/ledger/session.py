@@ -12,8 +12,8 @@ from enum import Enum
 from time import monotonic
 from typing import Any
 
-from cds_service.errors import LedgerError, LedgerUnavailable
-from cds_service.ledger.database import Database, error_text, is_busy
+from cds_service.errors import LedgerUnavailable
+from cds_service.ledger.database import Database, is_busy
 
 LONGEST_SILENCE = 60.0
 """Seconds after which a connection that stays silent is dropped: nobody may be at its other end any more."""
@@ -43,7 +43,7 @@ class Session:
         if self._silent_since is not None:
             self._revive(until)
         if self._connection is None:
-            self._connection = self._database.connect(writing=True, until=until)
+            self._connection = self._database.connect(writing=not (self._autocommit and self._database.is_sqlite))
             if self._autocommit and not self._database.is_sqlite:
                 self._connection.autocommit = True
         if not self._database.is_sqlite:
@@ -93,9 +93,3 @@ def _is_of_no_use(error: BaseException) -> bool:
         return not is_busy(error)
     state = getattr(error, "sqlstate", None) or ""
     return state.startswith(_PASSING) or state == _READ_ONLY
-
-
-def fault(error: Exception, text: str = "The record could not be written") -> LedgerError:
-    """The error to raise for one of the driver's; what the database says of the data itself does not pass."""
-    kind = LedgerError if type(error).__name__ == "DataError" else LedgerUnavailable
-    return kind(f"{text}: {error_text(error)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, Table, bindparam, cast, delete, extract, func, select, update
+from sqlalchemy import Table, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cds_service.ledger import schema
@@ -60,15 +60,7 @@ class Statements:
         e = schema.entry
         self.find_document = compile_(select(e.c.document).where(e.c.number == bindparam("number")))
         self.find_token = compile_(select(t.c.key).where(t.c.key == bindparam("key")))
-        own = bindparam("now") if self._database.is_sqlite else cast(extract("epoch", func.now()), BigInteger)
-        self.forget_tokens = compile_(delete(t).where(t.c.expires < own))
-        insert = self._insert(t)
-        self.probe = compile_(
-            insert.on_conflict_do_update(index_elements=[t.c.key], set_={"expires": insert.excluded.expires}),
-            *t.c.keys(),
-        )
-        if not self._database.is_sqlite:
-            self.clock = compile_(select(cast(extract("epoch", func.clock_timestamp()), Float)))
+        self.forget_tokens = compile_(delete(t).where(t.c.expires < bindparam("now")))
 
     def _counts(self) -> None:
         c = schema.counted

@@ -77,7 +77,6 @@ class Ledger:
             for n in range(1 if database.is_sqlite else POSTGRESQL_LANES)
         ]
         self._used = UsedTokens(database, statements.find_token)
-        self._probe = Probe(self)
         self._free: LifoQueue[Lane] = LifoQueue()
         for lane in reversed(self._lanes):  # last in, first out: few lanes are used until more are needed
             self._free.put(lane)
@@ -129,12 +128,6 @@ class Ledger:
 
         Raises Replayed (401) when the token was used before, LedgerError when the record is not safe.
         """
-        self._run(self._writing(record))
-        self._probe.succeeded()
-        self._uncounted = True
-
-    def _writing(self, record: Record) -> Callable[[Transaction], None]:
-        """What a record's transaction does; masks and texts are worked out before it begins."""
         expires = milliseconds(record.received + self._life)
         secret = secret_of(record.request)
         pages = [self._page(record.explanations.get(card.uuid), secret) for card in record.cards]
@@ -229,14 +222,6 @@ class Ledger:
         self._failures.pop(kind, None)
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
-        """Do `work` in one transaction; that it could not be done is remembered."""
-        try:
-            return self._on_lane(work)
-        except LedgerUnavailable as error:
-            self._probe.failed(error)
-            raise
-
-    def _on_lane(self, work: Callable[[Transaction], T]) -> T:
         if os.getpid() != self._pid:
             raise LedgerError("The ledger was opened in another process. Open it after the fork.")
         until = self.database.until()
@@ -338,7 +323,7 @@ class Ledger:
             kinds = tuple(lane.heads)
             try:
                 if kinds:
-                    lane.run(partial(_seal, kinds, now), self.database.until())
+                    lane.run(partial(_seal, kinds, now))
             finally:
                 lane.close()
         self._used.close()
@@ -353,7 +338,7 @@ class Ledger:
 
 def _token(issuer: str, jti: str, expires: int) -> tuple[str, int]:
     """The key and the expiry of a row of `token`."""
-    return digest(f"{len(issuer)} {issuer} {jti}"), expires + KEPT_SECONDS
+    return digest(f"{len(issuer)} {issuer} {jti}"), expires + SKEW_SECONDS
 
 
 def _claim(tx: Transaction, issuer: str, jti: str, expires: int) -> bool:

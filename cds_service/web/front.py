@@ -16,6 +16,7 @@ from cds_service.web.control import Live
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+RETRY_SECONDS = 1
 _NEVER_WAIT = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
@@ -55,7 +56,9 @@ class Front:
         self, environ: WSGIEnvironment, start_response: StartResponse, status: int, issue: Issue
     ) -> Iterable[bytes]:
         here = Call(self._live.state, Request(environ, populate_request=False), endpoint="none", reason=issue.code)
-        response: Response = problems.unavailable(issue) if status == 503 else problems.problem(status, (issue,))
+        response: Response = problems.problem(status, (issue,))
+        if status == 503:
+            response.headers["Retry-After"] = str(RETRY_SECONDS)
         return access.ended(here, response, cross_origin=self._cross_origin)(environ, start_response)
 
 

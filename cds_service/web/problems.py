@@ -14,25 +14,12 @@ from cds_service.web.responses import json_response
 
 log = logging.getLogger("cds_service.web")
 MOST_ISSUES = 100
-RETRY_SECONDS = 1
-_AWAY = Issue(
-    "The record of the answer could not be written now. Send the call again, with a new token, after the time in "
-    "Retry-After.",
-    code="transient",
-)
 _STATUS_CODES = {404: "not-found", 405: "not-supported", 408: "timeout", 413: "too-long", 415: "not-supported"}
 
 
 def problem(status: int, issues: tuple[Issue, ...]) -> Response:
     """The HTTP answer for an error."""
     return json_response(outcome(issues), status, "application/fhir+json")
-
-
-def unavailable(issue: Issue) -> Response:
-    """503: what stands in the way passes, and the caller is told when to come again."""
-    response = problem(503, (issue,))
-    response.headers["Retry-After"] = str(RETRY_SECONDS)
-    return response
 
 
 def register(app: Flask) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cds_service.config import Settings
 from cds_service.ledger.keys import ledger_key
+from cds_service.ledger.silence import ANSWER_SECONDS
 from cds_service.ledger.store import Ledger
 
 # From the parent to its workers; not CDS_ settings of their own.
