@@ -38,6 +38,7 @@ class Transaction:
         self.lane, self.cursor, self.fresh, self.unsure, self.until = lane, cursor, fresh, unsure, until
         self.sql = lane.statements
         self.heads: dict[str, Head] = {}
+        self.read: dict[str, Any] = {}  # what several items of one transaction need
         self.begun = False
 
     def run(self, statement: Statement, values: Mapping[str, Any]) -> int:
