@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any
 from urllib.parse import quote
 
-from cds_service.facts.pages import ERROR, FURTHER, NO_RESOURCE, NOT_SENT, lacks, read_page
+from cds_service.facts.pages import FURTHER, NO_RESOURCE, NOT_SENT, PART, lacks, read_page
 from cds_service.facts.references import Json
 from cds_service.policy.case import Source, SourceState
 
@@ -164,7 +164,7 @@ def _bundle(bundle: Json, depth: int) -> Supplied:
 def _beside(first: Supplied, second: Supplied) -> Supplied:
     """Two parts of one Bundle: where one could not be had, the other is there all the same, and incomplete."""
     if second.source.state is SourceState.UNAVAILABLE:
-        lacking = replace(first.source, unusable=(*first.source.unusable, ERROR))
+        lacking = replace(first.source, unusable=(*first.source.unusable, PART))
         if not first.resources:
             lacking = Source(SourceState.UNAVAILABLE, second.source.detail)
         return replace(first, source=lacking)
@@ -235,8 +235,12 @@ def _part(name: str, resources: list[tuple[Json, object]], whole: Supplied, own:
     came_along = all(id(r) in whole.included for r, _ in resources)
     if name == "active-orders":  # the orders that are signed may be sent here as well, and say nothing of others
         came_along = came_along or not any(r.get("status") == "active" for r, _ in resources)
-    partial = came_along and name not in _WHOLE
-    lacking = (*whole.source.unusable, CAME_ALONG) if partial else whole.source.unusable
+    lacking = whole.source.unusable
+    if name in _WHOLE:  # another part of the batch was for another source
+        partial, lacking = False, tuple(fault for fault in lacking if fault != PART)
+    else:  # a part that failed may have been a second search of the same type
+        partial = came_along or PART in lacking
+        lacking = (*lacking, CAME_ALONG) if came_along else lacking
     source = replace(whole.source, unusable=lacking)
     single = own is None and len(resources) == len(whole.resources)
     return _supplied(source, resources, whole.next_page if single else None, whole.included, partial)

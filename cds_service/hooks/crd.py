@@ -59,6 +59,8 @@ def answer_crd(
 ) -> Answer:
     """Answer a validated CRD call. Raises RequestError (400), MissingData (412) or NotCrd (422)."""
     wishes = preferences(request.extension, caller.crd_version)
+    if "systemActions" in caller.dialect.omit:
+        wishes = replace(wishes, coverage_info=False)
     call = _Call(request, service, runtime, caller, wishes, as_of, live, timing)
     with timing.stage("gather"):
         call.read()

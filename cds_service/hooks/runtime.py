@@ -17,6 +17,7 @@ from cds_service.errors import ConfigurationError
 from cds_service.facts.client import Allowed, Fetched, Query
 from cds_service.hooks.crd_members import Members, plugged_in
 from cds_service.hooks.crd_services import CRD_SERVICES
+from cds_service.hooks.dialects import STANDARD, Dialect
 from cds_service.hooks.ids import new_id
 from cds_service.hooks.services import ADVISORS, Service
 from cds_service.policy.case import Code
@@ -154,3 +155,4 @@ class Caller:
     stopped: bool = False
     crd_version: str = "2.0"
     jti: tuple[str, str, int] | None = None
+    dialect: Dialect = STANDARD
