@@ -53,12 +53,12 @@ def cli() -> None:
 @click.option("--demo", is_flag=True, default=None, help="Loopback only, no authentication, bundled charts.")
 @click.option("--database-url", help="Ledger database.")
 @click.option("--cards", help="Folder or compiled file of policies.")
-@click.option("--allow-fhir", help="Demo mode: FHIR base URL that may be called.")
-def serve(**options: Any) -> None:
+@click.option("--allow-fhir", multiple=True, help="Demo mode: FHIR base URL that may be called; may be repeated.")
+def serve(allow_fhir: tuple[str, ...], **options: Any) -> None:
     """Start the service."""
     from cds_service.web.server import run
 
-    run(options)
+    run({**options, "allow_fhir": ",".join(allow_fhir) or None})
 
 
 @cli.command()

@@ -64,9 +64,9 @@ class Settings:
     )
     ledger_mask: str = _setting("", "JSON Pointers, or elements such as Patient.name; comma separated, never stored.")
     clients: str = _setting("", "YAML file of trusted clients; watched. Needed outside demo mode.")
-    token_lifetime: int = _setting(600, "Longest life of a client's token, in seconds.", 1, 3600)
+    token_lifetime: int = _setting(900, "Longest life of a client's token, in seconds.", 1, 3600)
     # At least 1: clients round iat up to the next second.
-    clock_leeway: int = _setting(5, "Seconds by which a client's clock may differ.", 1, 120)
+    clock_leeway: int = _setting(60, "Seconds by which a client's clock may differ.", 1, 120)
     services: str = _setting("advisor,crd", "Which services are offered: advisor, crd, or both.")
     default_payer: str = _setting("", "Payer to assume for advisor calls that have no Coverage to read.")
     payers: str = _setting("", "Payers whose coverage this deployment may assert (CRD), comma separated.")

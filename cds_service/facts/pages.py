@@ -15,6 +15,7 @@ ERROR = "what an error was reported about"
 NOT_SENT = "results that were counted, but not sent"
 NO_COUNT = "a total that is not a number"
 FURTHER = "further pages"
+PART = "a part of a batch that failed"
 _HARMLESS = ("information", "warning", "success")
 
 
@@ -48,6 +49,8 @@ def read_page(bundle: Json) -> Page:
         mode = _mode(entry) if isinstance(kind, str) and "search" in entry else None
         if gone := _deleted(entry):
             deleted.add(gone)
+        elif _has_failed(entry):
+            faults[PART] = None
         elif not isinstance(kind, str):
             faults[NO_RESOURCE] = None
         elif kind == "OperationOutcome" or mode == "outcome":
@@ -63,6 +66,12 @@ def read_page(bundle: Json) -> Page:
         entries, included = _newest(entries, deleted), set()
     matches = len(entries) - len(included)
     return Page(tuple(entries), following, total, matches, len(outcomes), tuple(faults), frozenset(included))
+
+
+def _has_failed(entry: object) -> bool:
+    """Is it a request of a batch that was answered with an error (FHIR R4, batch-response)?"""
+    response = entry.get("response") if isinstance(entry, dict) else None
+    return isinstance(response, dict) and str(response.get("status"))[:1] in ("4", "5")
 
 
 def _deleted(entry: object) -> str | None:

@@ -109,6 +109,8 @@ class Index:
         Tells the former, `Type/id`; None where it has no such name.
         """
         kind, own = resource.get("resourceType"), resource.get("id")
+        if own is None and isinstance(full_url, str) and key_of(full_url) == f"{kind}/{id_in(full_url)}":
+            own = id_in(full_url)
         if not isinstance(kind, str) or not isinstance(own, str):
             if isinstance(full_url, str) and self._by_key.setdefault(full_url, resource) is resource:
                 self.unread[id(resource)] = full_url

@@ -15,6 +15,7 @@ from cds_service.errors import Issue, MissingData, RequestError
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.codes import URI
 from cds_service.hooks import gather
+from cds_service.hooks.in_dialect import in_dialect
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime, review_note
 from cds_service.hooks.selections import selected
@@ -96,7 +97,27 @@ def answer(
     if service.group == "crd":
         from cds_service.hooks.crd import answer_crd  # crd builds on this module: imported late to break the circle
 
-        return answer_crd(request, service, runtime, caller, as_of=as_of, live=live, timing=clock)
+        done = answer_crd(request, service, runtime, caller, as_of=as_of, live=live, timing=clock)
+    else:
+        done = _advise(request, service, runtime, caller, as_of=as_of, live=live, clock=clock)
+    topics = f"{runtime.settings.base_url}/CodeSystem/card-topics"
+    with clock.stage("render"):
+        done.rendered = in_dialect(done.rendered, caller.dialect, topics, runtime.new_id)
+        done.response["cards"] = [r.card for r in done.rendered]
+    return done
+
+
+def _advise(
+    request: HookRequest,
+    service: Service,
+    runtime: Runtime,
+    caller: Caller,
+    *,
+    as_of: date | None,
+    live: bool,
+    clock: Timing,
+) -> Answer:
+    """Cards for the orders of an advisor's call."""
     book, now = runtime.book, runtime.now()
     builder = CaseBuilder(
         request.patient_id,

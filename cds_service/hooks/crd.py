@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from cds_service.determination.crd_outcome import Authority
+from cds_service.determination.crd_outcome import Authority, thing
 from cds_service.determination.decide import OrderResult, Terms, decide
 from cds_service.determination.options import flagged_groups
 from cds_service.errors import outcome
@@ -39,7 +39,8 @@ from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Order, Source, SourceState
 from cds_service.policy.not_looked_at import UNCODED
 from cds_service.render import crd
-from cds_service.render.cards import render
+from cds_service.render.about import OrderNames
+from cds_service.render.cards import drawn
 from cds_service.render.crd import Reason
 from cds_service.render.crd_cards import CrdCards
 from cds_service.render.explanation import explain
@@ -58,6 +59,8 @@ def answer_crd(
 ) -> Answer:
     """Answer a validated CRD call. Raises RequestError (400), MissingData (412) or NotCrd (422)."""
     wishes = preferences(request.extension, caller.crd_version)
+    if "systemActions" in caller.dialect.omit:
+        wishes = replace(wishes, coverage_info=False)
     call = _Call(request, service, runtime, caller, wishes, as_of, live, timing)
     with timing.stage("gather"):
         call.read()
@@ -105,7 +108,8 @@ class _Call:
         self.selected = selected(self.request, self.builder)
         source = self.data.coverage()
         self.lacking = check_orders(self.builder, self.scope.orders, self.selected or self.scope.orders)
-        self.coverage, self.payer = check_coverage(self.data, source, self.directory)
+        self.paying = check_coverage(self.data, source, self.directory)
+        self.coverage, self.payer = self.paying.coverage, self.paying.payer
         self.data.sources(self._needed())
         self.member = self._member()
 
@@ -119,7 +123,7 @@ class _Call:
         return gather.sources_needed(gather.concerning(orders, self.builder, self.runtime), orders)
 
     def _member(self) -> MemberState:
-        if self.runtime.members is None:
+        if self.runtime.members is None or self.payer is None:
             return "found"
         resource = self.builder.index.resolve(self.coverage.ref) or {}
         query = MemberQuery(self.payer, tuple(_identifiers(resource)), self._born(), self.now.date())
@@ -152,7 +156,7 @@ class _Call:
         actions = self._actions(done)
         self._cards(done)
         done.response = {"cards": [r.card for r in done.rendered]}
-        if actions:
+        if actions or self.request.hook in PRIMARY:  # CDS Hooks leaves it free; clients look for it at these hooks
             done.response["systemActions"] = actions
         if said := warnings(self.builder, self.scope.orders.keys(), self.coverage.ref, self.unread):
             done.response["extension"] = {WARNINGS: outcome(said)}
@@ -175,7 +179,8 @@ class _Call:
             done.assertions[order.ref] = [_told(e, sent=self.wishes.coverage_info and not same) for e in said]
             if self.wishes.coverage_info and not same:
                 resource = crd.annotated(written[order.ref], self.coverage.ref, said)
-                found.append({"type": "update", "description": _DESCRIPTION, "resource": resource})
+                description = _DESCRIPTION.format(thing=thing(order))
+                found.append({"type": "update", "description": description, "resource": resource})
         return found
 
     def _in_scope(self) -> list[tuple[Order, OrderResult | None]]:
@@ -214,25 +219,34 @@ class _Call:
             self._modified(),
             {**self.lacking, **self.scope.uncoded},
             self.builder.index,
+            self.directory.payers[self.payer].contact if self.payer else None,
+            self.paying.unread,
         )
 
     def _cards(self, done: Answer) -> None:
         context = self._context()
         maker = CrdCards(
-            self.directory.label(self.payer),
+            self._insurer(),
             self.wishes.version,
             f"{self.runtime.settings.base_url}/CodeSystem/card-types",
             self.wishes.switched_off,
             self.wishes.max_cards,
             context,
+            OrderNames(self.decider, self.results),
+            self.request.hook not in PRIMARY,
         )
-        done.rendered = maker.of(
-            render(self.decider, self.results, self.flagged, context), tuple(self.scope.unreadable)
-        )
+        made = drawn(self.decider, self.results, self.flagged, context)
+        done.rendered = maker.of(made, tuple(self.scope.unreadable))
         for rendered in done.rendered:
             address = context.link(rendered.card["uuid"])
             if any(link["url"] == address for link in rendered.card.get("links", ())):
                 done.explanations[rendered.card["uuid"]] = self._explained(rendered, context)
+
+    def _insurer(self) -> str:
+        """The payer's name; where nobody knows it, as the Coverage calls its payor."""
+        if self.payer:
+            return self.directory.label(self.payer)
+        return next(iter(self.coverage.payor_names), "The insurer")
 
     def _explained(self, rendered: RenderedCard, context: Context) -> Json:
         return explain(rendered, self.decider, context, self.now)
@@ -253,7 +267,7 @@ class _Call:
 
 # Under this name a response has an OperationOutcome: what the client wrote otherwise than FHIR R4, or not at all.
 WARNINGS = "cds-service.warnings"
-_DESCRIPTION = "Add the payer's coverage information to the order"
+_DESCRIPTION = "Add the payer's coverage information to the {thing}"
 
 
 def _already_authorised(result: OrderResult | None, before: list[Json]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from cds_service.determination.routing import PayerDirectory, in_force
 from cds_service.errors import Issue, MissingData, NotCrd, RequestError, once
@@ -17,7 +17,7 @@ from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json
 from cds_service.facts.sources import is_fhir, is_known
-from cds_service.hooks.crd_gather import CrdData, payors
+from cds_service.hooks.crd_gather import GONE, NOT_SUPPLIED, CrdData, payors
 from cds_service.hooks.crd_services import LOOK_UPS
 from cds_service.policy.case import Coverage, Fault, Harm, Source, SourceState
 from cds_service.policy.not_looked_at import NO_ORDER
@@ -50,7 +50,7 @@ def is_modifier(fault: Fault) -> bool:
 
 def is_told(fault: Fault) -> bool:
     """True for entries of the context that hold no order of their own: a card says so, and the rest is answered."""
-    return fault.why in NO_ORDER
+    return fault.fatal and fault.why in NO_ORDER
 
 
 def check_prefetch(prefetch: Mapping[str, object]) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def _missing(ref: str, kind: str) -> Issue:
 
 def shortcomings(builder: CaseBuilder, ref: str) -> tuple[str, ...]:
     """What could not be read of an order, as far as its answer may rest on it, each as a sentence."""
-    whole = [f"Order: {f.text}." for f in builder.faults if f.ref == f.path == ref and f.fatal]
+    whole = [f"Order: {f.text}." for f in builder.faults if f.ref == f.path == ref and f.fatal and f.why is None]
     lost = next((sorted(r.faulty - _BESIDE) for known, r in builder.drafts if known == ref), [])
     was = "was" if len(lost) == 1 else "were"
     return (*whole, f"Order: {joined(lost)} could not be read and {was} not used.") if lost else tuple(whole)
@@ -142,8 +142,22 @@ def _absent(ref: str, order: Json) -> Iterator[Issue]:
         yield Issue(text, f"{kind}.authoredOn", "required", "warning")
 
 
-def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> tuple[Coverage, str]:
-    """The one coverage of the call and its payer. MissingData (412) or RequestError (400)."""
+@dataclass(frozen=True, slots=True)
+class Paying:
+    """The one coverage of a call and its payer; `payer` is None where the payor could not be read, and `unread` why."""
+
+    coverage: Coverage
+    payer: str | None
+    unread: str = ""
+
+
+def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> Paying:
+    """The one coverage of the call and its payer. MissingData (412) or RequestError (400).
+
+    What was not sent, what failed and what does not exist are told apart. Without a Coverage nothing can be asserted,
+    so that one out of reach is 412, as is a payor that was not sent and that nobody could be asked for; one that could
+    not be read is told of (resp-43), one that does not exist refused.
+    """
     if source.state is SourceState.UNAVAILABLE:
         text = f"is needed and could not be obtained: {source.detail}"
         raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
@@ -158,10 +172,17 @@ def check_coverage(data: CrdData, source: Source, directory: PayerDirectory) -> 
     lost = [f for f in faults if f.ref == coverage.ref]
     if lost and (payer is None or any(_element(f) != "payor" for f in lost)):
         raise _invalid(lost)
-    if payer is None:
-        _refuse_payer(data, coverage, directory)
-    assert payer is not None
-    return coverage, payer
+    if payer is not None:
+        return Paying(coverage, payer)
+    lacking = _payors_lacking(data, coverage)
+    if lacking.failed:
+        return Paying(coverage, None, lacking.failed[0])
+    if lacking.unsent:
+        text = f"names a payor that is needed and could not be read: {NOT_SUPPLIED}"
+        raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
+    if lacking.gone:
+        raise _refused("Coverage.payor refers to an Organization that the FHIR server does not have.")
+    raise _unknown_payer(coverage, directory)
 
 
 def _is_of_coverage(fault: Fault) -> bool:
@@ -188,24 +209,37 @@ def _the_one(builder: CaseBuilder) -> Coverage:
     return found[0]
 
 
-def _refuse_payer(data: CrdData, coverage: Coverage, directory: PayerDirectory) -> None:
-    for detail in _unread_payors(data, coverage):
-        text = f"names a payor that is needed and could not be read: {detail}"
-        raise MissingData(Issue(text, "prefetch.coverage", "incomplete"))
+def _unknown_payer(coverage: Coverage, directory: PayerDirectory) -> RequestError:
     if doubt := directory.doubt(coverage):
-        raise _refused(f"The payer of {safe_name(coverage.ref)} is not known: {doubt}.")
+        return _refused(f"The payer of {safe_name(coverage.ref)} is not known: {doubt}.")
     if coverage.payor_identifiers:
-        raise _refused("Coverage.payor.identifier is not one of a payer that is served here.")
-    raise _refused("Coverage.payor has no identifier, itself or in the Organization that it refers to.")
+        return _refused("Coverage.payor.identifier is not one of a payer that is served here.")
+    return _refused("Coverage.payor has no identifier, itself or in the Organization that it refers to.")
 
 
-def _unread_payors(data: CrdData, coverage: Coverage) -> Iterator[str]:
-    """Why payors that are known by reference only were not obtained; not those that came, and cannot be used."""
-    index = data.builder.index
+@dataclass(slots=True)
+class _Lacking:
+    """Payors that are known by reference only and were not obtained: why reading failed; not sent; not existing."""
+
+    failed: list[str] = field(default_factory=list)
+    unsent: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+
+def _payors_lacking(data: CrdData, coverage: Coverage) -> _Lacking:
+    """Not those that came and cannot be used."""
+    index, lacking = data.builder.index, _Lacking()
     came = {f.ref for f in data.builder.faults}
     for ref in payors([index.resolve(coverage.ref) or {}]):
-        if index.resolve(ref) is None and ref not in came and (ref.startswith("Organization/") or "/" not in ref):
-            yield data.details.get(ref, "not supplied")
+        if index.resolve(ref) is not None or ref in came or not (ref.startswith("Organization/") or "/" not in ref):
+            continue
+        if data.status.get(ref) in GONE:
+            lacking.gone.append(ref)
+        elif data.details.get(ref, NOT_SUPPLIED) == NOT_SUPPLIED:
+            lacking.unsent.append(ref)
+        else:
+            lacking.failed.append(data.details[ref])
+    return lacking
 
 
 def _invalid(faults: Iterable[Fault]) -> RequestError:

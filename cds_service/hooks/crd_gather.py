@@ -20,6 +20,8 @@ from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Source, SourceState
 
 _CAME = "what came cannot be used"
+NOT_SUPPLIED = "not supplied"
+GONE = (404, 410)  # the server was asked, and has no such resource
 
 _UNREACHED = Source(SourceState.UNAVAILABLE, "neither in prefetch nor readable")
 
@@ -74,7 +76,7 @@ class CrdData:
         for ref in wanted:
             found = fetched.get(ref)
             self.status[ref] = found.status if found else None
-            self.details[ref] = found.detail or _CAME if found else "not supplied"
+            self.details[ref] = found.detail or _CAME if found else NOT_SUPPLIED
             for resource in found.resources if found else ():
                 index.add(resource)
 

@@ -15,7 +15,7 @@ from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json, key_of, resource_of
 from cds_service.facts.sources import read_value
 from cds_service.hooks.crd_check import is_told
-from cds_service.hooks.crd_gather import CrdData
+from cds_service.hooks.crd_gather import GONE, CrdData
 from cds_service.hooks.crd_servers import Servers
 from cds_service.hooks.envelope import plain
 from cds_service.hooks.exact import holds_decimal, loads_exact
@@ -26,7 +26,6 @@ _BUNDLES = ("draftOrders", "appointments")
 _BY_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
 # What a performer can be asked for; appointments and encounters have hooks of their own.
 _DISPATCHED_TYPES = ORDER_TYPES - {"Appointment", "Encounter"}
-_GONE = (404, 410)
 _UNREAD = "could not be read, by prefetch or from the FHIR server"
 
 
@@ -168,7 +167,7 @@ def _read_codes(scope: Scope, data: CrdData) -> None:
     data.read(key for key in keys.values() if key and not key.startswith("#"))
     for ref, key in keys.items():
         if index.resolve(named[ref], within=scope.orders[ref]) is None:
-            scope.uncoded[ref] = "no-code" if data.status.get(key or "", 404) in _GONE else "technical"
+            scope.uncoded[ref] = "no-code" if data.status.get(key or "", 404) in GONE else "technical"
 
 
 def _entries(bundle: object) -> Iterator[tuple[Json, object]]:

@@ -63,8 +63,26 @@ class HookRequest:
         return tuple(s for s in self.context["selections"])
 
 
+def parse_chart(body: bytes) -> dict[str, Any]:
+    """As `parse`; a list is a chart too: of its resources, as of a Bundle."""
+    value = _parse(body)
+    if isinstance(value, list):
+        return {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": each} for each in value]}
+    return _object(value)
+
+
 def parse(body: bytes) -> dict[str, Any]:
     """JSON to an object. Raises RequestError (not JSON) or TooLarge (nesting)."""
+    return _object(_parse(body))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RequestError("must be an object", path="$", code="structure")
+    return value
+
+
+def _parse(body: bytes) -> Any:
     try:
         value = orjson.loads(body.removeprefix(_MARK))
     except orjson.JSONDecodeError as error:
@@ -78,8 +96,6 @@ def parse(body: bytes) -> dict[str, Any]:
     if _repeats(body, value):
         again = _repeated(body)
         raise RequestError("is there twice in one object", path=safe_step(again), code="structure")
-    if not isinstance(value, dict):
-        raise RequestError("must be an object", path="$", code="structure")
     return value
 
 

@@ -17,6 +17,7 @@ from cds_service.errors import ConfigurationError
 from cds_service.facts.client import Allowed, Fetched, Query
 from cds_service.hooks.crd_members import Members, plugged_in
 from cds_service.hooks.crd_services import CRD_SERVICES
+from cds_service.hooks.dialects import STANDARD, Dialect
 from cds_service.hooks.ids import new_id
 from cds_service.hooks.services import ADVISORS, Service
 from cds_service.policy.case import Code
@@ -102,8 +103,11 @@ class Runtime:
 
     @classmethod
     def build(cls, settings: Settings, *, fhir: Fetching | None = None, book: Book | None = None) -> Runtime:
-        """Load the content, unless given as `book`, and offer the services that the settings name."""
-        offered = [s for s in (*ADVISORS, *CRD_SERVICES) if s.group in settings.offered]
+        """Load the content, unless given as `book`, and offer the services that the settings name.
+
+        The CRD services first: clients and conformance tools take the first that discovery lists for a hook.
+        """
+        offered = [s for s in (*CRD_SERVICES, *ADVISORS) if s.group in settings.offered]
         services = {s.id: s for s in offered}
         return cls(settings, book or load_book(settings), fhir, services=services, members=plugged_in(settings.demo))
 
@@ -151,3 +155,4 @@ class Caller:
     stopped: bool = False
     crd_version: str = "2.0"
     jti: tuple[str, str, int] | None = None
+    dialect: Dialect = STANDARD

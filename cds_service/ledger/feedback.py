@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
 from uuid import uuid4
 
 from cds_service.ledger.counts import OTHER
 from cds_service.ledger.document import dumps, loads, milliseconds, serialise
+from cds_service.ledger.feedback_items import Override, Reason, override_of, rest
 from cds_service.ledger.lane import Transaction
 from cds_service.ledger.mask import Mask
 from cds_service.ledger.projection import cards_of, project_feedback
@@ -61,16 +63,14 @@ def _document(tx: Transaction, mask: Mask, service: str, client: str | None, ite
         raise Rejected("must be accepted or overridden", ".outcome")
     at = _timestamp(item.get("outcomeTimestamp"))
     _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
-    _reason(item.get("overrideReason"))
     masked = mask.erase({"feedback": item})
     left = masked["feedback"]
-    suggestions, coding, comment = [], None, ""
+    suggestions: list[list[str]] = []
     with contextlib.suppress(Rejected):  # masked
         suggestions = _suggestions(left.get("acceptedSuggestions"), card["suggestions"], outcome)
-    with contextlib.suppress(Rejected):
-        coding, comment = _reason(left.get("overrideReason"))
-    reason, offered = _counted(tx, card, coding) if coding else (None, None)
-    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), reason, comment]
+    told = override_of(left)
+    reason, offered = _counted(tx, card, told)
+    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(left)]
     return {
         "id": str(uuid4()),
         "received": milliseconds(now),
@@ -80,9 +80,9 @@ def _document(tx: Transaction, mask: Mask, service: str, client: str | None, ite
         "outcome": outcome,
         "at": at,
         "suggestions": suggestions,
-        "reason": reason,
+        "reason": asdict(reason) if reason else None,
         "reasonOffered": offered,
-        "commented": bool(comment),
+        "commented": bool(told.comment),
         "digest": sha256(dumps(content)).hexdigest(),
         **masked,
     }
@@ -116,8 +116,8 @@ def _timestamp(value: object) -> int:
 
 
 def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[list[str]]:
-    """The accepted suggestions as pairs of uuid and label."""
-    if value is None and outcome == "overridden":
+    """The accepted suggestions as pairs of uuid and label; an override counts whatever it names beside."""
+    if not isinstance(value, list) and outcome == "overridden":
         return []
     if not isinstance(value, list) or (not value and outcome == "accepted"):
         raise Rejected("must name at least one suggestion", ".acceptedSuggestions")
@@ -125,69 +125,38 @@ def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[
     accepted = []
     for i, element in enumerate(value):
         uuid = uuid_of(element.get("id") if isinstance(element, Mapping) else None)
-        if uuid not in known:
+        if uuid in known:
+            accepted.append(known[uuid])
+        elif outcome == "accepted":
             raise Rejected("is not a suggestion of the card", f".acceptedSuggestions[{i}].id")
-        accepted.append(known[uuid])
     return accepted
 
 
-def _reason(value: object) -> tuple[Json | None, str]:
-    """The override reason as system, code and display, and the clinician's comment."""
-    if value is None:
-        return None, ""
-    if not isinstance(value, Mapping):
-        raise Rejected("must be an object", ".overrideReason")
-    comment = value.get("userComment")
-    if comment is not None and not isinstance(comment, str):
-        raise Rejected("must be a text", ".overrideReason.userComment")
-    coding = _coding(value.get("reason"))
-    if coding is None and not comment:
-        raise Rejected("needs a reason, a userComment, or both", ".overrideReason")
-    return coding, comment or ""
-
-
-def _coding(value: object) -> Json | None:
-    """A Coding, or the first coding of a CodeableConcept (CDS Hooks 1.x clients send either)."""
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
-        raise Rejected("must be a Coding", ".overrideReason.reason")
-    codings = value.get("coding")
-    if isinstance(codings, list) and codings and isinstance(codings[0], Mapping):
-        value = {"display": value.get("text"), **codings[0]}
-    coding = {k: _plain(value.get(k)) for k in ("system", "code", "display")}
-    if not coding["code"] and not coding["display"]:
-        raise Rejected("is missing", ".overrideReason.reason.code")
-    return coding
-
-
-def _counted(tx: Transaction, card: Json, given: Json) -> tuple[Json, bool]:
-    """A reason as it is counted, and whether the card offered it.
+def _counted(tx: Transaction, card: Json, told: Override) -> tuple[Reason | None, bool | None]:
+    """The reason that is counted, and whether the card offered it.
 
     That is the card's own coding; of any other a code at most: words and systems are the caller's, and may name
     a patient.
     """
-    for own in _offered(tx, card):
-        if own["code"] == given["code"] or (not given["code"] and own["display"] == given["display"]):
+    if not told.reasons:
+        return None, None
+    offered = _offered(tx, card)
+    codes = {r.code: r for r in offered}
+    words = {r.display: r for r in offered if r.display}
+    for given in told.reasons:
+        own = codes.get(given.code) if given.code else words.get(given.display or "")
+        if own:
             return own, True
-    code = given["code"] if given["code"] and _CODE.fullmatch(given["code"]) else OTHER
-    return {"system": None, "code": code, "display": None}, False
+    code = told.reasons[0].code
+    return Reason(None, code if code and _CODE.fullmatch(code) else OTHER, None), False
 
 
-def _offered(tx: Transaction, card: Json) -> list[Json]:
+def _offered(tx: Transaction, card: Json) -> list[Reason]:
     """The reasons that a card offered, in its own words where its record is still there."""
     row = tx.one(tx.sql.find_document, {"number": card["number"]})
-    shown = loads(row[0]).get("response", {}).get("cards", ()) if row else ()
-    told = [r for c in shown if c.get("uuid") == card["uuid"] for r in c.get("overrideReasons", ())]
-    words = {r.get("code"): r for r in told}
+    cards = loads(row[0]).get("response", {}).get("cards", ()) if row else ()
+    words = {r.get("code"): r for c in cards if c.get("uuid") == card["uuid"] for r in c.get("overrideReasons", ())}
     return [
-        {"system": words.get(c, {}).get("system"), "code": c, "display": words.get(c, {}).get("display")}
-        for c in card["override_reasons"]
+        Reason(words.get(code, {}).get("system"), code, words.get(code, {}).get("display"))
+        for code in card["override_reasons"]
     ]
-
-
-def _plain(value: object) -> str | None:
-    """Text that every database can hold: no NUL, no lone surrogate, at most 255 characters."""
-    if not isinstance(value, str):
-        return None
-    return value.replace("\0", "").encode("utf-8", "replace").decode()[:255] or None

@@ -31,7 +31,7 @@ def words_of(text: str) -> Words:
 
 def labels_of(labels: Iterable[str]) -> Labels:
     """Labels with their words, the longest first, for it says most; without the details that they add."""
-    made = {words_of(_HEAD.split(label, maxsplit=1)[0]): label for label in labels}
+    made = {words_of(_HEAD.split(label, maxsplit=1)[0]): label for label in sorted(labels, reverse=True)}
     return tuple(sorted(made.items(), key=lambda item: (-len(item[0]), item[1])) if made else ())
 
 

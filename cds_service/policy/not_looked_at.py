@@ -49,7 +49,7 @@ _SAID = {
 # Of an order: what it asks for is not known, though the order itself could be read.
 UNCODED = frozenset({Unseen.FAULTY_CODE, Unseen.NO_CODE, Unseen.NOT_A_CODE, Unseen.NO_SYSTEM, Unseen.IN_WORDS})
 # Of an entry among the orders: it holds no order of its own that is read.
-NO_ORDER = frozenset({Unseen.NO_RESOURCE, Unseen.OTHER_TYPE, Unseen.SAME_ID})
+NO_ORDER = frozenset({Unseen.NO_RESOURCE, Unseen.OTHER_TYPE, Unseen.NO_ID, Unseen.SAME_ID})
 
 
 def said(kind: Unseen, about: str = "") -> str:

@@ -7,10 +7,11 @@ from cds_service.determination.options import Flagged, Option
 from cds_service.policy.case import Order
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.operation import Operation
-from cds_service.policy.trace import Evidence, Trace
+from cds_service.policy.trace import Trace
 from cds_service.render import actions, notices, wording
+from cds_service.render.about import OrderNames, told
 from cds_service.render.covered import OPTIONS, covered_lines, covered_orders, supporter
-from cds_service.render.markdown import escape, lower_first
+from cds_service.render.markdown import lower_first
 from cds_service.render.parts import (
     DISCLAIMER,
     Context,
@@ -19,6 +20,7 @@ from cds_service.render.parts import (
     RenderedCard,
     card_of,
     code_of,
+    evidence_line,
     finding_key,
     named,
     override_reasons,
@@ -46,13 +48,25 @@ def _is_primary(order: Order, operations: tuple[Operation, ...]) -> bool:
 def render(
     decider: Decider, results: tuple[OrderResult, ...], groups: tuple[Flagged, ...], context: Context
 ) -> list[RenderedCard]:
-    """All cards of what was looked at, most urgent first; `groups` are the flagged orders with their options."""
-    cards = [notices.safety(f, context) for f in notices.distinct(results, "safety")]
+    """All cards of what was looked at, most urgent first, each with the orders it is about.
+
+    `groups` are the flagged orders with their options.
+    """
+    names = OrderNames(decider, results)
+    return [told(card, names) for card in drawn(decider, results, groups, context)]
+
+
+def drawn(
+    decider: Decider, results: tuple[OrderResult, ...], groups: tuple[Flagged, ...], context: Context
+) -> list[RenderedCard]:
+    """The cards of `render` before each is `told`: CRD makes others of them."""
+    case = decider.case
+    cards = [notices.safety(r, case, context) for r in notices.distinct(results, "safety", case)]
     covered = covered_orders(results, decider, context) if groups else ()
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "warning"]
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "info"]
     cards += notices.missing_information(results, decider, context)
-    cards += notices.coding(results, context)
+    cards += notices.coding(results, case, context)
     return cards
 
 
@@ -129,12 +143,7 @@ def evidence_lines(trace: Trace, decider: Decider) -> list[str]:
     """The facts that the outcome rests on: code, the chart's own words (escaped), reference."""
     texts = {c.ref: c.text for c in decider.case.conditions if c.text}
     facts = dict.fromkeys([fact for node in trace.walk() for fact in node.evidence])
-    return list(dict.fromkeys([_evidence_line(f, texts.get(f.ref)) for f in facts]))[:MOST_EVIDENCE]
-
-
-def _evidence_line(fact: Evidence, words: str | None) -> str:
-    told = [escape(t) for t in (fact.code, words) if t]
-    return f"- {escape(fact.text)}{': ' if told else ''}{' '.join(told)} ({escape(fact.ref)})"
+    return list(dict.fromkeys([evidence_line(f, texts.get(f.ref), decider.case) for f in facts]))[:MOST_EVIDENCE]
 
 
 def _suggestions(group: Flagged, code: str, label: str, context: Context) -> list[Json]:

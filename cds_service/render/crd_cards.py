@@ -16,6 +16,7 @@ from cds_service.determination.crd_outcome import Version
 from cds_service.determination.options import Flagged
 from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.evaluate import Verdict
+from cds_service.render.about import OrderNames, told
 from cds_service.render.actions import replaceable
 from cds_service.render.cards import option_text
 from cds_service.render.covered import OPTIONS, supporter
@@ -37,7 +38,8 @@ _ORDER = (*TOPICS, NOT_CHECKED)
 class CrdCards:
     """How cards are made for one call: insurer, version, what is switched off, how many at most, and in which words.
 
-    `own_topics` is the code system of the topics that the guide has no code for.
+    `own_topics` is the code system of the topics that the guide has no code for. `early` at secondary hooks: it is too
+    early for questions about coding (CRD 2.2, hook-19).
     """
 
     insurer: str
@@ -46,13 +48,15 @@ class CrdCards:
     switched_off: frozenset[str]
     max_cards: int
     context: Context
+    names: OrderNames
+    early: bool = False
 
     def of(self, rendered: Iterable[RenderedCard], unread: tuple[str, ...]) -> list[RenderedCard]:
-        """CRD cards made of an advisor's, and one about what is `unread`: references, or places with what is wrong.
+        """CRD cards made of an advisor's as `drawn`, and one about what is `unread`: references, or places and faults.
 
         The most important come first, and no more than asked for.
         """
-        made = [c for r in rendered for c in self._made(r)]
+        made = [told(c, self.names) for r in rendered for c in self._made(r)]
         if unread:
             made.append(self._unread(unread))
         kept = [c for c in made if _topic(c) not in self.switched_off]
@@ -62,7 +66,7 @@ class CrdCards:
     def _made(self, r: RenderedCard) -> Iterator[RenderedCard]:
         if r.kind == "safety":
             yield self._remark(r, "contraindication")
-        elif r.kind == "coding":
+        elif r.kind == "coding" and not self.early:
             yield self._remark(r, "claim")
         elif r.kind in ("against", "none") and r.verdict:
             yield self._reference(r, r.verdict)
@@ -122,7 +126,7 @@ class CrdCards:
         return replace(made, kind="alternatives", finding=finding_key(r.finding, "alternatives"))
 
     def _detail(self, r: RenderedCard, group: Flagged, verdict: Verdict, by: str, reading: list[str]) -> str:
-        lines = [f"**About {r.extra['name']}:** {verdict.because}"]
+        lines = [f"**Why:** {verdict.because}"]
         if group.ordered:
             lines += ["", "**Ordered already**", *(f"- {option_text(o)}" for o in group.ordered)]
         if group.offered:

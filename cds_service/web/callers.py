@@ -136,6 +136,7 @@ def _caller(client: Client, control: Control) -> Caller:
         silenced=client.silent is True or control.clients.get(client.id) == "silent",
         stopped=client.disabled or control.clients.get(client.id) == "stopped",
         crd_version=client.crd_version,
+        dialect=client.spoken,
     )
 
 

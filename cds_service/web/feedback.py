@@ -31,6 +31,8 @@ def give(id: str) -> Response:
     service = offered(here, id)
     settings = runtime().settings
     body = parse(read_json_body(request, settings.max_body_bytes, settings.read_deadline))
+    if isinstance(body.get("feedback"), dict):
+        body = {**body, "feedback": [body["feedback"]]}
     found = contract.faults("Feedback", body)
     if found:
         raise RequestError(*found)

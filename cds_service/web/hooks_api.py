@@ -19,6 +19,7 @@ from cds_service.facts.builder import FURTHER_ORDERS, FURTHER_RESOURCES
 from cds_service.facts.validity import READABLE
 from cds_service.hooks import contract
 from cds_service.hooks.answer import Answer, Timing, answer
+from cds_service.hooks.crd_services import nothing_to_say
 from cds_service.hooks.recording import held_back, record, shown
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Caller, Runtime
@@ -144,9 +145,8 @@ def _evaluated(here: Call, raw: bytes, caller: Caller, service: Service, clock: 
         hook_request = validate(body, service, raw)
     runtime = here.state.runtime
     if caller.stopped:
-        return Answer(
-            {"cards": []}, hook_request, service, Case(), timing=clock, revision=runtime.book.rulebook.revision
-        )
+        silence, revision = nothing_to_say(service), runtime.book.rulebook.revision
+        return Answer(silence, hook_request, service, Case(), timing=clock, revision=revision)
     done = answer(hook_request, service, runtime, caller, live=True, timing=clock)
     _log_unusable(done.case.faults, logs.loggable_instance(here.hook_instance))
     return done

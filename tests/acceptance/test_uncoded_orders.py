@@ -47,7 +47,7 @@ def not_checked(service: Service, request: Json) -> list[str]:
         ({"coding": [{"system": "urn:local", "code": "M1", "display": "Bone marrow aspiration"}]}, "by its words"),
         ({"text": "Anterior cervical fusion"}, "by its words"),
         ("20939", "has a code that could not be read"),
-        ({"coding": [{"system": CPT, "code": 20939}]}, "has a code that could not be read"),
+        ({"coding": [{"system": CPT, "code": {"value": "20939"}}]}, "has a code that could not be read"),
     ],
 )
 def test_an_order_that_seems_to_have_a_known_code_was_not_checked(service: Service, code: Any, why: str) -> None:

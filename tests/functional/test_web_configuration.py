@@ -158,3 +158,20 @@ def test_a_variable_that_is_no_setting_is_a_line_of_the_log(tmp_path: Path) -> N
     first, *others = done.stderr.splitlines()
     assert json.loads(first)["message"] == "CDS_TYPO is not a setting; docs/configuration.md lists them."
     assert [line.split(":")[0] for line in others] == ["cds-service"]
+
+
+def test_several_fhir_servers_may_be_allowed_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of them used to win, silently."""
+    from click.testing import CliRunner
+
+    from cds_service.cli import cli
+    from cds_service.web import server
+
+    given: list[dict[str, object]] = []
+    monkeypatch.setattr(server, "run", given.append)
+    servers = ["https://a.example.org/fhir", "https://b.example.org/fhir"]
+    called = CliRunner().invoke(cli, ["serve", "--demo", "--allow-fhir", servers[0], "--allow-fhir", servers[1]])
+    assert called.exit_code == 0, called.output
+    assert from_environment(**given[0]).listed("allow_fhir") == tuple(servers)
+    CliRunner().invoke(cli, ["serve", "--demo"])
+    assert given[1]["allow_fhir"] is None

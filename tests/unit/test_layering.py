@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "content_files": {"policy", "render"},
     "ledger": set(),
     "hooks": {"facts", "policy", "determination", "render", "ledger", "content_files"},
-    "auth": {"hooks", "facts", "policy", "ledger"},
+    "auth": {"hooks", "facts", "policy", "ledger", "render"},
     "replay": {"hooks", "facts", "policy", "determination", "render", "content_files"},
     "web": {"auth", "hooks", "facts", "policy", "determination", "render", "ledger", "replay", "content_files"},
 }

@@ -21,7 +21,7 @@ def as_request(value: Json) -> Json:
     """The hook request that was pasted, or one made of a Bundle. Raises RequestError."""
     if "context" in value or "hook" in value:
         return value
-    if value.get("resourceType") == "Bundle":
+    if value.get("resourceType") in ("Bundle", "Parameters"):
         return from_bundle(value)
     raise RequestError("is neither a hook request nor a FHIR Bundle", path="$", code="structure")
 

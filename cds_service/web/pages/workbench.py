@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from cds_service.errors import NotFound, RequestError
 from cds_service.hooks.answer import Answer, Timing, answer, determinations, findings
-from cds_service.hooks.request import parse, validate
+from cds_service.hooks.request import parse, parse_chart, validate
 from cds_service.hooks.runtime import Caller
 from cds_service.hooks.services import Service
 from cds_service.policy.content import PolicyFolder
@@ -88,7 +88,7 @@ def codes() -> Response:
 @pages.post("/workbench/request")
 def pasted() -> Response:
     """What was pasted, as a hook request."""
-    return json_response(as_request(_body()))
+    return json_response(as_request(parse_chart(_raw())))
 
 
 @pages.post("/workbench/markdown")
@@ -124,8 +124,12 @@ def trace() -> Response:
 
 
 def _body() -> Json:
+    return parse(_raw())
+
+
+def _raw() -> bytes:
     settings = runtime().settings
-    return parse(read_json_body(request, settings.max_body_bytes, settings.read_deadline))
+    return read_json_body(request, settings.max_body_bytes, settings.read_deadline)
 
 
 def _object(value: object) -> Json:
