@@ -61,10 +61,11 @@ def _document(tx: Transaction, mask: Mask, service: str, client: str | None, ite
     if outcome not in _OUTCOMES:
         raise Rejected("must be accepted or overridden", ".outcome")
     at = _timestamp(item.get("outcomeTimestamp"))
-    suggestions = _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
+    _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
     left = _left(mask, item)
-    if "acceptedSuggestions" not in left["feedback"]:
-        suggestions = []
+    suggestions: list[list[str]] = []
+    with contextlib.suppress(Rejected):  # masked
+        suggestions = _suggestions(left["feedback"].get("acceptedSuggestions"), card["suggestions"], outcome)
     told = override_of(left["feedback"])
     reason, offered = kept(tx, card, told)
     content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(left["feedback"])]
