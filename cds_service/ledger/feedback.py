@@ -20,7 +20,7 @@ from cds_service.ledger.record import FeedbackResult, Json
 from cds_service.ledger.schema import answer
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?")
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OUTCOMES = ("accepted", "overridden")
 _ANSWER = answer.c.keys()
@@ -78,7 +78,8 @@ def _document(tx: Transaction, mask: Mask, service: str, client: str | None, ite
         "client": client,
         "card": {k: card[k] for k in ("uuid", "finding", "policy", "version", "rule", "hook", "payer")},
         "outcome": outcome,
-        "at": at,
+        # The receipt stands in for a time that cannot be read: no feedback is lost for it.
+        "at": milliseconds(now) if at is None else at,
         "suggestions": suggestions,
         "reason": asdict(reason) if reason else None,
         "reasonOffered": offered,
@@ -106,21 +107,20 @@ def _find_card(tx: Transaction, service: str, client: str | None, value: object)
     return card
 
 
-def _timestamp(value: object) -> int:
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        with contextlib.suppress(ValueError):  # no such day or hour: refused below
-            at = milliseconds(datetime.fromisoformat(value.upper()))
-            if at > 0:
-                return at
-    raise Rejected("must be a date and time with time zone, such as 2026-01-31T09:30:00Z", ".outcomeTimestamp")
+def _timestamp(value: object) -> int | None:
+    """When it was, in milliseconds; a time without a zone is taken for UTC. None for what is no time."""
+    match = _RFC3339.fullmatch(value) if isinstance(value, str) else None
+    if match is not None:
+        with contextlib.suppress(ValueError):  # no such day or hour
+            at = milliseconds(datetime.fromisoformat(match[0].upper() + ("" if match[2] else "Z")))
+            return at if at > 0 else None
+    return None
 
 
 def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[list[str]]:
     """The accepted suggestions as pairs of uuid and label; an override counts whatever it names beside."""
-    if not isinstance(value, list) and outcome == "overridden":
+    if not isinstance(value, list):  # it was accepted all the same; which of them, is not told
         return []
-    if not isinstance(value, list) or (not value and outcome == "accepted"):
-        raise Rejected("must name at least one suggestion", ".acceptedSuggestions")
     known = {uuid.lower(): [uuid, label] for uuid, label in offered}
     accepted = []
     for i, element in enumerate(value):
