@@ -10,8 +10,10 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import uuid4
 
-from cds_service.ledger.document import dumps, milliseconds, serialise
-from cds_service.ledger.feedback_items import override_of, rest
+from cds_service.ledger.counts import OTHER
+from cds_service.ledger.document import dumps, loads, milliseconds, serialise
+from cds_service.ledger.feedback_items import Reason, override_of, rest
+from cds_service.ledger.feedback_masks import spelt
 from cds_service.ledger.lane import Transaction
 from cds_service.ledger.mask import Mask
 from cds_service.ledger.projection import cards_of, project_feedback
@@ -20,6 +22,7 @@ from cds_service.ledger.schema import answer
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OUTCOMES = ("accepted", "overridden")
 _ANSWER = answer.c.keys()
 
@@ -37,19 +40,22 @@ def record_item(
 ) -> FeedbackResult:
     """Check and write one feedback item."""
     try:
-        document = _document(tx, service, client, item, now)
+        document = _document(tx, mask, service, client, item, now)
     except Rejected as r:
         return FeedbackResult(index, "rejected", r.reason, f"feedback[{index}]{r.path}")
     if tx.one(tx.sql.find_digest, {"digest": document["digest"]}):
         return FeedbackResult(index, "duplicate")
-    masked = mask.erase({**document, "feedback": item})
-    number = tx.append("feedback", document["id"], document["received"], serialise(masked, None)[0])
+    number = tx.append("feedback", document["id"], document["received"], serialise(document, None)[0])
     tx.run(tx.sql.feedback, project_feedback(document, number))
     return FeedbackResult(index, "accepted")
 
 
-def _document(tx: Transaction, service: str, client: str | None, item: object, now: datetime) -> Json:
-    """What is stored of an item; raises Rejected."""
+def _document(tx: Transaction, mask: Mask, service: str, client: str | None, item: object, now: datetime) -> Json:
+    """What is stored of an item; raises Rejected.
+
+    The item is checked as it came. All that is made from it (normal form, digest, projection) is made from what the
+    mask left of it: what is masked has no copy.
+    """
     if not isinstance(item, Mapping):
         raise Rejected("must be a JSON object", "")
     card = _find_card(tx, service, client, item.get("card"))
@@ -57,10 +63,15 @@ def _document(tx: Transaction, service: str, client: str | None, item: object, n
     if outcome not in _OUTCOMES:
         raise Rejected("must be accepted or overridden", ".outcome")
     at = _timestamp(item.get("outcomeTimestamp"))
-    suggestions = _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
-    told = override_of(item)
-    reason = told.main(card["override_reasons"])
-    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(item)]
+    _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
+    masked = mask.erase({"feedback": item}, also=spelt(mask.paths, item))
+    left = masked["feedback"]
+    suggestions = []
+    with contextlib.suppress(Rejected):  # masked
+        suggestions = _suggestions(left.get("acceptedSuggestions"), card["suggestions"], outcome)
+    told = override_of(left)
+    given, reason, offered = _counted(_offered(tx, card) if told.reasons else [], told.reasons)
+    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(left)]
     return {
         "id": str(uuid4()),
         "received": milliseconds(now),
@@ -70,10 +81,12 @@ def _document(tx: Transaction, service: str, client: str | None, item: object, n
         "outcome": outcome,
         "at": at,
         "suggestions": suggestions,
-        "reason": asdict(reason) if reason else None,
-        "reasonOffered": reason.offered(card["override_reasons"]) if reason else None,
+        "reason": reason,
+        "reasonOffered": offered,
+        "override": {**asdict(given), "comment": told.comment or None, "offered": bool(offered)},
         "commented": bool(told.comment),
         "digest": sha256(dumps(content)).hexdigest(),
+        **masked,
     }
 
 
@@ -119,3 +132,31 @@ def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[
         elif outcome == "accepted":
             raise Rejected("is not a suggestion of the card", f".acceptedSuggestions[{i}].id")
     return accepted
+
+
+def _counted(offered: list[Json], given: tuple[Reason, ...]) -> tuple[Reason, Json | None, bool | None]:
+    """Of the reasons given, the one that counts; it as it is counted; and whether the card offered it.
+
+    The first that the card offered counts, else the first. It is counted as the card's own coding; any other as its
+    code of a named system at most: words are the caller's, also a word where a code belongs, and may name a patient.
+    """
+    for each in given:
+        for own in offered:
+            if own["code"] == each.code or (not each.code and own["display"] == each.display):
+                return each, own, True
+    if not given:
+        return Reason(None, None, None), None, None
+    code = (given[0].system and given[0].code) or ""
+    return given[0], {"system": None, "code": code if _CODE.fullmatch(code) else OTHER, "display": None}, False
+
+
+def _offered(tx: Transaction, card: Json) -> list[Json]:
+    """The reasons that a card offered, in its own words where its record is still there."""
+    row = tx.one(tx.sql.find_document, {"number": card["number"]})
+    shown = loads(row[0]).get("response", {}).get("cards", ()) if row else ()
+    told = [r for c in shown if c.get("uuid") == card["uuid"] for r in c.get("overrideReasons", ())]
+    words = {r.get("code"): r for r in told}
+    return [
+        {"system": words.get(c, {}).get("system"), "code": c, "display": words.get(c, {}).get("display")}
+        for c in card["override_reasons"]
+    ]
