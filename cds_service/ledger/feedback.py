@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from cds_service.ledger.counts import OTHER
 from cds_service.ledger.document import dumps, loads, milliseconds, serialise
-from cds_service.ledger.feedback_items import Reason, override_of, rest
+from cds_service.ledger.feedback_items import NO_REASON, Override, Reason, override_of, rest
 from cds_service.ledger.feedback_masks import spelt
 from cds_service.ledger.lane import Transaction
 from cds_service.ledger.mask import Mask
@@ -66,11 +66,11 @@ def _document(tx: Transaction, mask: Mask, service: str, client: str | None, ite
     _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
     masked = mask.erase({"feedback": item}, also=spelt(mask.paths, item))
     left = masked["feedback"]
-    suggestions = []
+    suggestions: list[list[str]] = []
     with contextlib.suppress(Rejected):  # masked
         suggestions = _suggestions(left.get("acceptedSuggestions"), card["suggestions"], outcome)
     told = override_of(left)
-    given, reason, offered = _counted(_offered(tx, card) if told.reasons else [], told.reasons)
+    given, reason, offered = _counted(tx, card, told)
     content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(left)]
     return {
         "id": str(uuid4()),
@@ -81,7 +81,7 @@ def _document(tx: Transaction, mask: Mask, service: str, client: str | None, ite
         "outcome": outcome,
         "at": at,
         "suggestions": suggestions,
-        "reason": reason,
+        "reason": asdict(reason) if reason else None,
         "reasonOffered": offered,
         "override": {**asdict(given), "comment": told.comment or None, "offered": bool(offered)},
         "commented": bool(told.comment),
@@ -134,29 +134,32 @@ def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[
     return accepted
 
 
-def _counted(offered: list[Json], given: tuple[Reason, ...]) -> tuple[Reason, Json | None, bool | None]:
+def _counted(tx: Transaction, card: Json, told: Override) -> tuple[Reason, Reason | None, bool | None]:
     """Of the reasons given, the one that counts; it as it is counted; and whether the card offered it.
 
-    The first that the card offered counts, else the first. It is counted as the card's own coding; any other as its
-    code of a named system at most: words are the caller's, also a word where a code belongs, and may name a patient.
+    It is counted as the card's own coding; any other as its code of a named system at most: words are the caller's,
+    also a word where a code belongs, and may name a patient.
     """
-    for each in given:
-        for own in offered:
-            if own["code"] == each.code or (not each.code and own["display"] == each.display):
-                return each, own, True
-    if not given:
-        return Reason(None, None, None), None, None
-    code = (given[0].system and given[0].code) or ""
-    return given[0], {"system": None, "code": code if _CODE.fullmatch(code) else OTHER, "display": None}, False
+    if not told.reasons:
+        return NO_REASON, None, None
+    offered = _offered(tx, card)
+    codes = {r.code: r for r in offered}
+    words = {r.display: r for r in offered if r.display}
+    for given in told.reasons:
+        own = codes.get(given.code) if given.code else words.get(given.display or "")
+        if own:
+            return given, own, True
+    first = told.reasons[0]
+    code = first.code if first.code and first.system and _CODE.fullmatch(first.code) else OTHER
+    return first, Reason(None, code, None), False
 
 
-def _offered(tx: Transaction, card: Json) -> list[Json]:
+def _offered(tx: Transaction, card: Json) -> list[Reason]:
     """The reasons that a card offered, in its own words where its record is still there."""
     row = tx.one(tx.sql.find_document, {"number": card["number"]})
-    shown = loads(row[0]).get("response", {}).get("cards", ()) if row else ()
-    told = [r for c in shown if c.get("uuid") == card["uuid"] for r in c.get("overrideReasons", ())]
-    words = {r.get("code"): r for r in told}
+    cards = loads(row[0]).get("response", {}).get("cards", ()) if row else ()
+    words = {r.get("code"): r for c in cards if c.get("uuid") == card["uuid"] for r in c.get("overrideReasons", ())}
     return [
-        {"system": words.get(c, {}).get("system"), "code": c, "display": words.get(c, {}).get("display")}
-        for c in card["override_reasons"]
+        Reason(words.get(code, {}).get("system"), code, words.get(code, {}).get("display"))
+        for code in card["override_reasons"]
     ]

@@ -26,11 +26,14 @@ _NORMAL = frozenset({"card", "outcome", "outcomeTimestamp", "acceptedSuggestions
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason as coded. Unless the card offered its code, `display` is the client's text and may say anything."""
+    """A reason as coded; what a client sent as `display`, `system` or even `code` may say anything."""
 
     system: str | None
     code: str | None
     display: str | None
+
+
+NO_REASON = Reason(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
