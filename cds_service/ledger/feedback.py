@@ -12,7 +12,8 @@ from uuid import uuid4
 
 from cds_service.ledger.counts import OTHER
 from cds_service.ledger.document import dumps, loads, milliseconds, serialise
-from cds_service.ledger.feedback_items import Override, Reason, override_of, rest
+from cds_service.ledger.feedback_items import NO_REASON, Override, Reason, override_of, rest
+from cds_service.ledger.feedback_masks import spelt
 from cds_service.ledger.lane import Transaction
 from cds_service.ledger.mask import Mask
 from cds_service.ledger.projection import cards_of, project_feedback
@@ -63,13 +64,13 @@ def _document(tx: Transaction, mask: Mask, service: str, client: str | None, ite
         raise Rejected("must be accepted or overridden", ".outcome")
     at = _timestamp(item.get("outcomeTimestamp"))
     _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
-    masked = mask.erase({"feedback": item})
+    masked = mask.erase({"feedback": item}, also=spelt(mask.paths, item))
     left = masked["feedback"]
     suggestions: list[list[str]] = []
     with contextlib.suppress(Rejected):  # masked
         suggestions = _suggestions(left.get("acceptedSuggestions"), card["suggestions"], outcome)
     told = override_of(left)
-    reason, offered = _counted(tx, card, told)
+    given, reason, offered = _counted(tx, card, told)
     content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(left)]
     return {
         "id": str(uuid4()),
@@ -83,6 +84,7 @@ def _document(tx: Transaction, mask: Mask, service: str, client: str | None, ite
         "suggestions": suggestions,
         "reason": asdict(reason) if reason else None,
         "reasonOffered": offered,
+        "override": {**asdict(given), "comment": told.comment or None, "offered": bool(offered)},
         "commented": bool(told.comment),
         "digest": sha256(dumps(content)).hexdigest(),
         **masked,
@@ -132,23 +134,24 @@ def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[
     return accepted
 
 
-def _counted(tx: Transaction, card: Json, told: Override) -> tuple[Reason | None, bool | None]:
-    """The reason that is counted, and whether the card offered it.
+def _counted(tx: Transaction, card: Json, told: Override) -> tuple[Reason, Reason | None, bool | None]:
+    """Of the reasons given, the one that counts; it as it is counted; and whether the card offered it.
 
-    That is the card's own coding; of any other a code at most: words and systems are the caller's, and may name
-    a patient.
+    It is counted as the card's own coding; any other as its code of a named system at most: words are the caller's,
+    also a word where a code belongs, and may name a patient.
     """
     if not told.reasons:
-        return None, None
+        return NO_REASON, None, None
     offered = _offered(tx, card)
     codes = {r.code: r for r in offered}
     words = {r.display: r for r in offered if r.display}
     for given in told.reasons:
         own = codes.get(given.code) if given.code else words.get(given.display or "")
         if own:
-            return own, True
-    code = told.reasons[0].code
-    return Reason(None, code if code and _CODE.fullmatch(code) else OTHER, None), False
+            return given, own, True
+    first = told.reasons[0]
+    code = first.code if first.code and first.system and _CODE.fullmatch(first.code) else OTHER
+    return first, Reason(None, code, None), False
 
 
 def _offered(tx: Transaction, card: Json) -> list[Reason]:

@@ -217,7 +217,7 @@ def test_a_malformed_item_is_refused_with_its_path(
         ({"overrideReason": {}}, None, None, False),
         ({"overrideReason": []}, None, None, False),
         ({"overrideReason": 7}, None, None, False),
-        ({"overrideReason": "other-code"}, "other-code", False, False),
+        ({"overrideReason": "other-code"}, "other", False, False),
         ({"overrideReason": "not for this patient"}, None, None, True),
         ({"overrideReason": {"reason": None}}, None, None, False),
         ({"overrideReason": {"reason": "contraindicated"}}, "contraindicated", True, False),
