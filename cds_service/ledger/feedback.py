@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from cds_service.ledger.document import dumps, loads, milliseconds, serialise
 from cds_service.ledger.feedback_items import override_of, rest
+from cds_service.ledger.feedback_masks import spelt
 from cds_service.ledger.lane import Transaction
 from cds_service.ledger.mask import Mask
 from cds_service.ledger.projection import cards_of, project_feedback
@@ -20,7 +21,7 @@ from cds_service.ledger.record import FeedbackResult, Json
 from cds_service.ledger.schema import answer
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?")
 _OUTCOMES = ("accepted", "overridden")
 _ANSWER = answer.c.keys()
 
@@ -62,13 +63,14 @@ def _document(tx: Transaction, mask: Mask, service: str, client: str | None, ite
         raise Rejected("must be accepted or overridden", ".outcome")
     at = _timestamp(item.get("outcomeTimestamp"))
     _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
-    left = _left(mask, item)
+    masked = _left(mask, item)
+    left = masked["feedback"]
     suggestions: list[list[str]] = []
     with contextlib.suppress(Rejected):  # masked
-        suggestions = _suggestions(left["feedback"].get("acceptedSuggestions"), card["suggestions"], outcome)
-    told = override_of(left["feedback"])
-    reason, offered = kept(tx, card, told)
-    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(left["feedback"])]
+        suggestions = _suggestions(left.get("acceptedSuggestions"), card["suggestions"], outcome)
+    told = override_of(left)
+    given, reason, offered = kept(tx, card, told)
+    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(left)]
     return {
         "id": str(uuid4()),
         "received": milliseconds(now),
@@ -76,20 +78,22 @@ def _document(tx: Transaction, mask: Mask, service: str, client: str | None, ite
         "client": client,
         "card": {k: card[k] for k in ("uuid", "finding", "policy", "version", "rule", "hook", "payer")},
         "outcome": outcome,
-        "at": at,
+        # The receipt stands in for a time that cannot be read: no feedback is lost for it.
+        "at": milliseconds(now) if at is None else at,
         "suggestions": suggestions,
         "reason": asdict(reason) if reason else None,
         "reasonOffered": offered,
+        "override": {**asdict(given), "comment": told.comment or None, "offered": bool(offered)},
         "commented": bool(told.comment),
         # Keyed: who has the database, but not the key, cannot try out what a comment said.
         "digest": tx.lane.sealer.pseudonym(dumps(content).decode()),
-        **left,
+        **masked,
     }
 
 
 def _left(mask: Mask, item: Mapping[str, Any]) -> Json:
     """`feedback` without what is masked or tells itself as a secret, and `masked`, if anything was."""
-    left: Json = loads(serialise(mask.erase({"feedback": item}), None)[0])
+    left: Json = loads(serialise(mask.erase({"feedback": item}, also=spelt(mask.paths, item)), None)[0])
     return left
 
 
@@ -111,21 +115,20 @@ def _find_card(tx: Transaction, service: str, client: str | None, value: object)
     return card
 
 
-def _timestamp(value: object) -> int:
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        with contextlib.suppress(ValueError):  # no such day or hour: refused below
-            at = milliseconds(datetime.fromisoformat(value.upper()))
-            if at > 0:
-                return at
-    raise Rejected("must be a date and time with time zone, such as 2026-01-31T09:30:00Z", ".outcomeTimestamp")
+def _timestamp(value: object) -> int | None:
+    """When it was, in milliseconds; a time without a zone is taken for UTC. None for what is no time."""
+    match = _RFC3339.fullmatch(value) if isinstance(value, str) else None
+    if match is not None:
+        with contextlib.suppress(ValueError):  # no such day or hour
+            at = milliseconds(datetime.fromisoformat(match[0].upper() + ("" if match[2] else "Z")))
+            return at if at > 0 else None
+    return None
 
 
 def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[list[str]]:
     """The accepted suggestions as pairs of uuid and label; an override counts whatever it names beside."""
-    if not isinstance(value, list) and outcome == "overridden":
+    if not isinstance(value, list):  # it was accepted all the same; which of them, is not told
         return []
-    if not isinstance(value, list) or (not value and outcome == "accepted"):
-        raise Rejected("must name at least one suggestion", ".acceptedSuggestions")
     known = {uuid.lower(): [uuid, label] for uuid, label in offered}
     accepted = []
     for i, element in enumerate(value):

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_PART = re.compile(r"(?P<system>(?:.*\.)?overrideReasons?)\.(?P<part>[A-Za-z]{1,64})")
+FIELDS = ("overrideReason", "overrideReasons")
+PART = re.compile(r"(?P<system>(?:.*\.)?overrideReasons?)\.(?P<part>[A-Za-z]{1,64})")
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}", re.ASCII)
 # Parts of a reason in an extension, the more telling first.
 _CODES = ("code", "reasonCode", "id", "reasonId", "reasonCategory")
 _DISPLAYS = ("display", "reasonDisplay", "reasonTitle")
-_COMMENTS = ("userComment", "comment")
+COMMENTS = ("userComment", "comment")
 # Read by themselves, and spelled in several ways that mean the same.
 _NORMAL = frozenset({"card", "outcome", "outcomeTimestamp", "acceptedSuggestions"})
 
@@ -32,6 +33,9 @@ class Reason:
     display: str | None
 
 
+NO_REASON = Reason(None, None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Override:
     """Why a card was overridden: reasons in the order sent, and the clinician's comment (empty: none)."""
@@ -42,7 +46,7 @@ class Override:
 
 def override_of(item: Mapping[str, Any]) -> Override:
     """The reasons and the comment of an item in any of the known forms; never fails."""
-    told = [part for name in ("overrideReason", "overrideReasons") for part in _each(item.get(name))]
+    told = [part for name in FIELDS for part in _each(item.get(name))]
     found = [_read(part) for part in (*told, {"extension": item.get("extension")})]
     reasons = dict.fromkeys(r for one in found for r in one.reasons)
     comments = dict.fromkeys(one.comment for one in found if one.comment)
@@ -68,7 +72,7 @@ def _read(value: object) -> Override:
     own = value if "reason" not in value and ("code" in value or "coding" in value) else None
     coded = [r for one in (*_each(value.get("reason")), own) if (r := _coded(one))]
     foreign, words = _extended(value.get("extension"))
-    spoken = [value[name].strip() for name in _COMMENTS if isinstance(value.get(name), str)]
+    spoken = [value[name].strip() for name in COMMENTS if isinstance(value.get(name), str)]
     loose = [one for one in _each(value.get("reason")) if isinstance(one, str) and not _CODE.fullmatch(one)]
     comments = dict.fromkeys(filter(None, (*loose, *spoken, words)))
     return Override((*coded, *([foreign] if foreign else [])), "\n".join(comments))
@@ -94,13 +98,13 @@ def _extended(value: object) -> tuple[Reason | None, str]:
     parts: dict[str, str] = {}
     system = None
     for name, content in _members(value):
-        found = _PART.fullmatch(name)
+        found = PART.fullmatch(name)
         if found and (text := _plain(content)):
             system = _plain(found["system"])
             parts.setdefault(found["part"], text)
     code, display = _first(parts, _CODES), _first(parts, _DISPLAYS)
     reason = Reason(system, code, display) if code or display else None
-    return reason, _first(parts, _COMMENTS) or ""
+    return reason, _first(parts, COMMENTS) or ""
 
 
 def _members(value: object) -> Iterator[tuple[str, object]]:

@@ -40,12 +40,15 @@ class Mask:
         for kind, path in (found.groups() for found in elements):
             self.elements.setdefault(kind, []).append(tuple(path[1:].split(".")))
 
-    def erase(self, document: Json) -> Json:
-        """The document without the masked places, and `masked` naming them; the input is left as it is."""
+    def erase(self, document: Json, also: Sequence[tuple[str, ...]] = ()) -> Json:
+        """The document without the masked places, and `masked` naming them; the input is left as it is.
+
+        `also` are further places of this document, as segments.
+        """
         erased: list[str] = []
         if any(path[0] == "determinations" for path in self.paths) and "traces" in document:
             document = expanded({**document, "traces": loads(dumps(document["traces"]))})  # pointers name nested traces
-        for path in self.paths:
+        for path in (*self.paths, *also):
             document = _without(document, path, "", erased)
         if self.elements:
             parts = [name for name in _HOLD_RESOURCES if name in document]

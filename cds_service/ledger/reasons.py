@@ -10,26 +10,28 @@ from collections.abc import Sequence
 
 from cds_service.ledger.counts import OTHER
 from cds_service.ledger.document import loads
-from cds_service.ledger.feedback_items import Override, Reason
+from cds_service.ledger.feedback_items import NO_REASON, Override, Reason
 from cds_service.ledger.lane import Transaction
 from cds_service.ledger.record import Json
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
-def kept(tx: Transaction, card: Json, told: Override) -> tuple[Reason | None, bool | None]:
-    """What is kept of the reasons that an override tells, and whether the card offered it; None where it tells none.
+def kept(tx: Transaction, card: Json, told: Override) -> tuple[Reason, Reason | None, bool | None]:
+    """Of the reasons given the one that counts, what is kept of it, and whether the card offered it.
 
-    The first that the card offered, else the first.
+    The first that the card offered, else the first, of which the code of a named system is kept at most: a word where
+    a code belongs is the caller's too.
     """
     if not told.reasons:
-        return None, None
+        return NO_REASON, None, None
     own = _offered(tx, card)
-    found = next((o for given in told.reasons for o in own if _is_same(o, given)), None)
-    if found is not None:
-        return found, True
-    code = told.reasons[0].code
-    return Reason(None, code if code and _CODE.fullmatch(code) else OTHER, None), False
+    for given in told.reasons:
+        if found := next((o for o in own if _is_same(o, given)), None):
+            return given, found, True
+    first = told.reasons[0]
+    code = first.code if first.code and first.system and _CODE.fullmatch(first.code) else OTHER
+    return first, Reason(None, code, None), False
 
 
 def _is_same(own: Reason, given: Reason) -> bool:

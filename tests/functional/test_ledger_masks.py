@@ -194,7 +194,9 @@ def test_a_code_of_the_callers_goes_with_its_record(url: str) -> None:
     with Ledger.open(url, key=KEY, segment_rows=1) as book:
         book.write(record(c := card()))
         for n, code in enumerate(("MRN-4711", "contraindicated")):
-            said = feedback(c, "overridden", f"2026-03-01T09:0{n}:00Z", overrideReason={"reason": {"code": code}})
+            said = feedback(
+                c, "overridden", f"2026-03-01T09:0{n}:00Z", overrideReason={"reason": {"code": code, "system": "urn:x"}}
+            )
             book.feedback("order-sign-advisor", "hospital", [said])
         assert "MRN-4711" in dump(url)
         before = book.metrics()["rules"]
