@@ -116,7 +116,7 @@ class LedgerUnavailable(LedgerError):
     """The ledger's database is away, full, locked or silent: the same call may succeed in a while."""
 
     http_status = 503
-    retry_after = 2
+    retry_after = 1
     """Seconds after which a caller may send the call again, with a new token."""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, text
 
 CLOCK_SECONDS = 60.0
-"""What a machine's clock may differ from the database's."""
+"""What a machine's clock may differ from the database's; the service takes what it grants its clients."""
 KEEP_TOKENS_SECONDS = 24 * 3600
 """How long used tokens are kept beyond their end."""
 
@@ -16,8 +16,8 @@ KEEP_TOKENS_SECONDS = 24 * 3600
 class Clock:
     """This process's idea of the time, in Unix seconds, and how far it can be believed."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self.now = now
+    def __init__(self, now: Callable[[], float], leeway: float = CLOCK_SECONDS) -> None:
+        self.now, self.leeway = now, leeway
         self._opened = now() - time.monotonic()
 
     def earliest(self) -> float:

@@ -122,6 +122,8 @@ class Database:
                 cursor.execute(f"SET synchronous_commit = {_POSTGRESQL_SYNC[self.sync]}")
                 if deadline is not None:
                     cursor.execute(f"SET statement_timeout = {int(deadline * 1000)}")
+                    # A transaction that was given up, and went on when its server woke, holds no locks for ever.
+                    cursor.execute(f"SET idle_in_transaction_session_timeout = {int(2 * deadline * 1000)}")
             connection.commit()
         except self.engine.dialect.loaded_dbapi.Error as error:
             # libpq's text may hold the host and user, never the password.

@@ -7,22 +7,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from hashlib import sha256
+from typing import Any
 from uuid import uuid4
 
-from cds_service.ledger.counts import OTHER
 from cds_service.ledger.document import dumps, loads, milliseconds, serialise
-from cds_service.ledger.feedback_items import NO_REASON, Override, Reason, override_of, rest
+from cds_service.ledger.feedback_items import override_of, rest
 from cds_service.ledger.feedback_masks import spelt
 from cds_service.ledger.lane import Transaction
 from cds_service.ledger.mask import Mask
 from cds_service.ledger.projection import cards_of, project_feedback
+from cds_service.ledger.reasons import kept
 from cds_service.ledger.record import FeedbackResult, Json
 from cds_service.ledger.schema import answer
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?")
-_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OUTCOMES = ("accepted", "overridden")
 _ANSWER = answer.c.keys()
 
@@ -64,13 +63,13 @@ def _document(tx: Transaction, mask: Mask, service: str, client: str | None, ite
         raise Rejected("must be accepted or overridden", ".outcome")
     at = _timestamp(item.get("outcomeTimestamp"))
     _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
-    masked = mask.erase({"feedback": item}, also=spelt(mask.paths, item))
+    masked = _left(mask, item)
     left = masked["feedback"]
     suggestions: list[list[str]] = []
     with contextlib.suppress(Rejected):  # masked
         suggestions = _suggestions(left.get("acceptedSuggestions"), card["suggestions"], outcome)
     told = override_of(left)
-    given, reason, offered = _counted(tx, card, told)
+    given, reason, offered = kept(tx, card, told)
     content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(left)]
     return {
         "id": str(uuid4()),
@@ -86,9 +85,16 @@ def _document(tx: Transaction, mask: Mask, service: str, client: str | None, ite
         "reasonOffered": offered,
         "override": {**asdict(given), "comment": told.comment or None, "offered": bool(offered)},
         "commented": bool(told.comment),
-        "digest": sha256(dumps(content)).hexdigest(),
+        # Keyed: who has the database, but not the key, cannot try out what a comment said.
+        "digest": tx.lane.sealer.pseudonym(dumps(content).decode()),
         **masked,
     }
+
+
+def _left(mask: Mask, item: Mapping[str, Any]) -> Json:
+    """`feedback` without what is masked or tells itself as a secret, and `masked`, if anything was."""
+    left: Json = loads(serialise(mask.erase({"feedback": item}, also=spelt(mask.paths, item)), None)[0])
+    return left
 
 
 def uuid_of(value: object) -> str:
@@ -132,34 +138,3 @@ def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[
         elif outcome == "accepted":
             raise Rejected("is not a suggestion of the card", f".acceptedSuggestions[{i}].id")
     return accepted
-
-
-def _counted(tx: Transaction, card: Json, told: Override) -> tuple[Reason, Reason | None, bool | None]:
-    """Of the reasons given, the one that counts; it as it is counted; and whether the card offered it.
-
-    It is counted as the card's own coding; any other as its code of a named system at most: words are the caller's,
-    also a word where a code belongs, and may name a patient.
-    """
-    if not told.reasons:
-        return NO_REASON, None, None
-    offered = _offered(tx, card)
-    codes = {r.code: r for r in offered}
-    words = {r.display: r for r in offered if r.display}
-    for given in told.reasons:
-        own = codes.get(given.code) if given.code else words.get(given.display or "")
-        if own:
-            return given, own, True
-    first = told.reasons[0]
-    code = first.code if first.code and first.system and _CODE.fullmatch(first.code) else OTHER
-    return first, Reason(None, code, None), False
-
-
-def _offered(tx: Transaction, card: Json) -> list[Reason]:
-    """The reasons that a card offered, in its own words where its record is still there."""
-    row = tx.one(tx.sql.find_document, {"number": card["number"]})
-    cards = loads(row[0]).get("response", {}).get("cards", ()) if row else ()
-    words = {r.get("code"): r for c in cards if c.get("uuid") == card["uuid"] for r in c.get("overrideReasons", ())}
-    return [
-        Reason(words.get(code, {}).get("system"), code, words.get(code, {}).get("display"))
-        for code in card["override_reasons"]
-    ]

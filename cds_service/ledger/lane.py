@@ -11,10 +11,12 @@ from cds_service.ledger.chain import DAY, Head, Sealer, link, next_register, sea
 from cds_service.ledger.database import Database, Statement, error_text, fault, is_busy
 from cds_service.ledger.record import Replayed
 from cds_service.ledger.schema import SEQUENCE_BITS, append
+from cds_service.ledger.session import Fate, Session
 from cds_service.ledger.statements import Statements
 
 T = TypeVar("T")
 ATTEMPTS = 6
+RECONNECTIONS = 2
 ROWS = 32
 OF_ENTRY = append.c.keys().index("service")
 ENTRY_ONLY = (None,) * (len(append.c) - OF_ENTRY)
@@ -36,6 +38,7 @@ class Transaction:
         self.lane, self.cursor, self.fresh, self.unsure, self.until = lane, cursor, fresh, unsure, until
         self.sql = lane.statements
         self.heads: dict[str, Head] = {}
+        self.read: dict[str, Any] = {}  # what several items of one transaction need
         self.begun = False
 
     def run(self, statement: Statement, values: Mapping[str, Any]) -> int:
@@ -143,80 +146,64 @@ class Lane:
         self.database, self.statements, self.sealer = database, statements, sealer
         self.name, self.segment_rows = name, segment_rows
         self.heads: dict[str, Head] = {}
-        self._connection: Any = None
-        self.errors = database.engine.dialect.loaded_dbapi.Error
+        self._session = Session(database)
+        self.errors = self._session.errors
 
     def run(self, work: Callable[[Transaction], T], until: float | None = None) -> T:
         """Do `work` in one transaction that is durable when this returns.
 
         Raises LedgerUnavailable when it was not done by `until` (monotonic clock) or the database cannot do it now,
-        else LedgerError. Before that time it is tried again where others undid it (`_collided`), and once where a
-        session failed that was there before: it may have been ended, or its server become a standby.
+        else LedgerError. Before that time it is tried again where others undid it (`_collided`), and once or twice
+        where the connection was lost: it may have been ended, or its server become a standby.
         """
         last: Exception | None = None
-        unsure = False
+        lost = 0
         for _ in range(ATTEMPTS):
-            new = self._connection is None
             try:
-                return self._attempt(work, last is not None, unsure, until)
+                return self._attempt(work, last is not None, lost > 0, until)
             except (Conflict, self.errors) as error:
                 last = error
-            unsure = unsure or self._connection is None
-            if (self._connection is None and (new or _is_late(last))) or _is_past(until):
+            fate = self._session.failed(last)
+            lost += fate is Fate.LOST
+            again = lost <= RECONNECTIONS if fate is Fate.LOST else fate is Fate.KEPT and self._collided(last)
+            if not again or _is_past(until):
                 break
         if last is None or isinstance(last, Conflict):
             raise LedgerUnavailable(f"The record could not be written: {last}.")
         raise fault("The record could not be written", last) from last
 
     def _attempt(self, work: Callable[[Transaction], T], fresh: bool, unsure: bool, until: float | None) -> T:
-        if self._connection is None:
-            self._connection = self.database.connect(writing=True)
-        if not self.database.is_sqlite:
-            self._connection.until = until
-        cursor = self._connection.cursor()
+        connection = self._session.connection(until)
+        cursor = connection.cursor()
         try:
             transaction = Transaction(self, cursor, fresh, unsure, until)
             result = work(transaction)
-            self._connection.commit()
-        except BaseException as error:
-            cursor.close()
-            self._roll_back(keep=not isinstance(error, self.errors) or self._collided(error))
+            connection.commit()
+        except (Conflict, self.errors):
             raise
-        cursor.close()
+        except BaseException as error:
+            self._session.failed(error)
+            raise
+        finally:
+            cursor.close()
         self.heads.update(transaction.heads)  # certain, now that they are committed
         return result
 
-    def _roll_back(self, keep: bool) -> None:
-        """Undo; a connection that cannot even do that is given up, and so is one that failed by itself."""
-        try:
-            self._connection.rollback()
-        except self.errors:
-            keep = False
-        if not keep or getattr(self._connection, "closed", False):
-            self.close()
-
     def _collided(self, error: Exception) -> bool:
-        """A lock, a deadlock, a row that someone else inserted first: nothing is wrong with the connection."""
+        """A moved head, a lock, a deadlock, a row that someone else inserted first."""
         return (
-            is_busy(error)
-            or isinstance(error, self.database.engine.dialect.loaded_dbapi.IntegrityError)
+            isinstance(error, Conflict | self.database.engine.dialect.loaded_dbapi.IntegrityError)
+            or is_busy(error)
             or getattr(error, "sqlstate", None) in {"40001", "40P01"}
         )
 
     def close(self) -> None:
         """Drop the connection; the next use makes a new one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        self._session.close()
 
 
 def _is_past(until: float | None) -> bool:
     return until is not None and time.monotonic() > until
-
-
-def _is_late(error: Exception) -> bool:
-    """The server cancelled the statement, or did not get its lock in time: it would not again."""
-    return getattr(error, "sqlstate", None) in {"57014", "55P03"}
 
 
 def move_head(transaction: Transaction, start: Head, head: Head) -> None:

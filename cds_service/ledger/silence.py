@@ -18,30 +18,43 @@ CANCEL_SECONDS = 1.0
 
 @cache
 def connection_class() -> Any:
-    """psycopg's connection with a `patience` in seconds and a time `until` (None: without end); `gave_up` tells
-    that one of them ran out. psycopg is an extra, so it is imported here.
+    """psycopg's connection with a `patience` in seconds and a time `until` (None: without end).
+
+    One that gave up at `until` is `silent`: what was asked on it is still to be answered, and it can be revived. One
+    that lost its patience is closed. psycopg is an extra, so it is imported here.
     """
     import psycopg
+    from psycopg import generators
 
     class Connection(psycopg.Connection[Any]):
         patience: float | None = None
         until: float | None = None
-        gave_up = False
+        silent = False
 
         def wait(self, gen: Any, *more: Any, **options: Any) -> Any:
-            if self.gave_up or (self.patience is None and self.until is None):
+            if self.patience is None and self.until is None:
                 return super().wait(gen, *more, **options)
             try:
                 return super().wait(_impatient(gen, self.patience, self.until), *more, **options)
             except TimeoutError as error:
-                # What was asked may still be done, and its answer come: nothing else can be asked on this connection.
-                # Without the cancelling its backend would stay, and wait for its lock.
-                self.gave_up = True
-                if psycopg.capabilities.has_cancel_safe():  # the older way would wait for a silent server for ever
-                    with suppress(psycopg.Error):
-                        self.cancel_safe(timeout=CANCEL_SECONDS)
-                self.pgconn.finish()
+                # What was asked may still be done, and its answer come: nothing else can be asked before.
+                again, self.silent = self.silent, True
+                if not again:
+                    self._cancel()
+                if self.until is None:
+                    self.pgconn.finish()
                 raise psycopg.OperationalError(str(error)) from None
+
+        def _cancel(self) -> None:
+            """Ask the server to stop, or the backend would go on waiting for its lock."""
+            if psycopg.capabilities.has_cancel_safe():  # the older way would wait for a silent server for ever
+                with suppress(psycopg.Error):
+                    self.cancel_safe(timeout=CANCEL_SECONDS)
+
+        def revive(self) -> None:
+            """Wait for the answer that was given up, and forget it. Raises psycopg.Error."""
+            self.wait(generators.execute(self.pgconn))
+            self.silent = False
 
     return Connection
 

@@ -31,7 +31,7 @@ from cds_service.ledger.feedback import record_item, uuid_of
 from cds_service.ledger.hashes import digest
 from cds_service.ledger.lane import Lane, Transaction
 from cds_service.ledger.maintenance import Maintenance
-from cds_service.ledger.mask import Mask, without_copies_of_masked
+from cds_service.ledger.mask import Mask
 from cds_service.ledger.migrate import upgrade
 from cds_service.ledger.probe import FAILED_SECONDS, PROBE, Undone, probe
 from cds_service.ledger.projection import row_of, uuids
@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 POSTGRESQL_LANES = 8
 SKEW_SECONDS = 120
 FREE_BYTES = 256 << 20
+FEEDBACK_AT_ONCE = 50
+"""Items in one transaction: each has the deadline of a write."""
 _PROJECTED = itemgetter(
     "service", "client", "payer", "status", "latency", "cards", "silent", "revision", "determinations", "details"
 )
@@ -66,7 +68,7 @@ class Ledger:
         writer: str,
         life: timedelta,
         segment_rows: int,
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self.database, self.sealer, self._mask, self._life = database, sealer, mask, life
         self._pid = os.getpid()
@@ -81,7 +83,7 @@ class Ledger:
         for lane in reversed(self._lanes):  # last in, first out: few lanes are used until more are needed
             self._free.put(lane)
         self._failures: dict[str, tuple[float, str]] = {}
-        self._clock = Clock(clock)
+        self._clock = clock
         self._counting = threading.Lock()
         self._uncounted = False
         self._maintenance = Maintenance(database, self._count_new, self._forget_tokens)
@@ -100,6 +102,7 @@ class Ledger:
         patience: float | None = None,
         deadline: float | None = None,
         clock: Callable[[], float] = time.time,
+        clock_leeway: float = CLOCK_SECONDS,
     ) -> Ledger:
         """Open, and create or upgrade, the ledger at `url` (`sqlite:///...` or `postgresql://...`).
 
@@ -107,7 +110,7 @@ class Ledger:
         name continues its chains after a restart, without one every opening begins new chains. `patience`
         is how many seconds a PostgreSQL server may be silent while it is read from, `deadline` how many a write
         may take as a whole before it is given up with LedgerUnavailable; None: any (SQLite: 15). `clock` is this
-        process's idea of the time, in Unix seconds.
+        process's idea of the time, in Unix seconds; it may differ from PostgreSQL's by `clock_leeway`.
         """
         database, masked, sealer = Database(url, sync, patience, deadline), Mask(mask), Sealer(key)
         try:
@@ -119,7 +122,8 @@ class Ledger:
         except BaseException:
             database.close()
             raise
-        return cls(database, sealer, masked, writer or uuid4().hex[:12], explanation_life, segment_rows, clock)
+        judged = Clock(clock, clock_leeway)
+        return cls(database, sealer, masked, writer or uuid4().hex[:12], explanation_life, segment_rows, judged)
 
     # -- writing
 
@@ -135,7 +139,7 @@ class Ledger:
         if len(hashes) < len(record.explanations):
             raise LedgerError("An explanation belongs to no card of its record.")
         document = self._mask.erase(document_of(record, hashes, expires))
-        document = without_copies_of_masked(document, record.response)
+        document = self._mask.erase_copies(document, record.response)
         stored, changed = serialise(document, secret)
         if changed:
             document = loads(stored)
@@ -172,10 +176,11 @@ class Ledger:
         shown to this client by this service, or is malformed, is `rejected` with the path of its fault.
         """
         now = datetime.now(UTC)
-        with self._told_to_probes("feedback"):
-            results = self._run(
-                lambda tx: [record_item(tx, self._mask, service, client, item, i, now) for i, item in enumerate(items)]
-            )
+        results: list[FeedbackResult] = []
+        for start in range(0, len(items), FEEDBACK_AT_ONCE):
+            part = list(enumerate(items[start : start + FEEDBACK_AT_ONCE], start))
+            with self._told_to_probes("feedback"):
+                results += self._run(partial(_record_items, self._mask, service, client, part, now))
         self._uncounted = True
         return results
 
@@ -310,7 +315,7 @@ class Ledger:
             return
         with reading(self.database.engine) as connection:
             off = self._clock.off(connection)
-        if abs(off) > CLOCK_SECONDS:
+        if abs(off) > self._clock.leeway:
             text = f"This machine's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the database's."
             logger.error("ledger: %s Tokens cannot be judged by it: set it right.", text)
             raise LedgerUnavailable(text)
@@ -339,6 +344,12 @@ class Ledger:
 def _token(issuer: str, jti: str, expires: int) -> tuple[str, int]:
     """The key and the expiry of a row of `token`."""
     return digest(f"{len(issuer)} {issuer} {jti}"), expires + SKEW_SECONDS
+
+
+def _record_items(
+    mask: Mask, service: str, client: str | None, items: list[tuple[int, object]], now: datetime, tx: Transaction
+) -> list[FeedbackResult]:
+    return [record_item(tx, mask, service, client, item, place, now) for place, item in items]
 
 
 def _claim(tx: Transaction, issuer: str, jti: str, expires: int) -> bool:

@@ -14,6 +14,10 @@ from cds_service.web.responses import json_response
 
 log = logging.getLogger("cds_service.web")
 MOST_ISSUES = 100
+_AGAIN = Issue(
+    "The answer could not be recorded now. Send the call again, with a new token, after the time in Retry-After.",
+    code="transient",
+)
 _STATUS_CODES = {404: "not-found", 405: "not-supported", 408: "timeout", 413: "too-long", 415: "not-supported"}
 
 
@@ -34,7 +38,7 @@ def told(error: Exception, here: Call) -> Response:
     if isinstance(error, CdsServiceError):
         log.error("failed: %s: %s", type(error).__name__, error)
         passing = isinstance(error, LedgerUnavailable)
-        again = Issue("The answer could not be completed. Try again.", code="transient" if passing else "exception")
+        again = _AGAIN if passing else Issue("The answer could not be completed. Try again.", code="exception")
         response = problem(error.http_status, (again,))
         if isinstance(error, LedgerUnavailable):
             response.headers["Retry-After"] = str(error.retry_after)

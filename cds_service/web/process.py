@@ -109,6 +109,7 @@ def open_ledger(settings: Settings) -> Ledger:
         explanation_life=timedelta(days=settings.explanation_days),
         patience=ANSWER_SECONDS,
         deadline=settings.ledger_deadline,
+        clock_leeway=settings.clock_leeway,
     )
 
 
