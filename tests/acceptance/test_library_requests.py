@@ -113,7 +113,8 @@ ASKED = [
           {"conditions": [condition("K50.90")], "medicationHistory": [biosimilar("2026-07-15", INTOLERANCE)]}, PLAN),
     Asked("biosimilar, methotrexate in use", ordered(HCPCS, "Q5103"), "covered", "no-auth",
           {"conditions": RA, "medicationHistory": [drug(RXNORM, "105585", "2024-01-01")]}, PLAN),
-    Asked("biosimilar, methotrexate unknown", ordered(HCPCS, "Q5103"), "conditional", "no-auth", {"conditions": RA}, PLAN),
+    Asked("biosimilar, methotrexate unknown", ordered(HCPCS, "Q5103"), "conditional", "no-auth",
+          {"conditions": RA}, PLAN),
 ]  # fmt: skip
 
 
