@@ -123,6 +123,8 @@ def _detail(group: Flagged, verdict: Verdict, decider: Decider, covered: tuple[C
     lines = [f"**Why:** {verdict.because}"]
     if len(group.twins) > 1:
         lines.append(f"Ordered {len(group.twins)} times; this is one finding.")
+    if group.result.gap is not None:
+        lines.append(f"{group.result.gap.gap}; ask the plan.")
     lines += covered_lines(covered)
     if group.offered:
         lines += ["", f"**{OPTIONS[supporter(group.result, context)]}**"]
