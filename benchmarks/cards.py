@@ -40,8 +40,10 @@ def words(card: Json) -> int:
 
 
 def to_do(card: Json) -> bool:
-    """A suggestion to take, or a form to fill."""
-    return bool(card.get("suggestions")) or any("/forms/" in link["url"] for link in card.get("links", ()))
+    """A suggestion to take, or the page that lists what to document (a form, where one is linked)."""
+    return bool(card.get("suggestions")) or any(
+        link["label"].startswith("What to document") for link in card.get("links", ())
+    )
 
 
 def _kind(card: Json) -> str:

@@ -217,6 +217,7 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime, *, payer_wante
         patient_ref=builder.patient_ref,
         drafts={ref: reading.resource for ref, reading in builder.drafts if reading.resource is not None},
         changeable=not done.service.orders_in_chart,
+        asks=runtime.settings.ask == "on",
         uri_of=lambda code: URI.get(code.system, code.system),
         new_id=runtime.new_id,
         link=lambda uuid: f"{base}/explanations/{uuid}",

@@ -8,7 +8,7 @@ from cds_service.policy.case import Order
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.operation import Operation
 from cds_service.policy.trace import Trace
-from cds_service.render import actions, notices, wording
+from cds_service.render import actions, asking, notices, wording
 from cds_service.render.about import OrderNames, told
 from cds_service.render.covered import OPTIONS, covered_lines, covered_orders, supporter
 from cds_service.render.markdown import lower_first
@@ -65,7 +65,7 @@ def drawn(
     covered = covered_orders(results, decider, context) if groups else ()
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "warning"]
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "info"]
-    cards += notices.missing_information(results, decider, context)
+    cards += asking.missing_information(results, decider, context)
     cards += notices.coding(results, case, context)
     return cards
 
@@ -154,8 +154,10 @@ def _suggestions(group: Flagged, code: str, label: str, context: Context) -> lis
     name = named(lower_first(label), code)
     deletes = [actions.delete(o.ref, f"Remove {name}") for o in group.twins]
     found = [
-        {"label": f"Remove {name}", "uuid": context.new_id(), "isRecommended": True, "actions": deletes},
+        {"label": f"Remove {name}", "uuid": context.new_id(), "actions": deletes},
     ]
+    if group.result.flag == "warning":  # a guideline without a recommendation recommends nothing
+        found[0]["isRecommended"] = True
     original = context.drafts.get(group.twins[0].ref, {})
     for option in group.offered if actions.replaceable(original) else ():
         text = named(option.alternative.label, option.code.code)

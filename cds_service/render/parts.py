@@ -46,6 +46,7 @@ class Context:
     payer_label: Callable[[str], str] = str
     # CRD: whether coverage is asserted for an order from what its policy says. Advisors assert nothing.
     asserts: Callable[[OrderResult], bool] = lambda _result: True
+    asks: bool = True  # False: this deployment shows no card on what a payer will ask for
     changeable: bool = True  # False: the orders are not drafts of this event, so nothing may be suggested
 
 
