@@ -12,7 +12,6 @@ from cds_service.determination.decide import Decider, OrderResult, strongest
 from cds_service.policy.case import Case
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.logic import UNKNOWN
-from cds_service.policy.operators.orders import OTHER_OPEN
 from cds_service.policy.trace import Missing, Trace
 from cds_service.render import wording
 from cds_service.render.covered import covered_orders
@@ -77,14 +76,22 @@ def _open_verdict(result: OrderResult) -> Verdict | None:
 def _points(result: OrderResult, verdict: Verdict, case: Case, context: Context) -> Iterator[str]:
     """What would settle an order, a line each; alternatives of one rule are one line."""
     yield from _undecided(result, case, context)
-    told: set[Missing] = set()
+    told = _restated(verdict)
     for rule in verdict.decision.traces:
         for group in _groups(rule) if rule.outcome is UNKNOWN else ():
             fresh = [m for m in dict.fromkeys(group) if m in verdict.missing and m not in told]
             told |= set(fresh)
-            if named_ := [_point(m, case) for m in fresh if m.state != OTHER_OPEN]:
-                yield _any_of(named_)
-    yield from (_point(m, case) for m in verdict.missing if m not in told and m.state != OTHER_OPEN)
+            if fresh:
+                yield _any_of([_point(m, case) for m in fresh])
+    yield from (_point(m, case) for m in verdict.missing if m not in told)
+
+
+def _restated(verdict: Verdict) -> set[Missing]:
+    """What is open because the outcome of another order is: its own points are asked with that order."""
+    criteria = verdict.version.version.criteria
+    found = [f for _, _, every in verdict.decision.looked for f in every]
+    leaning = {f.id for f in found if (beside := criteria[f.id].companion) is not None and beside.outcome}
+    return {m for f in found if f.id in leaning for m in f.missing}
 
 
 def _groups(trace: Trace) -> Iterator[list[Missing]]:

@@ -48,11 +48,11 @@ def _about(found: list[Finding], case: Case) -> tuple[str, ...]:
     return tuple([o.ref for o in case.orders if o.ref in refs or (o.ref in evidence and frozenset(o.codes) in codes)])
 
 
-def safety(remark: Remark, case: Case, context: Context) -> RenderedCard:
+def safety(remark: Remark, context: Context) -> RenderedCard:
     """A critical card for one safety finding."""
     finding, text = remark.finding, remark.finding.text
     summary = text if len(text) < wording.SUMMARY_LIMIT else "Safety notice for an order: see detail"
-    evidence = [evidence_line(e, None, case) for t in finding.trace.walk() for e in t.evidence]
+    evidence = [evidence_line(e, None) for t in finding.trace.walk() for e in t.evidence]
     policy = policy_line(finding.version, context)
     lead = "**Safety notice**" if summary == text else f"**Safety:** {text}"  # nobody reads the same line twice
     detail = "\n".join([lead, "", "**Evidence**", *dict.fromkeys(evidence), "", policy, "", DISCLAIMER])

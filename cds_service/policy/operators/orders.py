@@ -13,7 +13,6 @@ from cds_service.policy.trace import Evidence
 from cds_service.policy.view import NOTHING, Result, View
 
 IN_DOUBT = "the order's text leaves it open"
-OTHER_OPEN = "the outcome of that order is open"  # which restates another order's openness
 _TEXT_ELEMENTS = frozenset({"note", "orderDetail", "code"})
 
 
@@ -53,8 +52,7 @@ def companion(criterion: Criterion, test: CompanionTest) -> Operator:
         outcome = agree([_counted(test, sure, possible, view) for sure, possible in beside])
         evidence = tuple(dict.fromkeys([told for sure, _ in beside for _, told in sure]))
         if outcome is UNKNOWN:
-            why = "the orders leave it open" if test.outcome is None else OTHER_OPEN
-            return open_(text, "orders", why, evidence)
+            return open_(text, "orders", "the orders leave it open", evidence)
         return (outcome is NOT_MET and _not_beside(test, text, view, evidence)) or (outcome, evidence, ())
 
     return find
