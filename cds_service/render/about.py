@@ -69,14 +69,13 @@ def _name(order: Order, decider: Decider) -> str:
     return named(_KINDS.get(order.resource_type, "Order"), code_)
 
 
-def told(rendered: RenderedCard, names: OrderNames, *, brief: bool = False) -> RenderedCard:
+def told(rendered: RenderedCard, names: OrderNames) -> RenderedCard:
     """The card with the orders it is about after the first paragraph of its detail.
 
-    Not a card on what was not checked: nothing is known of those, and it names each in its own way. `brief`: nor a
-    card whose summary names them all, which is read first (CRD wants them in the detail all the same).
+    Not a card on what was not checked: nothing is known of those, and it names each in its own way.
     """
     lines = names.lines(rendered.orders) if rendered.kind != "unreadable" else []
-    if not lines or (brief and all(line.lower() in rendered.card["summary"].lower() for line in lines)):
+    if not lines:
         return rendered
     about = f"**About:** {lines[0]}" if len(lines) == 1 else "\n".join(["**About**", *(f"- {line}" for line in lines)])
     first, _, rest = rendered.card["detail"].partition("\n\n")

@@ -28,7 +28,7 @@ from cds_service.render.parts import (
     source_of,
 )
 
-MOST_WORDS = 60  # of all points together; a card has 120, and the page has every point
+MOST_WORDS = 40  # of all points together; a card has 120, and the page has every point
 MOST_OPTIONS = 4  # of alternatives that are named
 
 
@@ -48,7 +48,7 @@ def missing_information(results: tuple[OrderResult, ...], decider: Decider, cont
     first = asked[0][1]
     policies = dict.fromkeys(policy_line(v.version, context) for _, v, _ in asked)
     lines = _short(dict.fromkeys(p for _, _, of_order in asked for p in of_order))
-    detail = "\n".join(["**The payer asks for what the chart does not show**", *lines, "", *policies, "", DISCLAIMER])
+    detail = "\n".join(["**Not in the chart**", *lines, "", *policies, "", DISCLAIMER])
     card = card_of(context, summary, detail, "info", source_of(first.version, "guideline"))
     label = "What to document, criterion by criterion"
     card["links"] = [{"label": label, "url": context.link(card["uuid"]), "type": "absolute"}]
@@ -115,9 +115,9 @@ def _any_of(points: list[str]) -> str:
 
 
 def _point(missing: Missing, case: Case) -> str:
-    """The question or the statement that is open, and why its source could not be read where it could not."""
+    """The question or the statement that is open, and what was found where that names an entry, or its source failed."""
     source = missing.source
-    unread = source not in ("answers", "orders") and case.source(source).failed
+    unread = "/" in missing.state or (source not in ("answers", "orders") and case.source(source).failed)
     return f"{missing.text.rstrip('.')}{f' ({escape(missing.state)})' if unread else ''}"
 
 

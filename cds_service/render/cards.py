@@ -53,7 +53,7 @@ def render(
     `groups` are the flagged orders with their options.
     """
     names = OrderNames(decider, results)
-    return [told(card, names, brief=True) for card in drawn(decider, results, groups, context)]
+    return [told(card, names) for card in drawn(decider, results, groups, context)]
 
 
 def drawn(
@@ -147,7 +147,7 @@ def evidence_lines(trace: Trace, decider: Decider) -> list[str]:
     facts = {fact.ref: fact for node in reversed(list(trace.walk())) for fact in reversed(node.evidence)}
     ordered = [facts[o.ref] for o in decider.case.orders if o.ref in facts]
     found = [evidence_line(f, texts.get(ref)) for ref, f in reversed(facts.items()) if f not in ordered]
-    beside = ", ".join(dict.fromkeys(escape(f.code) for f in ordered if f.code))
+    beside = ", ".join(dict.fromkeys(escape(f.code.removeprefix("cpt ")) for f in ordered if f.code))
     return list(dict.fromkeys([*([f"- Ordered: {beside}"] if beside else []), *found]))[:MOST_EVIDENCE]
 
 

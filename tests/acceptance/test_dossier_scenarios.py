@@ -6,8 +6,8 @@ diagnoses, `22612 on 2026-02-20` (history), `4548-4 = 8 %` (result), `age 17`, `
 Expected: S supported, NS not supported, NI needs information, NA not addressed; `? 20939` a question about its
 coding, `! 20930` a safety notice. Findings not written down must not be there.
 
-NI is what a policy's encoding comes to, also where it is a gap: the policy speaks to the order, and what it says was not
-read (`NOT_READ`). Nobody is asked then: cards fall back to the guideline, and CRD answers `indeterminate`.
+NI is what a policy's encoding comes to, also where it is a gap: the policy speaks to the order, and what it says was
+not read (`NOT_READ`). Nobody is asked then: cards fall back to the guideline, and CRD answers `indeterminate`.
 """
 
 from __future__ import annotations

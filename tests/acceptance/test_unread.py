@@ -267,7 +267,7 @@ def test_an_order_s_own_satisfied_annotation_stays_whichever_stands_first(servic
         if "extension" in order:
             order["extension"].append({"url": CRD, "extension": mine})
     [card] = service.cards(request)
-    assert "authorised (PA-MINE)" in card["detail"].replace("&#45;", "-")
+    assert "(PA-MINE)" in card["detail"].replace("&#45;", "-")
 
 
 # --- answers ----------------------------------------------------------------------------------------
