@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from cds_service.auth.clients import Client
 from cds_service.config import Settings
@@ -39,8 +40,8 @@ def sheet(client: Client, runtime: Runtime) -> tuple[Part, ...]:
         Part("FHIR access", _fhir(client), (("Scopes", " ".join(_scopes(services, runtime))),)),
         Part("Tokens of the EHR (JWT)", _tokens(client), tuple(_claims(client, runtime.settings))),
         _reasons(client),
-        _orders(client),
-        Part("Links", (_links(client, runtime.settings),)),
+        _orders(client, runtime),
+        _links(client, runtime),
         Part("Timeouts", (
             f"The service asks FHIR servers for at most {runtime.settings.fetch_deadline:g} s a call: let the EHR wait "
             f"at least {runtime.settings.fetch_deadline + 2:g} s where prefetch does not bring all.",
@@ -103,21 +104,37 @@ def _reasons(client: Client) -> Part:
     return Part("Override reasons", told, OVERRIDE_REASONS)
 
 
-def _orders(client: Client) -> Part:
-    spoken = client.spoken
+def _orders(client: Client, runtime: Runtime) -> Part:
+    """Every order that a suggestion may create: where the site needs a code of its own, with that code or without."""
+    spoken, every = client.spoken, _creatable(runtime)
     if not spoken.create_system:
-        return Part("Suggested orders", ("Orders are suggested by their CPT or HCPCS code.",))
-    told = f"Orders are suggested by codes of the site, of {spoken.create_system} unless said otherwise."
-    pairs = [(f"{c.system}:{c.code}", f"{s.code} ({s.system})") for c, s in spoken.order_codes.items()]
-    return Part(
-        "Suggested orders", (told, *([] if pairs else ["None are declared: no order is suggested."])), tuple(pairs)
-    )
+        return Part("Suggested orders", ("Orders are suggested by their CPT or HCPCS code.",), tuple(every.items()))
+    told = (f"Orders are suggested by codes of the site, of {spoken.create_system} unless said otherwise.",
+            "What has none yet is not suggested: declare it in order_codes.")  # fmt: skip
+    own = {f"{c.system}:{c.code}": f"{s.code} ({s.system})" for c, s in spoken.order_codes.items()}
+    offered = [(f"{code} {label}", own.get(code, "no code yet")) for code, label in every.items()]
+    further = [(code, site) for code, site in own.items() if code not in every]
+    return Part("Suggested orders", told, (*offered, *further))
 
 
-def _links(client: Client, settings: Settings) -> str:
+def _creatable(runtime: Runtime) -> dict[str, str]:
+    """Codes of the orders that some policy offers in place of another, with a label."""
+    policies = [folder.policy for _, folder in sorted(runtime.book.rulebook.content.policies.items())]
+    found = [a for p in policies for v in p.versions for item in v.orders.values() for a in item.alternatives]
+    return {f"{a.system}:{a.code}": a.label for a in sorted(found, key=lambda a: (a.system, a.code))}
+
+
+def _links(client: Client, runtime: Runtime) -> Part:
+    """What a site that allows links by their address has to allow: pages of this service, and published policies."""
     if "links" in client.spoken.omit:
-        return "Cards have no links for this client."
-    return f"Cards have plain links (type absolute) below {settings.base_url}/explanations/; no SMART app is launched."
+        return Part("Links", ("Cards have no links for this client.",))
+    policies = [folder.policy for _, folder in sorted(runtime.book.rulebook.content.policies.items())]
+    urls = [p.url for p in policies] + [s.url for p in policies for v in p.versions for s in v.sources.values()]
+    hosts = sorted({urlsplit(url).netloc for url in urls if url})
+    told = "Cards have plain links (type absolute); no SMART app is launched. Where links are allowed by address, allow"
+    pairs = ((f"{runtime.settings.base_url}/explanations/", "why a card was shown"),
+             *((host, "published policies and guidelines") for host in hosts))  # fmt: skip
+    return Part("Links", (f"{told}:",), pairs)
 
 
 # --- the two forms ----------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from cds_service.content_files import bundled, load_content, load_rulebook
 from cds_service.errors import ContentError, InputFileError, NotFound, RequestError
 from cds_service.policy.compiled import dump
 from cds_service.policy.content import Content
+from cds_service.policy.review import content_hash
 from cds_service.policy.rulebook import compile_content
 
 
@@ -169,6 +170,27 @@ def new(policy_id: str, folder: Path, code: str, today: date | None) -> None:
     for path in scaffold(folder, policy_id, code, today or date.today()):
         click.echo(f"wrote {path.as_posix()}")
     click.echo(f"Next: cds-service policy lint {folder.as_posix()}; cds-service policy test {folder.as_posix()}")
+
+
+@policy_group.command("approve")
+@click.argument("policy_id", metavar="PUBLISHER/NAME")
+@click.option("--by", required=True, help="Who approves it.")
+@click.option("--version", "wanted", help="Which version. Default: the last.")
+@TODAY
+@CARDS
+@reported
+def approve(policy_id: str, by: str, wanted: str | None, today: date | None, cards: Path | None) -> None:
+    """Print the `review` line that approves a version as it is now; any later change makes it submitted again."""
+    content = load_content(cards)
+    if policy_id not in content.policies:
+        raise NotFound(f"There is no policy '{policy_id}'.")
+    versions = {v.version: v for v in content.policies[policy_id].policy.versions}
+    version = versions.get(wanted) if wanted else list(versions.values())[-1]
+    if version is None:
+        raise NotFound(f"There is no version '{wanted}' of {policy_id}. There are: {', '.join(versions)}.")
+    line = {"status": "approved", "by": by, "on": (today or date.today()).isoformat()}
+    told = ", ".join(f"{key}: {value}" for key, value in line.items())
+    click.echo(f'review: {{{told}, content: "{content_hash(version, content.value_sets)}"}}')
 
 
 @policy_group.command("explain")

@@ -36,8 +36,10 @@ _NOT_READ = ""
 
 # Addresses without scheme, `www.`, version, fragment and last slash; OIDs bare.
 _ADDRESSES = {
-    CPT: "2.16.840.1.113883.6.12 2.16.840.1.113883.6.82 ama-assn.org ama-assn.org/go/cpt",
-    HCPCS: "2.16.840.1.113883.6.285 2.16.840.1.113883.6.14 cms.gov/medicare/coding/medhcpcsgeninfo "
+    CPT: "2.16.840.1.113883.6.12 2.16.840.1.113883.6.82 ama-assn.org ama-assn.org/go/cpt "
+    "cpt.ama-assn.org",
+    HCPCS: "2.16.840.1.113883.6.285 2.16.840.1.113883.6.14 hcpcs.codes hcpcsdata.com "
+    "cms.gov/medicare/coding/medhcpcsgeninfo "
     "cms.gov/medicare/coding-billing/healthcare-common-procedure-system",
     ICD10CM: "2.16.840.1.113883.6.90 2.16.840.1.113883.6.3 cdc.gov/nchs/icd/icd10cm cdc.gov/nchs/icd/icd-10-cm "
     "icd10data.com icd10data.com/icd10cm who.int/classifications/icd/en who.int/classifications/icd10 "
@@ -99,7 +101,8 @@ _NAMES = {
 # Shelves: where what follows, up to the next slash, is the name of a system.
 _SHELVES = (
     "terminology.hl7.org/codesystem/", "terminology.hl7.org/namingsystem/", "terminology.hl7.org/codesystem-",
-    "hl7.org/fhir/sid/", "hl7.org/fhir/us/sid/", "hl7.org/fhir/codesystem/", "hl7.org/fhir/namingsystem/",
+    "hl7.org/fhir/sid/", "hl7.org/fhir/us/sid/", "hl7.org/codesystem/", "hl7.org/fhir/valueset/",
+    "hl7.org/fhir/codesystem/", "hl7.org/fhir/namingsystem/",
     "hl7.org/fhir/v2/0396/", "terminology.hl7.org/codesystem/v2-0396/",
     "nlm.nih.gov/research/umls/", "nlm.nih.gov/research/umls/sourcereleasedocs/current/", "nlm.nih.gov/healthit/",
     "uts.nlm.nih.gov/uts/umls/vocabulary/", "vsac.nlm.nih.gov/codesystem/", "cts.nlm.nih.gov/fhir/codesystem/",

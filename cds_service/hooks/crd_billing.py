@@ -15,7 +15,6 @@ from cds_service.policy.evaluate import Verdict
 from cds_service.policy.vocabulary import Vocabulary
 
 BILLING = (codes.CPT, codes.HCPCS)
-_MAX_POLICY_CODES = 20
 _BILLED_ELEMENTS = ("code", "codeCodeableConcept", "medicationCodeableConcept", "serviceType")
 
 
@@ -41,13 +40,16 @@ def _judged_as(variant: Order, decider: Decider) -> OrderResult:
 
 
 def billing_codes(order: Order, verdict: Verdict | None, vocabulary: Vocabulary) -> tuple[Code, ...]:
-    """The order's own billing codes; else those of the policy's list that the order fell under."""
+    """The order's own billing codes; else the one that the policy's list has, where it has but one.
+
+    A list of codes is no translation: of several, nobody can tell which the order would be billed by.
+    """
     own = tuple(c for c in order.codes if c.system in BILLING)
     if own or verdict is None:
         return own
     listed = vocabulary.sets[verdict.item.item.value_set].codes
-    billed = sorted((c for c in listed if c.system in BILLING), key=str)
-    return tuple(billed) if len(billed) <= _MAX_POLICY_CODES else ()
+    billed = tuple(c for c in listed if c.system in BILLING)
+    return billed if len(billed) == 1 else ()
 
 
 def billing_options(resource: Json) -> Iterator[tuple[Code, ...]]:

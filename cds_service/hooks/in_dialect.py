@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -32,12 +33,14 @@ def in_dialect(
 def _card(r: RenderedCard, dialect: Dialect, topics: str, new_id: Callable[[], str]) -> Json:
     card = {k: v for k, v in r.card.items() if k not in _MEMBERS or k not in dialect.omit}
     offered = [] if "suggestions" in dialect.omit else list(_suggestions(card.get("suggestions", ()), dialect, new_id))
+    if dialect.single_action:
+        offered = _told_apart(offered)
     card.pop("suggestions", None)
     card.pop("selectionBehavior", None)
     if offered:
         card |= {"suggestions": offered, "selectionBehavior": dialect.selection_behavior}
-    if dialect.topic_code == "alphanumeric" and "topic" in card["source"]:
-        topic = {**card["source"]["topic"], "system": topics, "code": topic_code(r)}
+    if dialect.topic_code == "alphanumeric":
+        topic = {**card["source"].get("topic", {}), "system": topics, "code": topic_code(r)}
         card["source"] = {**card["source"], "topic": topic}
     return card
 
@@ -64,6 +67,18 @@ def _suggestions(offered: Any, dialect: Dialect, new_id: Callable[[], str]) -> I
             yield {**suggestion, "label": action["description"], "uuid": uuid, "actions": [action]}
 
 
+def _told_apart(offered: list[Json]) -> list[Json]:
+    """Labels that several have (an order and its twin) are counted, and stand on the actions."""
+    of, seen = Counter(s["label"] for s in offered), Counter[str]()
+    told = []
+    for suggestion in offered:
+        label = suggestion["label"]
+        seen[label] += 1
+        text = f"{label} ({seen[label]} of {of[label]})" if of[label] > 1 else label
+        told.append({**suggestion, "label": text, "actions": [{**suggestion["actions"][0], "description": text}]})
+    return told
+
+
 def _action(action: Json, dialect: Dialect) -> Json | None:
     """The action, with the site's code where a `create` needs one; None where there is no such code."""
     if action["type"] != "create" or not dialect.create_system:
@@ -84,9 +99,13 @@ def _coded(code: Mapping[str, Any], site: SiteCode) -> Json:
 
 
 def topic_code(r: RenderedCard) -> str:
-    """Letters and digits that stay the same for a rule: clients remember by it that a card was overridden."""
-    about = [r.kind, r.policy, r.verdict.item.id if r.verdict else None, r.rule]
-    about += sorted(f"{f.version.policy.id} {f.kind} {f.rule}" for f in r.findings)
-    told = "\x1f".join(part or "" for part in about)
+    """Letters and digits that stay the same for a rule: clients remember by it that a card was overridden.
+
+    What no rule says (an order that was not checked) is named by the finding: nothing else is held back with it.
+    """
+    waiting = [w.governing.verdict for w in r.extra.get("waiting", ()) if w.governing]
+    judged = {f"{v.version.policy.id} {v.item.id} {v.rule or ''}" for v in (r.verdict, *waiting) if v is not None}
+    about = sorted(judged) + sorted(f"{f.version.policy.id} {f.kind} {f.rule}" for f in r.findings)
+    told = "\x1f".join((r.kind, r.policy or "", r.rule or "", *(about or ([] if r.policy else [r.finding]))))
     name = re.sub(r"[^A-Za-z0-9]", "", "".join(part or "" for part in (r.policy, r.rule or r.kind)))
     return f"{name[: MAX_TOPIC - 12]}{hashlib.sha256(told.encode()).hexdigest()[:12]}"

@@ -7,19 +7,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from hashlib import sha256
+from typing import Any
 from uuid import uuid4
 
-from cds_service.ledger.document import dumps, milliseconds, serialise
+from cds_service.ledger.document import dumps, loads, milliseconds, serialise
 from cds_service.ledger.feedback_items import override_of, rest
+from cds_service.ledger.feedback_masks import spelt
 from cds_service.ledger.lane import Transaction
 from cds_service.ledger.mask import Mask
 from cds_service.ledger.projection import cards_of, project_feedback
+from cds_service.ledger.reasons import kept
 from cds_service.ledger.record import FeedbackResult, Json
 from cds_service.ledger.schema import answer
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?")
 _OUTCOMES = ("accepted", "overridden")
 _ANSWER = answer.c.keys()
 
@@ -37,19 +39,22 @@ def record_item(
 ) -> FeedbackResult:
     """Check and write one feedback item."""
     try:
-        document = _document(tx, service, client, item, now)
+        document = _document(tx, mask, service, client, item, now)
     except Rejected as r:
         return FeedbackResult(index, "rejected", r.reason, f"feedback[{index}]{r.path}")
     if tx.one(tx.sql.find_digest, {"digest": document["digest"]}):
         return FeedbackResult(index, "duplicate")
-    masked = mask.erase({**document, "feedback": item})
-    number = tx.append("feedback", document["id"], document["received"], serialise(masked, None)[0])
+    number = tx.append("feedback", document["id"], document["received"], serialise(document, None)[0])
     tx.run(tx.sql.feedback, project_feedback(document, number))
     return FeedbackResult(index, "accepted")
 
 
-def _document(tx: Transaction, service: str, client: str | None, item: object, now: datetime) -> Json:
-    """What is stored of an item; raises Rejected."""
+def _document(tx: Transaction, mask: Mask, service: str, client: str | None, item: object, now: datetime) -> Json:
+    """What is stored of an item; raises Rejected.
+
+    The item is checked as it came. All that is made from it (normal form, digest, projection) is made from what the
+    mask left of it: what is masked has no copy.
+    """
     if not isinstance(item, Mapping):
         raise Rejected("must be a JSON object", "")
     card = _find_card(tx, service, client, item.get("card"))
@@ -57,10 +62,15 @@ def _document(tx: Transaction, service: str, client: str | None, item: object, n
     if outcome not in _OUTCOMES:
         raise Rejected("must be accepted or overridden", ".outcome")
     at = _timestamp(item.get("outcomeTimestamp"))
-    suggestions = _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
-    told = override_of(item)
-    reason = told.main(card["override_reasons"])
-    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(item)]
+    _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
+    masked = _left(mask, item)
+    left = masked["feedback"]
+    suggestions: list[list[str]] = []
+    with contextlib.suppress(Rejected):  # masked
+        suggestions = _suggestions(left.get("acceptedSuggestions"), card["suggestions"], outcome)
+    told = override_of(left)
+    given, reason, offered = kept(tx, card, told)
+    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(left)]
     return {
         "id": str(uuid4()),
         "received": milliseconds(now),
@@ -68,13 +78,23 @@ def _document(tx: Transaction, service: str, client: str | None, item: object, n
         "client": client,
         "card": {k: card[k] for k in ("uuid", "finding", "policy", "version", "rule", "hook", "payer")},
         "outcome": outcome,
-        "at": at,
+        # The receipt stands in for a time that cannot be read: no feedback is lost for it.
+        "at": milliseconds(now) if at is None else at,
         "suggestions": suggestions,
         "reason": asdict(reason) if reason else None,
-        "reasonOffered": reason.offered(card["override_reasons"]) if reason else None,
+        "reasonOffered": offered,
+        "override": {**asdict(given), "comment": told.comment or None, "offered": bool(offered)},
         "commented": bool(told.comment),
-        "digest": sha256(dumps(content)).hexdigest(),
+        # Keyed: who has the database, but not the key, cannot try out what a comment said.
+        "digest": tx.lane.sealer.pseudonym(dumps(content).decode()),
+        **masked,
     }
+
+
+def _left(mask: Mask, item: Mapping[str, Any]) -> Json:
+    """`feedback` without what is masked or tells itself as a secret, and `masked`, if anything was."""
+    left: Json = loads(serialise(mask.erase({"feedback": item}, also=spelt(mask.paths, item)), None)[0])
+    return left
 
 
 def uuid_of(value: object) -> str:
@@ -95,21 +115,20 @@ def _find_card(tx: Transaction, service: str, client: str | None, value: object)
     return card
 
 
-def _timestamp(value: object) -> int:
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        with contextlib.suppress(ValueError):  # no such day or hour: refused below
-            at = milliseconds(datetime.fromisoformat(value.upper()))
-            if at > 0:
-                return at
-    raise Rejected("must be a date and time with time zone, such as 2026-01-31T09:30:00Z", ".outcomeTimestamp")
+def _timestamp(value: object) -> int | None:
+    """When it was, in milliseconds; a time without a zone is taken for UTC. None for what is no time."""
+    match = _RFC3339.fullmatch(value) if isinstance(value, str) else None
+    if match is not None:
+        with contextlib.suppress(ValueError):  # no such day or hour
+            at = milliseconds(datetime.fromisoformat(match[0].upper() + ("" if match[2] else "Z")))
+            return at if at > 0 else None
+    return None
 
 
 def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[list[str]]:
     """The accepted suggestions as pairs of uuid and label; an override counts whatever it names beside."""
-    if not isinstance(value, list) and outcome == "overridden":
+    if not isinstance(value, list):  # it was accepted all the same; which of them, is not told
         return []
-    if not isinstance(value, list) or (not value and outcome == "accepted"):
-        raise Rejected("must name at least one suggestion", ".acceptedSuggestions")
     known = {uuid.lower(): [uuid, label] for uuid, label in offered}
     accepted = []
     for i, element in enumerate(value):

@@ -13,27 +13,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_PART = re.compile(r"(?P<system>(?:.*\.)?overrideReasons?)\.(?P<part>[A-Za-z]{1,64})")
+FIELDS = ("overrideReason", "overrideReasons")
+PART = re.compile(r"(?P<system>(?:.*\.)?overrideReasons?)\.(?P<part>[A-Za-z]{1,64})")
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}", re.ASCII)
 # Parts of a reason in an extension, the more telling first.
 _CODES = ("code", "reasonCode", "id", "reasonId", "reasonCategory")
 _DISPLAYS = ("display", "reasonDisplay", "reasonTitle")
-_COMMENTS = ("userComment", "comment")
+COMMENTS = ("userComment", "comment")
 # Read by themselves, and spelled in several ways that mean the same.
 _NORMAL = frozenset({"card", "outcome", "outcomeTimestamp", "acceptedSuggestions"})
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason as coded. Unless the card offered its code, `display` is the client's text and may say anything."""
+    """A reason as coded; what a client sent as `display`, `system` or even `code` may say anything."""
 
     system: str | None
     code: str | None
     display: str | None
 
-    def offered(self, codes: object) -> bool | None:
-        """Whether the card offered it; None where it has no code."""
-        return None if self.code is None else isinstance(codes, list | tuple) and self.code in codes
+
+NO_REASON = Reason(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,10 @@ class Override:
     reasons: tuple[Reason, ...] = ()
     comment: str = ""
 
-    def main(self, offered: object) -> Reason | None:
-        """The reason that is counted: the first that the card offered, else the first."""
-        return next((r for r in self.reasons if r.offered(offered)), self.reasons[0] if self.reasons else None)
-
 
 def override_of(item: Mapping[str, Any]) -> Override:
     """The reasons and the comment of an item in any of the known forms; never fails."""
-    told = [part for name in ("overrideReason", "overrideReasons") for part in _each(item.get(name))]
+    told = [part for name in FIELDS for part in _each(item.get(name))]
     found = [_read(part) for part in (*told, {"extension": item.get("extension")})]
     reasons = dict.fromkeys(r for one in found for r in one.reasons)
     comments = dict.fromkeys(one.comment for one in found if one.comment)
@@ -76,7 +72,7 @@ def _read(value: object) -> Override:
     own = value if "reason" not in value and ("code" in value or "coding" in value) else None
     coded = [r for one in (*_each(value.get("reason")), own) if (r := _coded(one))]
     foreign, words = _extended(value.get("extension"))
-    spoken = [value[name].strip() for name in _COMMENTS if isinstance(value.get(name), str)]
+    spoken = [value[name].strip() for name in COMMENTS if isinstance(value.get(name), str)]
     loose = [one for one in _each(value.get("reason")) if isinstance(one, str) and not _CODE.fullmatch(one)]
     comments = dict.fromkeys(filter(None, (*loose, *spoken, words)))
     return Override((*coded, *([foreign] if foreign else [])), "\n".join(comments))
@@ -102,13 +98,13 @@ def _extended(value: object) -> tuple[Reason | None, str]:
     parts: dict[str, str] = {}
     system = None
     for name, content in _members(value):
-        found = _PART.fullmatch(name)
+        found = PART.fullmatch(name)
         if found and (text := _plain(content)):
             system = _plain(found["system"])
             parts.setdefault(found["part"], text)
     code, display = _first(parts, _CODES), _first(parts, _DISPLAYS)
     reason = Reason(system, code, display) if code or display else None
-    return reason, _first(parts, _COMMENTS) or ""
+    return reason, _first(parts, COMMENTS) or ""
 
 
 def _members(value: object) -> Iterator[tuple[str, object]]:

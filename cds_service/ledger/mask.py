@@ -21,6 +21,10 @@ _ELEMENT = re.compile(r"([A-Z][A-Za-z]{1,63})((?:\.[a-z][A-Za-z0-9]{0,63})+)")
 _PAGE = frozenset({"card", "headline", "parts", "criteria", "policy", "references", "disclaimer", "*"})
 
 
+_JOINS = frozenset({"card", "outcome", "outcomeTimestamp", "*"})
+"""What joins feedback to its card, and counts it."""
+
+
 class Mask:
     """What is never stored, in two forms.
 
@@ -36,17 +40,41 @@ class Mask:
         for kind, path in (found.groups() for found in elements):
             self.elements.setdefault(kind, []).append(tuple(path[1:].split(".")))
 
-    def erase(self, document: Json) -> Json:
-        """The document without the masked places, and `masked` naming them; the input is left as it is."""
+    def erase(self, document: Json, also: Sequence[tuple[str, ...]] = ()) -> Json:
+        """The document without the masked places, and `masked` naming them; the input is left as it is.
+
+        `also` are further places of this document, as segments.
+        """
         erased: list[str] = []
         if any(path[0] == "determinations" for path in self.paths) and "traces" in document:
             document = expanded({**document, "traces": loads(dumps(document["traces"]))})  # pointers name nested traces
-        for path in self.paths:
+        for path in (*self.paths, *also):
             document = _without(document, path, "", erased)
         if self.elements:
             parts = [name for name in _HOLD_RESOURCES if name in document]
             document = {**document, **{name: self._erased(document[name], f"/{name}", erased) for name in parts}}
         return {**document, "masked": erased} if erased else document
+
+    def erase_copies(self, document: Json, response: Json) -> Json:
+        """A document without what repeats masked places of request and response beside them.
+
+        Summaries of cards are masked as the cards that they sum up, also where silent mode held the card back:
+        each stands for a moment where its card stands in `response`, or would stand.
+        """
+        if not self.paths:
+            return document
+        places = {card.get("uuid"): place for place, card in enumerate(response.get("cards", ()))}
+        hidden = iter(range(len(places), len(places) + len(document["cards"])))
+        at = [places[c["uuid"]] if c["uuid"] in places else next(hidden) for c in document["cards"]]
+        standing: list[Any] = [{}] * (max(at, default=-1) + 1)
+        for place, card in zip(at, document["cards"], strict=True):
+            standing[place] = _copies(card)
+        told = {"request": {"hookInstance": document["hookInstance"]}, "response": {"cards": standing}}
+        for path in self.paths:
+            if path[0] in told:
+                told = _blanked(told, path)
+        cards = [_summary(c, told["response"], place) for place, c in zip(at, document["cards"], strict=True)]
+        return {**document, "cards": cards, "hookInstance": told["request"].get("hookInstance")}
 
     def _erased(self, node: Any, at: str, erased: list[str]) -> Any:
         """A copy of a node without the masked elements of the resources in it."""
@@ -73,7 +101,21 @@ def _segments(pointer: str) -> tuple[str, ...]:
         raise ConfigurationError(
             f"CDS_LEDGER_MASK: without {pointer!r} explanations could not be shown. They name no patient: leave it out."
         )
+    if parts[1] == "feedback" and parts[2] in _JOINS and (len(parts) == 3 or parts[2] == "*"):
+        raise ConfigurationError(
+            f"CDS_LEDGER_MASK: without {pointer!r} feedback could not be joined to its card. It names no patient: "
+            "leave it out."
+        )
     return parts[1:]
+
+
+def _copies(card: Json) -> Json:
+    """What the summary of a card in a record repeats of the card in the response, in the response's form."""
+    return {
+        "uuid": card["uuid"],
+        "suggestions": [{"uuid": uuid, "label": label} for uuid, label in card["suggestions"]],
+        "overrideReasons": [{"code": code} for code in card["overrideReasons"]],
+    }
 
 
 def _without_element(node: Any, path: tuple[str, ...], at: str, erased: list[str]) -> Any:
@@ -88,6 +130,28 @@ def _without_element(node: Any, path: tuple[str, ...], at: str, erased: list[str
     own = [name for name in (head, f"_{head}") if name in node]  # FHIR puts extensions of a primitive beside it
     erased += [f"{at}/{name}" for name in own]
     return {name: value for name, value in node.items() if name not in own}
+
+
+def _blanked(node: Any, path: tuple[str, ...]) -> Any:
+    """A copy of a node in which what stands at a path is None: other elements of lists keep their places."""
+    if not path:
+        return None
+    keys = members(node, path[0])
+    if not keys:
+        return node
+    changed = list(node) if isinstance(node, list) else dict(node)
+    for key in keys:
+        changed[key] = _blanked(changed[key], path[1:])
+    return changed
+
+
+def _summary(card: Json, response: Json, place: int) -> Json:
+    """A card's summary with what is left of its copies; its own uuids stay, by which feedback finds it."""
+    left = (response.get("cards") or [None] * (place + 1))[place] or {}
+    said = left.get("suggestions") or [None] * len(card["suggestions"])
+    labels = [(uuid, (s or {}).get("label") or "") for (uuid, _), s in zip(card["suggestions"], said, strict=True)]
+    codes = [r["code"] for r in left.get("overrideReasons") or () if r and r["code"]]
+    return {**card, "suggestions": labels, "overrideReasons": codes}
 
 
 def _escaped(name: str) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, delete, func, select, update
 from cds_service.errors import LedgerError
 from cds_service.ledger import schema
 from cds_service.ledger.chain import Head, Segment, link, sealed
+from cds_service.ledger.counts import OTHER
 from cds_service.ledger.database import Database, Statement
 from cds_service.ledger.lane import Transaction, move_head, segment_row
 from cds_service.ledger.reading import stream
@@ -50,6 +51,10 @@ class _Pruner:
         self.expired: Statement = compile_(
             delete(schema.explanation).where(schema.explanation.c.expires < bindparam("now"))
         )
+        f = schema.feedback
+        foreign = (f.c.number.between(*bounds), f.c.reason_offered.is_not(True), f.c.reason_code.is_not(None))
+        # A code that the card did not offer is the caller's: it goes with its record.
+        self.forget_codes = compile_(update(f).where(*foreign).values(reason_code=OTHER))
         self.first_young = compile_(
             select(func.min(e.c.number)).where(e.c.number.between(*bounds), e.c.received >= bindparam("before"))
         )
@@ -118,6 +123,7 @@ class _Pruner:
             _damaged(name)
         for statement in self.deletes:
             tx.run(statement, bounds)
+        tx.run(self.forget_codes, bounds)
         marked = replace(segment, pruned=int(time.time() * 1000))
         where = {"at_chain": segment.chain, "at_first": segment.first}
         tx.run(self.mark, {**where, "pruned": marked.pruned, "mac": tx.lane.sealer.segment(marked)})

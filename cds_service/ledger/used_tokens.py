@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from queue import Empty, LifoQueue
 from time import monotonic
-from typing import Any
 
-from cds_service.errors import LedgerError
-from cds_service.ledger.database import Database, Statement, error_text
+from cds_service.errors import LedgerUnavailable
+from cds_service.ledger.database import Database, Statement, fault
+from cds_service.ledger.session import Fate, Session
 
 # SQLite answers within microseconds; of PostgreSQL's round trips two may be under way at once.
 CONNECTIONS = {True: 1, False: 2}
-_AT_ONCE = 1.0
-_PATIENCE = 20.0  # longer than one look-up may take: see silence.py
 
 
 class UsedTokens:
@@ -24,51 +22,40 @@ class UsedTokens:
 
     def __init__(self, database: Database, statement: Statement) -> None:
         self._database, self._statement = database, statement
-        self._errors = database.engine.dialect.loaded_dbapi.Error
-        self._free: LifoQueue[Any] = LifoQueue()
+        self._free: LifoQueue[Session] = LifoQueue()
         for _ in range(CONNECTIONS[database.is_sqlite]):
-            self._free.put(None)
+            self._free.put(Session(database, autocommit=True))
 
     def holds(self, key: str) -> bool:
         """Whether there is a row of `token` with this key. Raises LedgerError."""
+        until = self._database.until()
         try:
-            connection = self._free.get(timeout=_PATIENCE)
+            session = self._free.get(timeout=None if until is None else until - monotonic())
         except Empty:
-            raise LedgerError("The ledger's database does not keep up: no connection to it is free.") from None
+            raise LedgerUnavailable("The ledger's database does not keep up: no connection to it is free.") from None
         try:
-            connection, found = self._look_up(connection, key)
-        except self._errors as error:
-            connection = None
-            raise LedgerError(f"The ledger could not be read: {error_text(error)}") from error
-        except LedgerError:
-            connection = None
-            raise
+            return self._asked(session, key, until)
         finally:
-            self._free.put(connection)
-        return found
+            self._free.put(session)
 
-    def _look_up(self, connection: Any, key: str) -> tuple[Any, bool]:
+    def _asked(self, session: Session, key: str, until: float | None) -> bool:
         """On the connection, or a new one where it is gone: the database may have been started again since."""
-        began = monotonic()
-        if connection is not None:
-            try:
-                return connection, self._asked(connection, key)
-            except self._errors:
-                connection.close()
-                if monotonic() - began > _AT_ONCE:
-                    raise  # it was silent, and would be so again
-        connection = self._database.connect()
-        if not self._database.is_sqlite:
-            connection.autocommit = True
-        return connection, self._asked(connection, key)
+        try:
+            return self._found(session, key, until)
+        except session.errors as error:
+            if session.failed(error) is not Fate.LOST:
+                raise fault("The ledger could not be read", error) from error
+        try:
+            return self._found(session, key, until)
+        except session.errors as error:
+            session.failed(error)
+            raise fault("The ledger could not be read", error) from error
 
-    def _asked(self, connection: Any, key: str) -> bool:
+    def _found(self, session: Session, key: str, until: float | None) -> bool:
         # To the last row, or SQLite would keep what it read from being overwritten.
-        return bool(connection.execute(self._statement.sql, {"key": key}).fetchall())
+        return bool(session.connection(until).execute(self._statement.sql, {"key": key}).fetchall())
 
     def close(self) -> None:
         """Close the connections that are free."""
         while not self._free.empty():
-            connection = self._free.get()
-            if connection is not None:
-                connection.close()
+            self._free.get().close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from cds_service.errors import ContentError
 from cds_service.policy import model
 from cds_service.policy.case import Code
+from cds_service.policy.review import as_approved
 from cds_service.policy.source import Document
 from cds_service.policy.words import explain
 
@@ -166,10 +167,11 @@ class _Reader:
         self.errors += self._orphans()
         procedures = self.parsed.get("procedures.yaml")
         payers = self.parsed.get("payers.yaml")
+        sets = {v.id: v for v in self.parsed.values() if isinstance(v, model.ValueSet)}
         return Content(
             revision,
-            folders,
-            {v.id: v for v in self.parsed.values() if isinstance(v, model.ValueSet)},
+            {own: replace(f, policy=as_approved(f.policy, sets)) for own, f in folders.items()},
+            sets,
             {Code(p.system, p.code): p for p in getattr(procedures, "procedures", ())},
             {p.id: p for p in getattr(payers, "payers", ())},
             self.documents,

@@ -14,6 +14,7 @@ from cds_service.policy.lint_questions import asks_of_policy, gap_places, payer_
 from cds_service.policy.lint_reach import hidden, impossible, item_before
 from cds_service.policy.model import Alternative, Criterion, Expression, Item, ValueSet, Version
 from cds_service.policy.propositions import table
+from cds_service.policy.review import is_changed
 from cds_service.policy.source import Document, Path
 from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
 
@@ -144,6 +145,7 @@ class _VersionLint:
 
     def run(self) -> Iterator[Notice]:
         yield from self.confirmed()
+        yield from self.approval()
         yield from self.to_come()
         yield from self.criteria()
         yield from self.sources()
@@ -169,6 +171,12 @@ class _VersionLint:
                 f"version '{self.version.version}' was last confirmed on {self.version.last_confirmed_on}.",
                 "Read its sources again and update last_confirmed_on.",
             )
+
+    def approval(self) -> Iterator[Notice]:
+        """Changed since it was approved: it counts as submitted until somebody approves it again."""
+        if is_changed(self.version, self.value_sets):
+            text = f"version '{self.version.version}' was changed since it was approved, and counts as submitted."
+            yield self.at_((*self.at, "review"), "changed", text, "Review it again: cds-service policy approve.")
 
     def to_come(self) -> Iterator[Notice]:
         """Days on which something was done, but which are to come. East of here it may be tomorrow."""

@@ -87,6 +87,7 @@ def request(
             "conditions": bundle([pseudarthrosis]) if history else empty,
             "procedures": bundle(procedures),
             "activeOrders": empty,
+            "deviceHistory": empty,
             "coverage": bundle(coverages),
             "authorizations": empty,
             "observations": empty,

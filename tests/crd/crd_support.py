@@ -76,7 +76,15 @@ def condition(code: str, own: str = "dx-1") -> Json:
 
 
 EMPTY_CHART = dict.fromkeys(
-    ("conditions", "procedures", "activeOrders", "observations", "questionnaireResponses", "authorizations")
+    (
+        "conditions",
+        "procedures",
+        "activeOrders",
+        "deviceHistory",
+        "observations",
+        "questionnaireResponses",
+        "authorizations",
+    )
 )
 
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from cds_service.render.parts import OVERRIDE_REASONS
-from tests.functional.deployment import CONTENT, Deployment, deployed
+from tests.functional.deployment import CONTENT, ROOT, Deployment, deployed
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         yield site
 
 
-def sheet(site: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
+def sheet(site: Deployment, *arguments: str, cards: Path = CONTENT) -> subprocess.CompletedProcess[str]:
     environment = {
-        "PATH": os.environ["PATH"], "CDS_PUBLIC_URL": site.url, "CDS_CARDS": str(CONTENT),
+        "PATH": os.environ["PATH"], "CDS_PUBLIC_URL": site.url, "CDS_CARDS": str(cards),
         "CDS_CLIENTS": str(site.clients_file),
     }  # fmt: skip
     command = [str(Path(sys.executable).with_name("cds-service")), "client", "sheet", *arguments]
@@ -55,6 +55,14 @@ def test_it_says_what_discovery_says(site: Deployment, form: str) -> None:
         *(f"user/{k}.read" for k in kinds),
     ):
         assert wanted in told, wanted
+
+
+def test_it_lists_every_order_that_may_be_suggested_and_every_address_that_cards_link_to(site: Deployment) -> None:
+    lines = sheet(site, "north", cards=ROOT / "cards").stdout.splitlines()
+    made = [line for line in lines if re.match(r"(cpt:20936|hcpcs:E0748)  +\S", line)]
+    assert len(made) == 2
+    assert f"{site.url}/explanations/" in "\n".join(lines)
+    assert [line for line in lines if re.match(r"www\.aetna\.com  +published policies", line)]
 
 
 def test_a_client_that_is_not_declared_is_named_with_those_that_are(site: Deployment) -> None:

@@ -169,6 +169,27 @@ def test_without_clients_declared_feedback_works_too(book: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"outcomeTimestamp": None},
+        {"outcomeTimestamp": "2026-03-01"},
+        {"outcomeTimestamp": "2026-03-01T09:00:00"},
+        {"outcomeTimestamp": "2026-02-30T09:00:00Z"},
+        {"outcomeTimestamp": "0001-01-01T00:00:00+23:59"},
+        {"acceptedSuggestions": None},
+        {"acceptedSuggestions": []},
+        {"acceptedSuggestions": {}},
+    ],
+)
+def test_an_item_is_not_lost_for_its_time_or_for_what_it_does_not_name(
+    book: Ledger, shown: CardRecord, change: dict[str, Any]
+) -> None:
+    (result,) = send(book, {**feedback(shown), **change})
+    assert result.status == "accepted"
+    assert book.verify().feedback == 1
+
+
+@pytest.mark.parametrize(
     ("change", "path"),
     [
         ({"card": None}, ".card"),
@@ -176,14 +197,6 @@ def test_without_clients_declared_feedback_works_too(book: Ledger) -> None:
         ({"card": "nul\0"}, ".card"),
         ({"outcome": "ignored"}, ".outcome"),
         ({"outcome": ["accepted"]}, ".outcome"),
-        ({"outcomeTimestamp": None}, ".outcomeTimestamp"),
-        ({"outcomeTimestamp": "2026-03-01"}, ".outcomeTimestamp"),
-        ({"outcomeTimestamp": "2026-03-01T09:00:00"}, ".outcomeTimestamp"),
-        ({"outcomeTimestamp": "2026-02-30T09:00:00Z"}, ".outcomeTimestamp"),
-        ({"outcomeTimestamp": "0001-01-01T00:00:00+23:59"}, ".outcomeTimestamp"),
-        ({"acceptedSuggestions": None}, ".acceptedSuggestions"),
-        ({"acceptedSuggestions": []}, ".acceptedSuggestions"),
-        ({"acceptedSuggestions": {}}, ".acceptedSuggestions"),
         ({"acceptedSuggestions": [{"id": str(uuid4())}]}, ".acceptedSuggestions[0].id"),
         ({"acceptedSuggestions": ["x"]}, ".acceptedSuggestions[0].id"),
     ],
@@ -204,7 +217,7 @@ def test_a_malformed_item_is_refused_with_its_path(
         ({"overrideReason": {}}, None, None, False),
         ({"overrideReason": []}, None, None, False),
         ({"overrideReason": 7}, None, None, False),
-        ({"overrideReason": "other-code"}, "other-code", False, False),
+        ({"overrideReason": "other-code"}, "other", False, False),
         ({"overrideReason": "not for this patient"}, None, None, True),
         ({"overrideReason": {"reason": None}}, None, None, False),
         ({"overrideReason": {"reason": "contraindicated"}}, "contraindicated", True, False),
@@ -276,8 +289,9 @@ def test_an_item_that_is_no_object_is_refused(book: Ledger) -> None:
         ({"code": "contraindicated", "system": "s"}, "contraindicated", True),
         ({"code": "own-code", "system": "s"}, "own-code", False),
         ({"coding": [{"code": "own-code", "system": "s"}], "text": "Own"}, "own-code", False),
-        ({"code": "nul\0 \ud800", "system": "s"}, "nul ?", False),
-        ({"display": "words only"}, None, None),
+        ({"code": "nul\0 \ud800", "system": "s"}, "other", False),
+        ({"display": "words only"}, "other", False),
+        ({"display": "Contraindicated"}, "contraindicated", True),
     ],
 )
 def test_reasons_outside_the_cards_list_are_kept(
@@ -287,7 +301,9 @@ def test_reasons_outside_the_cards_list_are_kept(
     assert result.status == "accepted"
     ((stored, known),) = execute(url, "SELECT reason_code, reason_offered FROM feedback")
     assert (stored, None if known is None else bool(known)) == (code, offered)
-    assert rule(book)["reasons"][0]["code"] == code
+    words = {"system": "urn:reasons", "code": code, "display": "Contraindicated"}
+    counted = words if offered else {"system": None, "code": "other", "display": None}
+    assert rule(book)["reasons"] == [{**counted, "count": 1}]
     assert book.verify().intact
 
 

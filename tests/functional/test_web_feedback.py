@@ -76,10 +76,10 @@ def test_wholly_bad_feedback_is_refused(site: Deployment, card: dict[str, Any]) 
 
 
 def test_people_read_each_path_once(site: Deployment, card: dict[str, Any]) -> None:
-    bad = [overridden(card) | {"outcomeTimestamp": "yesterday"}, overridden({"uuid": str(uuid4())}), 7]
+    bad = [overridden(card) | {"outcome": "ignored"}, overridden({"uuid": str(uuid4())}), 7]
     issues = site.call("north", {"feedback": bad}, FEEDBACK).json()["issue"]
     assert [i["diagnostics"] for i in issues] == [
-        "feedback[0].outcomeTimestamp must be a date and time with time zone, such as 2026-01-31T09:30:00Z",
+        "feedback[0].outcome must be accepted or overridden",
         "feedback[1].card is not a card that this service showed you",
         "feedback[2] must be a JSON object",
     ]

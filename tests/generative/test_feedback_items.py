@@ -49,7 +49,7 @@ REASONS = st.fixed_dictionaries(
 FAULT = st.sampled_from(
     [
         ({}, None), ({}, None), ({}, None), ({"card": 7}, ".card"), ({"card": None}, ".card"),
-        ({"outcome": "ignored"}, ".outcome"), ({"outcomeTimestamp": "today"}, ".outcomeTimestamp"),
+        ({"outcome": "ignored"}, ".outcome"),
     ]
 )  # fmt: skip
 

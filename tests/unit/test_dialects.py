@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,7 +26,8 @@ from cds_service.hooks.request import validate
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.hooks.services import service_for
 from cds_service.policy.case import Code
-from tests.functional.deployment import hook_request
+from cds_service.render.parts import RenderedCard
+from tests.functional.deployment import hook_request, order
 
 SITE = "urn:example:preference-list"
 KEY = public_jwk(generate_key("RS384"))
@@ -117,9 +119,46 @@ def test_topics_are_letters_and_digits_the_same_for_a_rule() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9]{1,100}", code) for code in first)
 
 
-def test_topics_do_not_depend_on_how_long_the_names_are() -> None:
-    from cds_service.render.parts import RenderedCard
+def spoken(dialect: Dialect, *codes: str, ids: str = "", service: str = SERVICE) -> list[RenderedCard]:
+    """What is made of draft orders of these CPT codes; `ids` makes other drafts of them."""
+    orders = [{**order(code), "id": f"{ids}{code}-{n}"} for n, code in enumerate(codes)]
+    body = hook_request(*orders)
+    here = service_for(RUNTIME.services, service, body)
+    return answer(validate(body, here, b""), here, RUNTIME, Caller("x", dialect=dialect)).rendered
 
+
+def test_every_card_has_a_topic_that_outlives_its_drafts() -> None:
+    for service in (SERVICE, "order-sign-crd"):
+        ways = (("22551", "20939"), ("22551", "20930", "20939", "22899"), ("22612", "20974", "20931"))
+        made = [spoken(DIALECTS["epic"], *codes, service=service) for codes in ways]
+        again = [spoken(DIALECTS["epic"], *codes, ids="new", service=service) for codes in ways]
+        assert sum(map(len, made)) >= 3
+        for before, after in zip(made, again, strict=True):
+            for r, other in zip(before, after, strict=True):
+                code = r.card["source"]["topic"]["code"]
+                assert re.fullmatch(r"[A-Za-z0-9]{1,100}", code)
+                assert (code == other.card["source"]["topic"]["code"]) == bool(r.policy)
+
+
+def test_a_topic_of_what_no_rule_says_holds_nothing_else_back() -> None:
+    first, second, rule = (
+        RenderedCard({}, "unreadable", "f1", ()), RenderedCard({}, "unreadable", "f2", ()),
+        RenderedCard({}, "none", "f1", (), policy="p/q", rule="r"),
+    )  # fmt: skip
+    assert topic_code(first) != topic_code(second)
+    assert topic_code(rule) == topic_code(replace(rule, finding="f2"))
+
+
+def test_an_order_and_its_twin_are_removed_by_one_suggestion_each() -> None:
+    cards_ = [r.card for r in spoken(DIALECTS["epic"], "22551", "20939", "20939")]
+    [card] = [c for c in cards_ if "suggestions" in c]
+    labels = [s["label"] for s in card["suggestions"]]
+    assert [label[-8:] for label in labels] == ["(1 of 2)", "(2 of 2)"]
+    assert [s["actions"][0]["description"] for s in card["suggestions"]] == labels
+    assert len({a["resourceId"] for a in actions(card)}) == 2
+
+
+def test_topics_do_not_depend_on_how_long_the_names_are() -> None:
     def code(policy: str, rule: str) -> str:
         return topic_code(RenderedCard({}, "none", "f", (), policy=policy, rule=rule))
 

@@ -109,6 +109,10 @@ class Review(Model):
     status: Literal["submitted", "under-review", "approved"]
     by: str | None = None
     on: IsoDate | None = None
+    content: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = Field(
+        default=None,
+        description="hash of what was approved, from `policy approve`; once it differs, the version is submitted again",
+    )
 
 
 class Effective(Model):
