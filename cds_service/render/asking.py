@@ -115,7 +115,7 @@ def _any_of(points: list[str]) -> str:
 
 
 def _point(missing: Missing, case: Case) -> str:
-    """The question or the statement that is open, and what was found where that names an entry, or its source failed."""
+    """The question or the statement that is open, and what was found where that names an entry or a failure."""
     source = missing.source
     unread = "/" in missing.state or (source not in ("answers", "orders") and case.source(source).failed)
     return f"{missing.text.rstrip('.')}{f' ({escape(missing.state)})' if unread else ''}"
