@@ -70,6 +70,7 @@ bench: install-dev
 	@$(MAKE) --no-print-directory bench-healthchain || rm -rf $(OTHER)
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/journey.py
+	$(BIN)/python benchmarks/cards.py
 
 screenshots: install-dev
 	$(BIN)/python benchmarks/screenshots.py

@@ -69,6 +69,7 @@ class Settings:
     clock_leeway: int = _setting(60, "Seconds by which a client's clock may differ.", 1, 120)
     services: str = _setting("advisor,crd", "Which services are offered: advisor, crd, or both.")
     default_payer: str = _setting("", "Payer to assume for advisor calls that have no Coverage to read.")
+    ask: Literal["on", "off"] = _setting("on", "`off`: advisors show no card on what a payer will ask for.")
     payers: str = _setting("", "Payers whose coverage this deployment may assert (CRD), comma separated.")
     unreviewed_policies: Literal["hide", "show"] = _setting("hide", "`show`: policies not yet approved fire, marked.")
     allow_fhir: str = _setting("", "Demo mode: FHIR base URLs that may be called, comma separated.")

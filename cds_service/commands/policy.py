@@ -64,13 +64,16 @@ def lint(folder: Path | None, strict: bool, today: date | None, as_json: bool) -
     """Check all content below DIR (default: the bundled cards): every fault and doubt with its place and cure."""
     remarks = lint_folder(folder or bundled("cards"), today or date.today())
     errors = sum(r.severity == "error" for r in remarks)
-    warnings = len(remarks) - errors
+    warnings = sum(r.severity == "warning" for r in remarks)
+    gaps = len(remarks) - errors - warnings
     if as_json:
-        say_json({"errors": errors, "warnings": warnings, "remarks": [r.to_json() for r in remarks]})
+        say_json({"errors": errors, "warnings": warnings, "gaps": gaps, "remarks": [r.to_json() for r in remarks]})
     else:
         show_remarks(remarks, console())
-        verdict = "No faults" if not remarks else f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
-        console().print(Text(f"{verdict}.", "green" if not remarks else "bold"))
+        faults = errors or warnings
+        verdict = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}" if faults else "No faults"
+        told = f"{verdict}; {counted(gaps, 'gap')}: what the encodings do not know" if gaps else verdict
+        console().print(Text(f"{told}.", "bold" if faults else "green"))
     sys.exit(ContentError.exit_code if errors else 1 if warnings and strict else 0)
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from cds_service.errors import CdsServiceError, ContentError
 from cds_service.policy.content import Faults
-from cds_service.policy.lint import Notice
+from cds_service.policy.lint import GAP, Notice
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,13 +57,14 @@ def of_error(error: ContentError) -> Remark:
 
 
 def of_notice(found: Notice) -> Remark:
-    """A lint notice as a remark."""
-    return Remark("warning", found.file, found.line, found.column, found.text, found.cure, found.kind)
+    """A lint notice as a remark: a gap that the encoding states is none of its faults."""
+    severity = "notice" if found.kind == GAP else "warning"
+    return Remark(severity, found.file, found.line, found.column, found.text, found.cure, found.kind)
 
 
 def show_remarks(remarks: Sequence[Remark], out: Console) -> None:
     """One line per remark: `file:line:column: error: text cure`."""
-    styles = {"error": "bold red", "warning": "yellow"}
+    styles = {"error": "bold red", "warning": "yellow", "notice": "cyan"}
     for remark in remarks:
         out.print(
             Text.assemble(

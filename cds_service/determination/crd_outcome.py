@@ -77,6 +77,8 @@ _ROWS = (
     Row("not-supported", "The policy does not support the order.", "not-covered"),
     Row("needs-information", "The policy needs information that the chart, as far as it was supplied, does not hold.",
         "conditional", BY_RULE, ("OTH",), documentation=True),
+    Row("gap", "The policy speaks to the order, and this encoding of it does not know what it says. Nobody is asked: "
+        "the chart cannot settle it.", "indeterminate", "indeterminate"),
     Row("not-addressed", "No policy of the payer speaks to the order.", "indeterminate", "indeterminate",
         reason="Coverage: no policy known to this service speaks to this {thing}."),
 )  # fmt: skip
@@ -159,12 +161,14 @@ def _ends_before(coverage: Coverage, day: date, today: date) -> bool:
 def situation(result: OrderResult, case: Case, authority: Authority) -> str:
     """Row id for an order under a coverage in force: the first of the table that holds."""
     authorised = result.authorization is not None and bool(result.authorization.number)
-    if not authorised and not result.covered_by_policy:
+    if not authorised and not result.covered_by_policy and result.gap is None:
         return "not-addressed"
     if not authority.payer_declared:
         return "not-declared"
     if authorised:
         return "authorised"
+    if result.gap is not None:
+        return "gap"
     if result.outcome == "needs-information" and unread(result, case):
         return "technical"
     verdicts = [d.verdict for d in result.primary if d.verdict and d.outcome == result.outcome]

@@ -31,6 +31,11 @@ class Determination(NamedTuple):
     payer: str | None = None
 
     @property
+    def gap(self) -> str | None:
+        """What the encoding does not know of the policy, where that leaves the outcome open."""
+        return self.verdict.gap if self.verdict else None
+
+    @property
     def missing(self) -> tuple[Missing, ...]:
         """What would settle it."""
         return self.verdict.missing if self.verdict else ()
@@ -55,8 +60,10 @@ class OrderResult:
 
     `primary` are the determinations of the payer that decides. `covered_by_policy` is true where a coverage policy
     speaks: one that does not address the order leaves it to the guideline. `governing` gave the outcome: the
-    guideline's where no coverage policy speaks. `authorization` is one that the order carries and that holds.
-    `payer_open`: a coverage that did not come may decide before those that are known.
+    guideline's where no coverage policy speaks. `gap` is the determination that lacks what its policy says: nobody who
+    is asked could settle it, so that the order is the guideline's, as where no policy speaks. `authorization` is one
+    that the order carries and that holds. `payer_open`: a coverage that did not come may decide before those that are
+    known.
     """
 
     order: Order
@@ -67,6 +74,7 @@ class OrderResult:
     primary: tuple[Determination, ...] = field(init=False)
     outcome: str = field(init=False)
     covered_by_policy: bool = field(init=False)
+    gap: Determination | None = field(init=False)
     governing: Determination | None = field(init=False)
     flag: str | None = field(init=False)
 
@@ -76,8 +84,10 @@ class OrderResult:
         if self.payer_open and self.outcome != "not-addressed":
             self.outcome = "needs-information"
         spoken = [d for d in self.primary if d.verdict is not None and d.outcome != "not-addressed"]
-        self.covered_by_policy = bool(spoken)
-        self.governing = _decisive(spoken, self.outcome) if spoken else _leading(self.determinations)
+        self.gap = None if self.payer_open or self.outcome != "needs-information" else _gap(spoken)
+        self.covered_by_policy = bool(spoken) and self.gap is None
+        speaks = self.covered_by_policy
+        self.governing = _decisive(spoken, self.outcome) if speaks else _leading(self.determinations)
         self.flag = self._flag()
 
     def _flag(self) -> str | None:
@@ -118,6 +128,19 @@ def _decisive(spoken: list[Determination], outcome: str) -> Determination:
         if d.outcome == outcome:
             return d
     return spoken[0]
+
+
+def _gap(spoken: list[Determination]) -> Determination | None:
+    """The first determination that a gap of its encoding leaves open, where nothing else leaves the order open.
+
+    A gap stands before what another policy of the payer supports: that one does not know what this one says.
+    """
+    by_payer: dict[str | None, list[str]] = {}
+    for d in spoken:
+        by_payer.setdefault(d.payer, []).append(d.outcome)
+    open_ = [d for d in spoken if d.outcome == "needs-information"]
+    agreed = {strongest(o) for o in by_payer.values()} == {"needs-information"}
+    return open_[0] if agreed and all(d.gap for d in open_) else None
 
 
 def _leading(determinations: tuple[Determination, ...]) -> Determination | None:

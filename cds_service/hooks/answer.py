@@ -23,6 +23,7 @@ from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Fault, Order, SourceState
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.not_looked_at import Unseen
+from cds_service.policy.trace import Missing
 from cds_service.render import unseen
 from cds_service.render.cards import render
 from cds_service.render.explanation import explain
@@ -180,7 +181,8 @@ def _refuse_if_unreadable(builder: CaseBuilder) -> None:
 
 def _refuse_if_unobtainable(results: tuple[OrderResult, ...], case: Case) -> None:
     """412 when no order's outcome can be settled and unobtainable data is the sole cause."""
-    open_ = [r for r in results if r.determinations and (r.covered_by_policy or _coverage_unknown(r, case))]
+    speaks = [r for r in results if r.covered_by_policy or r.gap is not None or _coverage_unknown(r, case)]
+    open_ = [r for r in speaks if r.determinations]
     if not open_ or any(r.settled or r.findings for r in results):
         return
     causes = [_unobtainable(r, case) for r in open_]
@@ -215,6 +217,7 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime, *, payer_wante
         patient_ref=builder.patient_ref,
         drafts={ref: reading.resource for ref, reading in builder.drafts if reading.resource is not None},
         changeable=not done.service.orders_in_chart,
+        asks=runtime.settings.ask == "on",
         uri_of=lambda code: URI.get(code.system, code.system),
         new_id=runtime.new_id,
         link=lambda uuid: f"{base}/explanations/{uuid}",
@@ -292,9 +295,14 @@ def _entry(d: Determination, beside: Json, trace: Callable[[Verdict | None, Json
         "role": d.role,
         "outcome": d.outcome,
         "prior_authorization": verdict.prior_authorization,
-        "missing": [{"text": m.text, "source": m.source, "state": m.state} for m in missing] if missing else [],
+        "missing": [{"text": m.text, "source": m.source, "state": m.state} for m in (*missing, *_gap(verdict))],
         "trace": trace(verdict, {**_said(verdict), **beside}),
     }
+
+
+def _gap(verdict: Verdict) -> tuple[Missing, ...]:
+    """What is missing of the policy, not of the chart: counted in the ledger, asked of nobody."""
+    return (Missing(verdict.gap, "policy", "not read"),) if verdict.gap else ()
 
 
 def _said(verdict: Verdict) -> Json:
@@ -304,6 +312,8 @@ def _said(verdict: Verdict) -> Json:
         said["decided_by"] = verdict.rule
     if verdict.given:
         said["given"] = list(verdict.given)
+    if verdict.gap:
+        said["gap"] = verdict.gap
     if verdict.recommendation:
         said["recommendation"] = verdict.recommendation
     return said

@@ -38,6 +38,7 @@ from cds_service.render import crd, questionnaire
 from cds_service.render.crd import NO_DOCUMENTS, Assertion, Documents, Needed, PolicyLink, Reason, in_time
 from cds_service.render.markdown import joined
 
+_SAID_BY_POLICY = ("supported", "not-supported", "needs-information", "technical", "not-approved", "gap")
 _CODED_BY = {"MedicationRequest": "medication", "DeviceRequest": "device"}
 
 
@@ -95,8 +96,7 @@ class Speaker:
         forms = self._forms(verdicts) if row.documentation else ()
         spoken = in_version(row, self.version)
         authorization = result.authorization if result and row.id == "authorised" else None
-        said_by_policy = row.id in ("supported", "not-supported", "needs-information", "technical", "not-approved")
-        verdict = _verdict(result) if said_by_policy else None
+        verdict = _verdict(result) if row.id in _SAID_BY_POLICY else None
         reasons = tuple(self._reasons(row, order, result))
         return Assertion(
             id=self._id(order, resource),
@@ -152,6 +152,8 @@ class Speaker:
             yield Reason(f"Coverage: {verdict.because}")
         if row.id == "needs-information" and result:
             yield Reason(f"{_WANTED} {self._wanted(result)}", later=later("Coverage", order))
+        if row.id == "gap" and verdict:
+            yield Reason(f"Coverage: {verdict.gap}; ask the plan.")
         if row.id == "payer-unread":
             text = f"Coverage: the payor of the coverage could not be read: {self.payer_unread}."
             yield Reason(text, row.reason_code)
@@ -254,7 +256,10 @@ def _uri(code: Code) -> tuple[str, str]:
 
 
 def _verdict(result: OrderResult | None) -> Verdict | None:
-    governing = result.governing if result and result.covered_by_policy else None
+    """What the policies of the payer say of the order, or the one that does not know what its policy says."""
+    if result is None:
+        return None
+    governing = result.governing if result.covered_by_policy else result.gap
     return governing.verdict if governing else None
 
 

@@ -66,7 +66,7 @@ def _nothing(pairs: Sequence[object], case: _Case) -> str:
     """Why nothing is sent, where nothing that was sent is in the way."""
     if pairs:
         return "No questionnaire that is needed has changed since then."
-    if any(r.outcome == "needs-information" and r.authorization is None for r in case.results):
+    if any(r.covered_by_policy and r.outcome == "needs-information" and not r.authorization for r in case.results):
         return "No questionnaire asks for the information that is missing."
     return "No questionnaire is needed."
 
@@ -158,7 +158,7 @@ class _Case:
     def needed(self) -> Iterator[tuple[RuleForm, Order | None]]:
         """Forms that would settle the orders."""
         for result in self.results:
-            if result.authorization is None and result.outcome == "needs-information":
+            if result.authorization is None and result.covered_by_policy and result.outcome == "needs-information":
                 for d in result.primary:
                     for form in open_forms(d.verdict) if d.verdict else ():
                         yield form, result.order

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from cds_service.errors import ContentError
-from cds_service.policy import check_criteria
+from cds_service.policy import check_criteria, lint_questions
 from cds_service.policy.check_files import card, cases, has_payer, has_set
 from cds_service.policy.check_lists import payers, procedures
 from cds_service.policy.check_sets import value_sets
@@ -112,6 +112,8 @@ class _PolicyCheck:
             self.cites((*here, "cite"), finding.cite, version)
             self.places((*here, "text"), finding.text)
             self.places((*here, "asks"), finding.asks or "")
+        for place, text, cure in lint_questions.faults(version):
+            self.add((*at, *place), text, cure)
         self.kinds(at, version)
 
     def kinds(self, at: Path, version: Version) -> None:

@@ -53,7 +53,7 @@ def change(case: str, code: str, before: Verdict | None, after: Verdict | None) 
 
 
 def _ruling(verdict: Verdict) -> tuple[str | None, ...]:
-    return verdict.outcome, verdict.rule, verdict.prior_authorization, verdict.recommendation
+    return verdict.outcome, verdict.rule, verdict.prior_authorization, verdict.recommendation, verdict.gap
 
 
 def _reasons(before: Verdict | None, after: Verdict | None) -> Iterator[str]:

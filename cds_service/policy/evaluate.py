@@ -19,7 +19,8 @@ from cds_service.policy.view import ORDER, Facts, Seat, Shelf, View
 class Verdict(NamedTuple):
     """What one policy version says of one order. `rule` is None when `otherwise` decided or nothing is settled.
 
-    `given` are the primaries it is judged given. `beside` is the trace that says so, or what a text leaves open.
+    `given` are the primaries it is judged given. `beside` is the trace that says so, or what a text leaves open. `gap`
+    is what the encoding does not know of its policy, where that, and no fact of the chart, leaves the outcome open.
     """
 
     version: CompiledVersion
@@ -37,6 +38,7 @@ class Verdict(NamedTuple):
     recommendation: str | None = None
     because_patient: str | None = None
     asks: str | None = None
+    gap: str | None = None
 
     @property
     def trace(self) -> Trace:
@@ -190,7 +192,7 @@ def judge(item: CompiledItem, view: View, version: CompiledVersion) -> Verdict:
     given, beside = _NONE_GIVEN if item.item.given is None else _given(item.item.given, view)
     return Verdict(version, item, view.order, ruling.outcome, ruling.prior_authorization, speaker.because, ruling.rule,
                    decision, decision.missing, given, beside, ruling.cites, ruling.recommendation,
-                   speaker.because_patient, speaker.asks)  # fmt: skip
+                   speaker.because_patient, speaker.asks, speaker.gap if ruling.settled else None)  # fmt: skip
 
 
 def _given(value_set: str, view: View) -> tuple[tuple[str, ...], Trace]:
@@ -232,4 +234,5 @@ def in_doubt(
         cites=(),
         recommendation=None,
         asks=None,
+        gap=None,
     )

@@ -10,6 +10,7 @@ from itertools import pairwise
 from cds_service.policy.case import Code
 from cds_service.policy.compile import used_criteria
 from cds_service.policy.content import Content, PolicyFolder
+from cds_service.policy.lint_questions import asks_of_policy, gap_places, payer_names, questions, unanswerable
 from cds_service.policy.lint_reach import hidden, impossible, item_before
 from cds_service.policy.model import Alternative, Criterion, Expression, Item, ValueSet, Version
 from cds_service.policy.propositions import table
@@ -17,6 +18,7 @@ from cds_service.policy.review import is_changed
 from cds_service.policy.source import Document, Path
 from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
 
+GAP = "gap"  # the kind of notice that is no doubt about the content: what the encoding says it does not know
 STALE_AFTER = timedelta(days=366)
 
 
@@ -47,7 +49,8 @@ def lint(content: Content, today: date) -> list[Notice]:
     for folder in content.policies.values():
         document = next((d for n, d in folder.documents.items() if n.endswith("/policy.yaml")), None)
         if document is not None:
-            found += _gaps(folder, document)
+            found += _spans(folder, document)
+            found += _asking(folder, content, document)
             found += _links(folder, document)
             for index, version in enumerate(folder.policy.versions):
                 at: Path = ("versions", index)
@@ -83,7 +86,7 @@ def named_sets(version: Version) -> set[str]:
     return names
 
 
-def _gaps(folder: PolicyFolder, document: Document) -> Iterator[Notice]:
+def _spans(folder: PolicyFolder, document: Document) -> Iterator[Notice]:
     numbered = enumerate(folder.policy.versions)
     spans = sorted((v.effective.from_ or date.min, v.effective.to or date.max, n) for n, v in numbered)
     for (_, end, _first), (start, _, second) in pairwise(spans):
@@ -91,7 +94,24 @@ def _gaps(folder: PolicyFolder, document: Document) -> Iterator[Notice]:
         if end < date.max and end + timedelta(days=1) < start and not meant:
             text = f"no version is in force from {end + timedelta(days=1)} to {start - timedelta(days=1)}."
             path: Path = ("versions", second, "effective")
-            yield notice(document, path, "gap", text, "Close it, or say in 'changes' that this gap is meant.")
+            yield notice(document, path, "version-gap", text, "Close it, or say in 'changes' that this gap is meant.")
+
+
+def _asking(folder: PolicyFolder, content: Content, document: Document) -> Iterator[Notice]:
+    """Gaps of the encoding; questions that ask what a policy says; what wants information and names none."""
+    names = payer_names(content, folder.policy)
+    for index, version in enumerate(folder.policy.versions):
+        at: Path = ("versions", index)
+        for place, text in questions(version):
+            if words := asks_of_policy(text, names):
+                told = f"a clinician is asked what a policy says ('{words}')."
+                cure = "Ask for the fact of the chart, or write as 'gap' what is not known of the policy."
+                yield notice(document, (*at, *place), "asks-policy", told, cure)
+        for place, name in unanswerable(version):
+            told = f"'{name}' needs information and names none that would settle it."
+            yield notice(document, (*at, *place), "unasked", told, "Add 'asks', or a 'gap' of the encoding.")
+        for place, gap in gap_places(version):
+            yield notice(document, (*at, *place), GAP, f"not known: {gap.rstrip('.')}.", "")
 
 
 def _links(folder: PolicyFolder, document: Document) -> Iterator[Notice]:

@@ -8,10 +8,10 @@ from cds_service.policy.case import Order
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.operation import Operation
 from cds_service.policy.trace import Trace
-from cds_service.render import actions, notices, wording
+from cds_service.render import actions, asking, notices, wording
 from cds_service.render.about import OrderNames, told
 from cds_service.render.covered import OPTIONS, covered_lines, covered_orders, supporter
-from cds_service.render.markdown import lower_first
+from cds_service.render.markdown import escape, lower_first
 from cds_service.render.parts import (
     DISCLAIMER,
     Context,
@@ -61,11 +61,11 @@ def drawn(
 ) -> list[RenderedCard]:
     """The cards of `render` before each is `told`: CRD makes others of them."""
     case = decider.case
-    cards = [notices.safety(r, case, context) for r in notices.distinct(results, "safety", case)]
+    cards = [notices.safety(r, context) for r in notices.distinct(results, "safety", case)]
     covered = covered_orders(results, decider, context) if groups else ()
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "warning"]
     cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "info"]
-    cards += notices.missing_information(results, decider, context)
+    cards += asking.missing_information(results, decider, context)
     cards += notices.coding(results, case, context)
     return cards
 
@@ -123,6 +123,8 @@ def _detail(group: Flagged, verdict: Verdict, decider: Decider, covered: tuple[C
     lines = [f"**Why:** {verdict.because}"]
     if len(group.twins) > 1:
         lines.append(f"Ordered {len(group.twins)} times; this is one finding.")
+    if group.result.gap is not None:
+        lines.append(f"{group.result.gap.gap}; ask the plan.")
     lines += covered_lines(covered)
     if group.offered:
         lines += ["", f"**{OPTIONS[supporter(group.result, context)]}**"]
@@ -140,10 +142,13 @@ def option_text(option: Option) -> str:
 
 
 def evidence_lines(trace: Trace, decider: Decider) -> list[str]:
-    """The facts that the outcome rests on: code, the chart's own words (escaped), reference."""
+    """The facts that the outcome rests on, each entry of the chart once; orders beside it are one line."""
     texts = {c.ref: c.text for c in decider.case.conditions if c.text}
-    facts = dict.fromkeys([fact for node in trace.walk() for fact in node.evidence])
-    return list(dict.fromkeys([evidence_line(f, texts.get(f.ref), decider.case) for f in facts]))[:MOST_EVIDENCE]
+    facts = {fact.ref: fact for node in reversed(list(trace.walk())) for fact in reversed(node.evidence)}
+    ordered = [facts[o.ref] for o in decider.case.orders if o.ref in facts]
+    found = [evidence_line(f, texts.get(ref)) for ref, f in reversed(facts.items()) if f not in ordered]
+    beside = ", ".join(dict.fromkeys(escape(f.code.removeprefix("cpt ")) for f in ordered if f.code))
+    return list(dict.fromkeys([*([f"- Ordered: {beside}"] if beside else []), *found]))[:MOST_EVIDENCE]
 
 
 def _suggestions(group: Flagged, code: str, label: str, context: Context) -> list[Json]:
@@ -151,9 +156,9 @@ def _suggestions(group: Flagged, code: str, label: str, context: Context) -> lis
         return []
     name = named(lower_first(label), code)
     deletes = [actions.delete(o.ref, f"Remove {name}") for o in group.twins]
-    found = [
-        {"label": f"Remove {name}", "uuid": context.new_id(), "isRecommended": True, "actions": deletes},
-    ]
+    # A guideline that makes no recommendation recommends nothing.
+    strength = {"isRecommended": True} if group.result.flag == "warning" else {}
+    found: list[Json] = [{"label": f"Remove {name}", "uuid": context.new_id(), **strength, "actions": deletes}]
     original = context.drafts.get(group.twins[0].ref, {})
     for option in group.offered if actions.replaceable(original) else ():
         text = named(option.alternative.label, option.code.code)

@@ -10,8 +10,8 @@ from cds_service.policy.vocabulary import Vocabulary
 from cds_service.render.markdown import escape
 from cds_service.render.parts import Context, Covered, named
 
-ALREADY = "Already covered"
-WITH_PRIMARY = "Supported if the primary procedure is"
+AUTHORIZED = "Already authorized"
+SUPPORTED = "Supported by the policy"
 OPTIONS = {
     "coverage": "Covered options",
     "policy": "Options the policy supports",
@@ -30,7 +30,8 @@ def covered_orders(results: tuple[OrderResult, ...], decider: Decider, context: 
     """What is already covered, in the order of the request; orders that the catalogue does not name are left out."""
     covered = {r.order.ref: _is_covered(r) and context.asserts(r) for r in results}
     told = [(_name(r.order, decider.rulebook.vocabulary), r) for r in results if covered[r.order.ref]]
-    return tuple([_covered(name, result, covered) for name, result in told if name])
+    orders = {o.ref: o for o in decider.case.orders}
+    return tuple([_covered(n, r, covered, orders, decider.rulebook.vocabulary) for n, r in told if n])
 
 
 def covered_lines(covered: Iterable[Covered]) -> list[str]:
@@ -53,16 +54,25 @@ def _name(order: Order, vocabulary: Vocabulary) -> str:
     return ""
 
 
-def _covered(name: str, result: OrderResult, covered: Mapping[str, bool]) -> Covered:
+def _covered(
+    name: str, result: OrderResult, covered: Mapping[str, bool], given: Mapping[str, Order], vocabulary: Vocabulary
+) -> Covered:
     verdict = result.governing.verdict if result.governing else None
     if result.authorization is None:
-        given = verdict.given if verdict else ()
-        if given and not any(covered.get(ref, True) for ref in given):  # of one not judged here, nothing is known
-            return Covered(name, heading=WITH_PRIMARY)
-        return Covered(f"{name}: supported{', given the primary procedure' if given else ''}", heading=ALREADY)
+        refs = verdict.given if verdict else ()
+        if refs and not any(covered.get(ref, True) for ref in refs):  # of one not judged here, nothing is known
+            return Covered(name, heading=f"Supported once {_primary(given[refs[0]], vocabulary)} is")
+        return Covered(name, heading=SUPPORTED)
     number = result.authorization.number
     note = ""
     if verdict is not None and result.covered_by_policy and result.outcome == "not-supported":
         policy = verdict.version.policy.short_title
-        note = f", though {policy} as encoded here does not support it; the authorisation stands"
-    return Covered(f"{name}: authorised", f" ({escape(number)})" if number else "", note, heading=ALREADY)
+        note = f", though {policy} as encoded here does not support it; the authorization stands"
+    return Covered(name, f" ({escape(number)})" if number else "", note, heading=AUTHORIZED)
+
+
+def _primary(order: Order, vocabulary: Vocabulary) -> str:
+    """The procedure that others are judged given, in a heading: `the fusion (22551)`."""
+    entry = vocabulary.procedure(order.codes)
+    role = entry.role if entry and entry.role in ("fusion", "decompression", "arthroplasty") else "primary procedure"
+    return f"the {named(role, next((c.code for c in order.codes if vocabulary.label(c)), ''))}"

@@ -1,30 +1,25 @@
-"""Cards beside the flagged orders: safety notices, coding questions, what is missing."""
+"""Cards beside the flagged orders: safety notices, coding questions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from cds_service.determination.decide import Decider, Finding, OrderResult, strongest
+from cds_service.determination.decide import Finding, OrderResult
 from cds_service.policy.case import Case
 from cds_service.render import wording
-from cds_service.render.covered import covered_orders
-from cds_service.render.markdown import escape, joined, lower_first
 from cds_service.render.parts import (
     DISCLAIMER,
     Context,
     Json,
     RenderedCard,
     card_of,
-    code_of,
     evidence_line,
     finding_key,
-    named,
     override_reasons,
     policy_line,
     source_of,
 )
-from cds_service.render.still_open import open_line
 
 
 class Remark(NamedTuple):
@@ -53,11 +48,11 @@ def _about(found: list[Finding], case: Case) -> tuple[str, ...]:
     return tuple([o.ref for o in case.orders if o.ref in refs or (o.ref in evidence and frozenset(o.codes) in codes)])
 
 
-def safety(remark: Remark, case: Case, context: Context) -> RenderedCard:
+def safety(remark: Remark, context: Context) -> RenderedCard:
     """A critical card for one safety finding."""
     finding, text = remark.finding, remark.finding.text
     summary = text if len(text) < wording.SUMMARY_LIMIT else "Safety notice for an order: see detail"
-    evidence = [evidence_line(e, None, case) for t in finding.trace.walk() for e in t.evidence]
+    evidence = [evidence_line(e, None) for t in finding.trace.walk() for e in t.evidence]
     policy = policy_line(finding.version, context)
     lead = "**Safety notice**" if summary == text else f"**Safety:** {text}"  # nobody reads the same line twice
     detail = "\n".join([lead, "", "**Evidence**", *dict.fromkeys(evidence), "", policy, "", DISCLAIMER])
@@ -97,65 +92,3 @@ def _finding_card(card: Json, kind: str, remarks: tuple[Remark, ...], context: C
         version=first.version.version.version,
         rule=first.rule if len(found) == 1 else None,
     )
-
-
-def missing_information(results: tuple[OrderResult, ...], decider: Decider, context: Context) -> list[RenderedCard]:
-    """One info card for all orders whose outcome waits for information."""
-    waiting = [
-        r
-        for r in results
-        if r.covered_by_policy and r.outcome == "needs-information" and r.authorization is None and r.governing
-    ]
-    if not waiting:
-        return []
-    names = []
-    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}  # label and questions, with the codes they are for
-    for result in waiting:
-        assert result.governing is not None
-        verdict = result.governing.verdict
-        if verdict is None:
-            continue
-        label, code = verdict.item.item.label, code_of(result.order, decider, verdict.item.item.value_set)
-        names.append(named(label, code))
-        open_ = [f"- {open_line(m, escape(m.state))}" for m in verdict.missing]
-        asked = (*_undecided(result, decider.case, context), *open_, policy_line(verdict.version, context))
-        alike.setdefault((label, asked), []).append(code)
-    lines: list[str] = []
-    for (label, asked), codes in alike.items():
-        lines += [f"**{named(label, ', '.join(dict.fromkeys(filter(None, codes))))}**", *asked, ""]
-    first = waiting[0].governing
-    assert first is not None
-    assert first.verdict is not None
-    summary = f"More information is needed for {joined(list(dict.fromkeys(map(lower_first, names))))}"
-    if len(summary) >= wording.SUMMARY_LIMIT:
-        summary = f"More information is needed for {len(names)} orders"
-    detail = "\n".join([*lines, DISCLAIMER])
-    card = card_of(context, summary, detail, "info", source_of(first.verdict.version, "guideline"))
-    card["links"] = [{"label": "Why, criterion by criterion", "url": context.link(card["uuid"]), "type": "absolute"}]
-    return [
-        RenderedCard(
-            card,
-            "missing",
-            finding_key(context.patient_ref, "missing", *sorted(r.order.ref for r in waiting)),
-            tuple(r.order.ref for r in waiting),
-            first.verdict,
-            policy=first.verdict.version.policy.id,
-            version=first.verdict.version.version.version,
-            covered=covered_orders(results, decider, context),
-            extra={"waiting": waiting},
-        )
-    ]
-
-
-def _undecided(result: OrderResult, case: Case, context: Context) -> Iterator[str]:
-    """Coverages that did not come, or of the same rank that disagree: the order waits for which of them pays first."""
-    if result.payer_open:
-        unsent = ", ".join(case.source("coverage").unsent)
-        yield f"- Which coverage pays first? The list of coverages is not whole: {escape(unsent)}."
-    outcomes: dict[str, list[str]] = {}
-    for d in result.primary:
-        outcomes.setdefault(context.payer_label(d.payer) if d.payer else "unknown payer", []).append(d.outcome)
-    found = {payer: strongest(o) for payer, o in outcomes.items()}
-    if len(set(found.values())) > 1:
-        told = "; ".join(f"{escape(payer)}: {outcome.replace('-', ' ')}" for payer, outcome in sorted(found.items()))
-        yield f"- Which coverage pays first? {told}."

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cds_service.determination.decide import Decider, Finding, OrderResult
 from cds_service.determination.options import Flagged
-from cds_service.policy.case import Case, Code, Order
+from cds_service.policy.case import Code, Order
 from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.evaluate import Verdict
 from cds_service.policy.trace import Evidence
@@ -46,6 +46,7 @@ class Context:
     payer_label: Callable[[str], str] = str
     # CRD: whether coverage is asserted for an order from what its policy says. Advisors assert nothing.
     asserts: Callable[[OrderResult], bool] = lambda _result: True
+    asks: bool = True  # False: this deployment shows no card on what a payer will ask for
     changeable: bool = True  # False: the orders are not drafts of this event, so nothing may be suggested
 
 
@@ -89,14 +90,10 @@ def code_of(order: Order, decider: Decider, value_set: str) -> str:
     return next((escape(c.code) for c in codes if is_public(c, vocabulary)), "")
 
 
-def evidence_line(fact: Evidence, words: str | None, case: Case) -> str:
-    """A fact as a card shows it: what it is, code, the chart's own words (escaped), and where it was read.
-
-    Not of an order of the case: cards name those by label and code.
-    """
+def evidence_line(fact: Evidence, words: str | None) -> str:
+    """A fact as a card shows it, in words: what it is, code, the chart's own words (escaped). Never a resource id."""
     told = [escape(t) for t in (fact.code, words) if t]
-    where = "" if any(fact.ref == o.ref for o in case.orders) else f" ({escape(fact.ref)})"
-    return f"- {escape(fact.text)}{': ' if told else ''}{' '.join(told)}{where}"
+    return f"- {': '.join(filter(None, (escape(fact.text), ' '.join(told)))) or 'An entry of the chart'}"
 
 
 def finding_key(*parts: str) -> str:

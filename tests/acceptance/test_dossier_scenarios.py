@@ -5,6 +5,9 @@ payer, orders, chart, and what is expected. Orders: `20930 (note)`, `22552 x2`, 
 diagnoses, `22612 on 2026-02-20` (history), `4548-4 = 8 %` (result), `age 17`, `dated 2024-07-06`, `unread conditions`.
 Expected: S supported, NS not supported, NI needs information, NA not addressed; `? 20939` a question about its
 coding, `! 20930` a safety notice. Findings not written down must not be there.
+
+NI is what a policy's encoding comes to, also where it is a gap: the policy speaks to the order, and what it says was
+not read (`NOT_READ`). Nobody is asked then: cards fall back to the guideline, and CRD answers `indeterminate`.
 """
 
 from __future__ import annotations
@@ -188,6 +191,14 @@ ROWS: list[Row] = [
 ]
 
 
+# NI for no other reason than that the encoding does not know its policy, by payer.
+NOT_READ = {
+    "aetna": {"0232T", "20930"}, "cigna": {"22612", "22614", "20930"}, "unitedhealthcare": {"20939", "20930"},
+    "unitedhealthcare-community-plan-nc": {"0814T", "20930"}, "anthem": {"20939", "22551", "20930"},
+    "humana": {"20939", "20930"}, "oregon-medicaid": {"20939"},
+}  # fmt: skip
+
+
 def _order(number: int, text: str) -> Json:
     parts = ORDER.fullmatch(text)
     assert parts, text
@@ -260,6 +271,18 @@ def outcomes(told: list[Json]) -> dict[str, set[str]]:
     for ref, seen in by_order.items():
         found.setdefault(ref.rpartition("-")[2], set()).add(next(o for o in STRONGEST if o in seen))
     return found
+
+
+def test_which_orders_wait_for_what_was_not_read() -> None:
+    found: dict[str, set[str]] = {}
+    for _, payer, orders, chart, expected in ROWS:
+        raw = json.dumps(hook_request(payer, orders, chart)).encode()
+        body = parse(raw)
+        service = service_for(runtime().services, None, body)
+        for result in answer(validate(body, service, raw), service, runtime(), Caller("evaluate")).results:
+            if result.gap and "NI" in expected:
+                found.setdefault(payer, set()).add(result.order.ref.rpartition("-")[2])
+    assert found == NOT_READ
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[" | ".join(r[:4]) for r in ROWS])

@@ -52,12 +52,14 @@ def test_the_case_gets_exactly_one_warning_on_the_marrow_aspirate(service: Servi
 def test_detail_gives_the_reason_first_then_options_then_evidence(service: Service) -> None:
     [card] = service.cards(story(SEED).request)
     detail = card["detail"]
-    places = [detail.index(part) for part in ("**Why:**", "**Already covered**", "**Covered options**", "**Evidence**")]
+    places = [
+        detail.index(part) for part in ("**Why:**", "**Already authorized**", "**Covered options**", "**Evidence**")
+    ]
     assert places[0] == 0
     assert places == sorted(places)
-    assert "(20930): authorised (PA-1001)\n" in detail
+    assert "(20930) (PA-1001)\n" in detail
     # The bulletin on cages differs from the authorisation: said, and not overruled.
-    assert "(22853): authorised (PA-1001), though Aetna CPB 0016 as encoded here does not support it;" in detail
+    assert "(22853) (PA-1001), though Aetna CPB 0016 as encoded here does not support it;" in detail
     assert "Decision support, not a coverage decision." in detail
 
 

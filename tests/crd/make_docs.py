@@ -156,6 +156,7 @@ def _outcome(row: crd_outcome.Row) -> str:
         "not-supported": "the rule's reason",
         "needs-information": "what is missing",
         "payer-unread": "why",
+        "gap": "what was not read",
     }.get(row.id, "")
     cells = [
         row.id,

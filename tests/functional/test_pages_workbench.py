@@ -14,6 +14,7 @@ from support.stories import SEED, stories, story
 from cds_service.config import Settings
 from cds_service.content_files import load_rulebook
 from cds_service.determination.worked import run_case, verdict_of
+from cds_service.errors import MissingData
 from cds_service.hooks.answer import answer
 from cds_service.hooks.request import validate
 from cds_service.hooks.runtime import Caller, Runtime
@@ -161,7 +162,12 @@ def test_every_worked_case_means_the_same_as_a_hook_request(rulebook: Rulebook) 
         for worked in folder.cases.cases if folder.cases else ():
             wanted = {r.order.ref: _outcome(folder.policy.id, r) for r in run_case(folder, worked, rulebook).results}
             request = validate(request_of(folder, worked, rulebook), service)
-            done = answer(request, service, runtime, Caller(), as_of=worked.on)
+            try:
+                done = answer(request, service, runtime, Caller(), as_of=worked.on)
+            except MissingData:  # 412: all that the call asks waits for a source that could not be read
+                assert worked.unavailable
+                assert set(wanted.values()) == {"needs-information"}
+                continue
             got = {r.order.ref: _outcome(folder.policy.id, r) for r in done.results}
             if got != wanted:
                 differing.append((folder.policy.id, worked.id, wanted, got))

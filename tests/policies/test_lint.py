@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from cds_service.commands.policy import policy_group
 from cds_service.commands.policy_lint import lint_folder
+from cds_service.content_files import bundled
+from cds_service.policy.lint_questions import asks_of_policy
 
 BASE = Path(__file__).parent / "broken" / "_base"
 TODAY = date(2026, 11, 20)
@@ -25,6 +27,7 @@ RULE = """          - id: {id}
             cite: [policy]
         otherwise:"""
 LAST = "        otherwise:"
+ASKED = "needs-information\n            asks: Is there a red flag?"
 CRITERIA = "      tried-six-weeks:"
 
 
@@ -59,7 +62,7 @@ def alternative(code: str, order: str = "low-back-imaging", when: str = "") -> t
 
 WARNINGS = {
     "after-always": (
-        [rule("all-others", "always"), rule("too-late", "{all: [red-flag, tried-six-weeks]}", "needs-information")],
+        [rule("all-others", "always"), rule("too-late", "{all: [red-flag, tried-six-weeks]}", ASKED)],
         f"{POLICY}:53:13: the rule 'too-late' is never reached: 'all-others' before it is always met. "
         "Move it up, narrow the rules before it, or remove it.",
     ),
@@ -157,10 +160,20 @@ WARNINGS = {
         f"{POLICY}:53:76: the alternative '72148' can never be met: its 'when' contradicts itself. "
         "Correct the expression.",
     ),
-    "gap": (
+    "version-gap": (
         second_version("from: null, to: 2026-11-30", "from: 2026-12-15, to: null"),
         f"{POLICY}:53:5: no version is in force from 2026-12-01 to 2026-12-14. "
         "Close it, or say in 'changes' that this gap is meant.",
+    ),
+    "nothing-would-settle-it": (
+        [rule("open", "{not: tried-six-weeks}", "needs-information")],
+        f"{POLICY}:48:13: 'open' needs information and names none that would settle it. "
+        "Add 'asks', or a 'gap' of the encoding.",
+    ),
+    "asks-what-the-policy-says": (
+        [("Were six weeks of conservative care tried?", "Does Acme ask for six weeks of conservative care?")],
+        f"{POLICY}:30:15: a clinician is asked what a policy says ('Acme'). "
+        "Ask for the fact of the chart, or write as 'gap' what is not known of the policy.",
     ),
     "home-page": (
         [("notice: unofficial encoding\n", "notice: unofficial encoding\nurl: https://www.example.org/\n")],
@@ -323,6 +336,7 @@ def test_json(tmp_path: Path) -> None:
     assert json.loads(done.output) == {
         "errors": 0,
         "warnings": 1,
+        "gaps": 0,
         "remarks": [
             {
                 "severity": "warning",
@@ -335,3 +349,49 @@ def test_json(tmp_path: Path) -> None:
             }
         ],
     }
+
+
+def test_a_gap_is_listed_and_fails_nothing(tmp_path: Path) -> None:
+    gap = "needs-information\n            gap: What Acme says of both was not read"
+    target = folder(tmp_path, POLICY, [rule("not-read", "{not: tried-six-weeks}", gap)])
+    [told] = lint_folder(target, TODAY)
+    assert (told.severity, told.kind, told.text) == ("notice", "gap", "not known: What Acme says of both was not read.")
+    done = CliRunner().invoke(policy_group, ["lint", str(target), "--strict", "--today", TODAY.isoformat()])
+    assert done.exit_code == 0
+    assert done.output.splitlines()[-1] == "No faults; 1 gap: what the encodings do not know."
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What does the plan say of marrow aspirate by itself?",
+        "Does the stimulator meet the plan's own criteria?",
+        "Which version of CMM-612 applies?",
+        "Does CPB 0411 support platelets in a fusion?",
+        "Does Humana's policy cover this product?",
+        "Is the insurer's bulletin in force?",
+        "Which of the LCD's indications applies?",
+        "Is the graft covered?",
+    ],
+)
+def test_questions_that_ask_what_a_policy_says(question: str) -> None:
+    assert asks_of_policy(question, ["Humana"])
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Is the slip of grade II or worse?",
+        "Does the treatment plan include six weeks of therapy?",
+        "Was the fusion in 2019 revised in 2021?",
+        "Is rhBMP-2 (Infuse) meant, or another protein?",
+        "Which fusion does the graft serve?",
+    ],
+)
+def test_questions_that_ask_for_a_fact(question: str) -> None:
+    assert asks_of_policy(question, ["Humana"]) is None
+
+
+def test_no_bundled_question_asks_what_a_policy_says() -> None:
+    found = [r for r in lint_folder(bundled("cards"), TODAY) if r.kind in ("asks-policy", "unasked")]
+    assert found == []

@@ -100,12 +100,12 @@ def test_a_gap_between_versions(first: str, second: str, gap: str) -> None:
     more = VERSION.replace('"2026-11"', '"2027"').replace("from: null", second)
     found = lint(content((POLICY, "to: null", first), (POLICY, "", more)), TODAY)
     assert [n.text for n in found] == ([f"no version is in force {gap}."] if gap else [])
-    assert [n.kind for n in found] == (["gap"] if gap else [])
+    assert [n.kind for n in found] == (["version-gap"] if gap else [])
 
 
 def test_versions_stand_in_the_order_of_their_days() -> None:
     more = VERSION.replace('"2026-11"', '"2025"').replace("from: null, to: null", "from: null, to: 2025-12-01")
-    assert kinds((POLICY, "from: null", "from: 2026-01-01"), (POLICY, "", more)) == [("gap", 13)]
+    assert kinds((POLICY, "from: null", "from: 2026-01-01"), (POLICY, "", more)) == [("version-gap", 13)]
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_check_digits_of_loinc_and_snomed_are_right() -> None:
     assert not snomed_valid("427371002"), "a code that is known to fail"
     for one in sets().values():
         for c in one.codes:
-            if c.system == "loinc":
+            if c.system == "loinc" and not c.code.startswith("LA"):  # an answer has another check
                 number, digit = c.code.split("-")
                 assert loinc_digit(number) == int(digit), f"{one.id}: {c.code}"
             if c.system == "snomed":
@@ -176,7 +176,10 @@ def test_check_digits_of_loinc_and_snomed_are_right() -> None:
 
 
 # The catalogue tells what a code means for an operation on the spine. Sets of other fields begin with their subject.
-OTHER_FIELDS = ("hbo-", "pet-", "wheelchair-", "bed-", "pneumococcal-", "zoster-", "therapy-", "infliximab-")
+OTHER_FIELDS = (
+    "sleep-", "oxygen-", "glucose-", "lung-", "colorectal-", "bariatric-", "hbo-", "pet-", "wheelchair-", "bed-",
+    "pneumococcal-", "zoster-", "therapy-", "infliximab-",
+)  # fmt: skip
 
 
 def test_procedure_codes_of_value_sets_are_in_the_catalogue() -> None:

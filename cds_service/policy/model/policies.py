@@ -21,6 +21,11 @@ from cds_service.policy.model.terms import (
     Text,
 )
 
+_GAP = (
+    "what this encoding does not know of its policy, as a sentence without its point: 'What Acme says of marrow was "
+    "not read'. Instead of 'asks', beside 'outcome: needs-information': nobody is asked; a guideline's finding stands"
+)
+
 
 class Rule(Model):
     """When it is met, the order gets its outcome. Exclusions come first; the first met rule decides."""
@@ -36,6 +41,7 @@ class Rule(Model):
         default=None, description="guidelines only: what the guideline recommends"
     )
     asks: str | None = Field(default=None, description="what would settle a needs-information outcome")
+    gap: Text | None = Field(default=None, description=_GAP)
 
 
 class Otherwise(Model):
@@ -48,6 +54,7 @@ class Otherwise(Model):
     cite: list[Id] = []
     recommendation: Recommendation | None = None
     asks: str | None = None
+    gap: Text | None = Field(default=None, description=_GAP)
 
 
 class Alternative(Model):

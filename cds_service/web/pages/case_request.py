@@ -20,10 +20,21 @@ from cds_service.policy.model import (
     WorkedCase,
 )
 from cds_service.policy.rulebook import Rulebook
+from cds_service.web.pages import case_history
 from cds_service.web.pages.incoming import searchset
 
 Json = dict[str, Any]
 _PATIENT = {"reference": "Patient/worked"}
+_ACTIVE = {
+    "ServiceRequest": "active-orders",
+    "DeviceRequest": "device-requests",
+    "MedicationRequest": "medication-requests",
+}
+_CODED = {
+    "ServiceRequest": "code",
+    "DeviceRequest": "codeCodeableConcept",
+    "MedicationRequest": "medicationCodeableConcept",
+}
 _CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 _CLASS = "http://terminology.hl7.org/CodeSystem/coverage-class"
 _VERIFIED = {True: "confirmed", None: "provisional", False: "refuted"}
@@ -59,9 +70,13 @@ def _prefetch(
         "observations": searchset([_observation(n, o, worked.on) for n, o in enumerate(worked.observations, 1)]),
         "answers": searchset(_answers(folder.policy.id, worked, [resource for _, resource in orders])),
         "coverage": searchset(_coverage(payer, worked.coverage)),
-        "active-orders": searchset([resource for spec, resource in orders if spec.active]),
         "authorizations": searchset([]),
     }
+    history = case_history.sources(worked)
+    for kind, name in _ACTIVE.items():
+        active = [resource for spec, resource in orders if spec.active and spec.type == kind]
+        history[name] = history.get(name, []) + active
+    sources |= {name: searchset(found) for name, found in history.items()}
     failed = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "timeout"}]}
     return {BY_NAME[name].key: failed if name in worked.unavailable else value for name, value in sources.items()}
 
@@ -78,26 +93,37 @@ def _order(number: int, spec: CaseOrder, on: date, rulebook: Rulebook) -> Json:
     if label and concept.get("coding"):
         concept["coding"][0]["display"] = label
     resource: Json = {
-        "resourceType": "ServiceRequest",
+        "resourceType": spec.type,
         "id": ref,
         "status": "active" if spec.active else "draft",
         "intent": "order",
-        "code": concept,
+        _CODED[spec.type]: concept,
         "subject": _PATIENT,
         "authoredOn": on.isoformat(),
     }
     optional = {
-        "quantityQuantity": {"value": spec.units} if spec.units not in (None, 1) else None,
-        "quantityRange": {"low": {"value": 1}} if spec.units is None else None,
+        **_quantity(spec),
         "note": [{"text": spec.note}] if spec.note else None,
         "reasonCode": [_concept("icd-10-cm", c) for c in spec.reason] or None,
-        "bodySite": [{"text": spec.body_site}] if spec.body_site else None,
+        "bodySite": [{"text": spec.body_site}] if spec.body_site and spec.type == "ServiceRequest" else None,
         "encounter": {"reference": _typed("Encounter", spec.encounter)} if spec.encounter else None,
         "requisition": {"value": spec.requisition} if spec.requisition else None,
         "occurrenceDateTime": spec.occurrence.isoformat() if spec.occurrence else None,
         "extension": [_authorised(spec.authorization)] if spec.authorization else None,
     }
     return resource | {k: v for k, v in optional.items() if v is not None}
+
+
+def _quantity(spec: CaseOrder) -> Json:
+    """How many are ordered, where the type of request says it."""
+    if spec.type == "DeviceRequest":
+        return {"parameter": [{"valueQuantity": {"value": spec.units}}] if spec.units is not None else None}
+    if spec.type == "MedicationRequest":
+        return {"dispenseRequest": {"quantity": {"value": spec.units}} if spec.units is not None else None}
+    return {
+        "quantityQuantity": {"value": spec.units} if spec.units not in (None, 1) else None,
+        "quantityRange": {"low": {"value": 1}} if spec.units is None else None,
+    }
 
 
 def _typed(kind: str, reference: str) -> str:
@@ -115,8 +141,10 @@ def _authorised(number: str) -> Json:
 
 
 def _patient(worked: WorkedCase) -> Json:
-    born = {"birthDate": f"{worked.on.year - worked.age}-01-01"} if worked.age is not None else {}
-    return {"resourceType": "Patient", "id": "worked", "name": [{"text": "Worked case"}], **born}
+    born = f"{worked.on.year - worked.age}-01-01" if worked.age is not None else None
+    known = {"birthDate": worked.born.isoformat() if worked.born else born, "gender": worked.sex}
+    person = {k: v for k, v in known.items() if v is not None}
+    return {"resourceType": "Patient", "id": "worked", "name": [{"text": "Worked case"}], **person}
 
 
 def _status(system: str, code: str) -> Json:
@@ -165,7 +193,7 @@ def _observation(number: int, spec: CaseObservation, on: date) -> Json:
         "status": "final",
         "code": _concept(spec.system, spec.code),
         "subject": _PATIENT,
-        "effectiveDateTime": (spec.on or on).isoformat(),
+        "effectiveDateTime": (spec.on or on).isoformat() + (f"T{spec.at}:00Z" if spec.at else ""),
         **value,
     }
 
@@ -180,7 +208,7 @@ def _answers(policy: str, worked: WorkedCase, orders: list[Json]) -> list[Json]:
             "id": "q1",
             "status": "completed",
             "questionnaire": f"http://example.org/Questionnaire/{policy}/worked",
-            "basedOn": [{"reference": f"ServiceRequest/{order['id']}"} for order in orders],
+            "basedOn": [{"reference": f"{order['resourceType']}/{order['id']}"} for order in orders],
             "subject": _PATIENT,
             "authored": worked.on.isoformat(),
             "item": items,

@@ -30,7 +30,7 @@ TABLES = ("rules", "reasons", "determinations", "missing", "calls", "services", 
 SOURCES = {
     "orders": "orders", "active-orders": "active orders", "patient": "patient", "conditions": "problem list",
     "procedures": "procedures", "observations": "observations", "answers": "answer to a questionnaire",
-    "coverage": "coverage",
+    "coverage": "coverage", "policy": "a gap of the encoding: nobody is asked",
 }  # fmt: skip
 _BY_DAY = 31
 

@@ -10,6 +10,7 @@ from flask import render_template, request
 from cds_service.errors import NotFound
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.lint import named_sets
+from cds_service.policy.lint_questions import gap_places
 from cds_service.policy.model import Policy, ValueSet, Version
 from cds_service.web.hooks_api import runtime
 from cds_service.web.pages import history, sentences
@@ -90,6 +91,7 @@ def policy(publisher: str, name: str) -> str:
         titles={name: s.title for name, s in rulebook.content.value_sets.items()},
         number={name: n for n, name in enumerate(version.sources, 1)},
         holds=_holds,
+        gaps=sum(1 for _ in gap_places(version)),
         steps=history.steps(folder.policy),
         results=all_results(rulebook)[folder.policy.id],
     )
