@@ -74,7 +74,8 @@ def check_orders(builder: CaseBuilder, orders: Mapping[str, Json], judged: Itera
     lacking: dict[str, str] = {}
     answered = False
     for ref in judged:
-        if ref in builder.settled or orders.get(ref, {}).get("resourceType") not in ORDER_TYPES:
+        kind = orders.get(ref, {}).get("resourceType")
+        if ref in builder.settled or not isinstance(kind, str) or kind not in ORDER_TYPES:
             continue
         reading = usable.get(ref)
         if reading is None:

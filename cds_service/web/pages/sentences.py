@@ -92,19 +92,37 @@ def _diagnosis(where: str) -> Callable[[Any], Iterator[Part]]:
 
 
 def _procedure(a: Any) -> Iterator[Part]:
-    yield Part("Procedures done: " + ("one in " if a.at_least == 1 else f"{a.at_least} or more in "))
+    counted = "days with one " if a.count == "days" else ""
+    amount = "one in " if a.at_least == 1 else f"{a.at_least} {counted or 'or more '}in "
+    yield Part(f"Services given, by whatever record: {amount}")
     yield Part("", a.value_set)
     at = ", at the region of the operation" if a.region else ""
+    year = f", in the {a.in_.replace('-', ' ')} of the order" if a.in_ else ""
     late = f"{_span(a.within, 'within the last')}{_span(a.after, 'less than this long ago:')}"
-    yield Part(f"{at}{late}{_span(a.before, 'at least this long ago:')}.")
+    yield Part(f"{at}{late}{_span(a.before, 'at least this long ago:')}{year}.")
+
+
+def _medication(a: Any) -> Iterator[Part]:
+    yield Part("A drug in use in " if a.status == "in-use" else "A drug in use, or used before, in ")
+    yield Part("", a.value_set)
+    yield Part(f"{_span(a.within, 'within the last')}{_span(a.for_at_least, 'for at least')}")
+    if a.stopped_because:
+        yield Part(", stopped for a reason in ")
+        yield Part("", a.stopped_because)
+    yield Part(".")
 
 
 def _age(a: Any) -> Iterator[Part]:
-    yield Part(f"Age on the day of the order: {_between(a.at_least, a.under, most='under')} years.")
+    yield Part(f"Age on the day of the order: {_between(a.at_least, a.under, most='under')} {a.in_}.")
+
+
+def _sex(a: Any) -> Iterator[Part]:
+    yield Part(f"The administrative sex is {a.is_}.")
 
 
 def _observation(a: Any) -> Iterator[Part]:
-    yield Part("The latest final result in ")
+    times = f"{a.at_least_times} final results" if a.at_least_times > 1 else "A final result"
+    yield Part(f"{times} in " if a.which == "any" else f"The {a.which} final result in ")
     yield Part("", a.value_set)
     numbers = [_between(a.at_least, a.at_most), _between(a.above, a.below, "above", "below")]
     bounds = " and ".join(n for n in numbers if n)
@@ -115,7 +133,7 @@ def _observation(a: Any) -> Iterator[Part]:
         yield Part("", a.equals)
     if a.present is not None:
         yield Part(" is present" if a.present else " is absent")
-    yield Part(f"{_span(a.within, 'within the last')}.")
+    yield Part(f"{_span(a.within, 'within the last')}{_span(a.apart, 'apart by at least')}.")
 
 
 def _units(a: Any) -> Iterator[Part]:
@@ -137,7 +155,9 @@ _HOW: Mapping[str, Callable[[Any], Iterator[Part]]] = {
     "condition": _diagnosis("Problem list"),
     "indication": _diagnosis("The order's own reasons first, then the problem list"),
     "procedure": _procedure,
+    "medication": _medication,
     "age": _age,
+    "sex": _sex,
     "observation": _observation,
     "units": _units,
     "repeated": _plain("The same code is ordered twice in the operation."),

@@ -41,7 +41,9 @@ def workbench() -> str:
     """The page; what it shows is fetched by its script."""
     here = runtime()
     Thread(target=_warm, args=(here.book.rulebook, here.now().date(), here.settings.demo), daemon=True).start()
-    offered = [{"id": s.id, "hook": s.hook, "title": s.title} for s in here.services.values()]
+    # Discovery names CRD first; a person who tries orders wants the cards with their buttons.
+    sorted_ = sorted(here.services.values(), key=lambda s: s.group != "advisor")
+    offered = [{"id": s.id, "hook": s.hook, "title": s.title} for s in sorted_]
     return render_template("workbench.html", stories=list(stories.stories().values()), services=offered)
 
 
