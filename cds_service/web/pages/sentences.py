@@ -44,8 +44,13 @@ def absence(criterion: Criterion) -> str:
 def _span(window: Window | None, lead: str) -> str:
     if window is None:
         return ""
+    counted = ", counted from the month" if window.counted else ""
+    return f", {lead} {_length(window)}{counted}"
+
+
+def _length(window: Window) -> str:
     counts = [(name, getattr(window, name)) for name in ("months", "weeks", "days")]
-    return f", {lead} {joined([f'{n} {name if n != 1 else name[:-1]}' for name, n in counts if n])}"
+    return joined([f"{n} {name if n != 1 else name[:-1]}" for name, n in counts if n])
 
 
 def _between(low: float | None, high: float | None, least: str = "at least", most: str = "at most") -> str:
@@ -92,29 +97,55 @@ def _diagnosis(where: str) -> Callable[[Any], Iterator[Part]]:
 
 
 def _procedure(a: Any) -> Iterator[Part]:
-    yield Part("Procedures done: " + ("one in " if a.at_least == 1 else f"{a.at_least} or more in "))
+    days = "on one day, " if a.at_least == 1 else f"on {a.at_least} days or more, "
+    number = "one in " if a.at_least == 1 else f"{a.at_least} or more in "
+    yield Part("Procedures done: " + (f"{days}in " if a.count == "days" else number))
     yield Part("", a.value_set)
     at = ", at the region of the operation" if a.region else ""
+    at += f", in the {a.in_.replace('-', ' ')} of the order" if a.in_ else ""
     late = f"{_span(a.within, 'within the last')}{_span(a.after, 'less than this long ago:')}"
     yield Part(f"{at}{late}{_span(a.before, 'at least this long ago:')}.")
 
 
+def _medication(a: Any) -> Iterator[Part]:
+    yield Part("In use: a drug of " if a.status == "in-use" else "In use or used before: a drug of ")
+    yield Part("", a.value_set)
+    spans = f"{_span(a.within, 'within the last')}{_span(a.for_at_least, 'for at least')}"
+    if a.stopped_because:
+        yield Part(f"{spans}, stopped because of ")
+        yield Part("", a.stopped_because)
+        spans = ""
+    yield Part(f"{spans}.")
+
+
 def _age(a: Any) -> Iterator[Part]:
-    yield Part(f"Age on the day of the order: {_between(a.at_least, a.under, most='under')} years.")
+    yield Part(f"Age on the day of the order: {_between(a.at_least, a.under, most='under')} {a.in_}.")
+
+
+def _sex(a: Any) -> Iterator[Part]:
+    yield Part(f"The administrative sex is {a.is_}.")
+
+
+def _results(a: Any) -> str:
+    if a.at_least_times > 1:
+        apart = f", at least {_length(a.apart)} apart," if a.apart else ""
+        return f"At least {a.at_least_times} final results{apart} in "
+    return f"{'Any' if a.which == 'any' else f'The {a.which}'} final result in "
 
 
 def _observation(a: Any) -> Iterator[Part]:
-    yield Part("The latest final result in ")
+    yield Part(_results(a))
     yield Part("", a.value_set)
+    verb = "is" if a.at_least_times == 1 else "are"
     numbers = [_between(a.at_least, a.at_most), _between(a.above, a.below, "above", "below")]
     bounds = " and ".join(n for n in numbers if n)
     if bounds:
-        yield Part(f" is {bounds}{f' {a.unit}' if a.unit else ''}")
+        yield Part(f" {verb} {bounds}{f' {a.unit}' if a.unit else ''}")
     if a.equals:
-        yield Part(" is one of ")
+        yield Part(f" {verb} one of ")
         yield Part("", a.equals)
     if a.present is not None:
-        yield Part(" is present" if a.present else " is absent")
+        yield Part(f" {verb} {'present' if a.present else 'absent'}")
     yield Part(f"{_span(a.within, 'within the last')}.")
 
 
@@ -137,7 +168,9 @@ _HOW: Mapping[str, Callable[[Any], Iterator[Part]]] = {
     "condition": _diagnosis("Problem list"),
     "indication": _diagnosis("The order's own reasons first, then the problem list"),
     "procedure": _procedure,
+    "medication": _medication,
     "age": _age,
+    "sex": _sex,
     "observation": _observation,
     "units": _units,
     "repeated": _plain("The same code is ordered twice in the operation."),
