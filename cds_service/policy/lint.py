@@ -79,7 +79,7 @@ def named_sets(version: Version) -> set[str]:
     names |= {n for i in version.orders.values() for n in (i.value_set, i.given) if n}
     for criterion in version.criteria.values():
         arguments = criterion.operator[1]
-        names |= {n for key in ("value_set", "equals") if (n := getattr(arguments, key, None))}
+        names |= {n for key in ("value_set", "equals", "stopped_because") if (n := getattr(arguments, key, None))}
     return names
 
 

@@ -25,7 +25,8 @@ WITH_DRAFTS = [s for s in ALL if "draftOrders" in s.request["context"]]
 WANTED = {
     "cervical-fusion-authorised", "cervical-fusion", "lumbar-fusion-hydroxyapatite", "lumbar-fusion-aetna",
     "laminotomy-no-fusion", "ungoverned", "marrow-only-graft", "conditions-entered-in-error", "no-coverage",
-    "unsigned-orders", "low-back-imaging", "cpap-mild-apnea", "home-oxygen",
+    "unsigned-orders", "low-back-imaging", "cpap-mild-apnea", "home-oxygen", "zoster-second-dose",
+    "infliximab-biosimilar-first",
 }  # fmt: skip
 
 

@@ -59,6 +59,7 @@ SETS = {
     "intolerance": 'codes: [{system: snomed, code: "59037007", label: Intolerance}]',
     "zoster-vaccine": 'codes: [{system: cpt, code: "90750", label: Zoster vaccine},'
     ' {system: cvx, code: "187", label: Zoster vaccine}]',
+    "live-zoster-vaccine": 'codes: [{system: cvx, code: "121", label: Live zoster vaccine}]',
     "therapy": 'codes: [{system: cpt, code: "97110", label: Exercise}, {system: cpt, code: "97140", label: Manual}]',
     "spo2": 'codes: [{system: loinc, code: "59408-5", label: Oxygen saturation}]',
     "smoking-status": 'codes: [{system: loinc, code: "72166-2", label: Smoking status}]',

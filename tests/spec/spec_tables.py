@@ -480,6 +480,18 @@ OPERATORS = (
     ),
     Table(
         "procedure",
+        "Codes of one system may stand in one type alone: there they are looked for.",
+        "procedure: {value_set: live-zoster-vaccine, after: {months: 2}}\nwhen_absent: not-met",
+        """
+        given Immunization:121 on 2026-05-21    -> met
+        given Immunization:121 on 2026-01-21    -> not-met
+        unread immunizations                    -> unknown
+        unread procedures                       -> not-met
+        nothing else                            -> not-met
+        """,
+    ),
+    Table(
+        "procedure",
         "`count: days` counts the days on which services were given, as visits are counted; `in: calendar-year` those "
         "of the year of the order.",
         "procedure: {value_set: therapy, count: days, in: calendar-year, at_least: 2}\nwhen_absent: not-met",

@@ -58,7 +58,7 @@ def _sources(members: CodeSet) -> tuple[str, ...]:
 
 
 def _past(view: View, read: tuple[str, ...]) -> tuple[Procedure, ...]:
-    return view.case.procedures + view.case.services if len(read) > 1 else view.case.procedures
+    return view.case.procedures if read == ("procedures",) else view.case.procedures + view.case.services
 
 
 def _enough(test: ProcedureTest, judged: list[tuple[Procedure, Outcome]]) -> Outcome:
