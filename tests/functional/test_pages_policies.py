@@ -18,7 +18,7 @@ from cds_service.policy.rulebook import Rulebook
 from cds_service.web.pages import history
 from cds_service.web.pages.cases import all_results
 from cds_service.web.pages.policies import _value_sets as value_sets
-from cds_service.web.pages.sentences import absence, clause, how
+from cds_service.web.pages.sentences import _HOW, absence, clause, how
 
 
 def page(service: Service, path: str) -> str:
@@ -38,6 +38,10 @@ def value_sets_of(criterion: Criterion) -> set[str]:
 
 def said(**test: object) -> str:
     return "".join(p.text or f"[{p.value_set}]" for p in how(Criterion.model_validate({"text": "x", **test})))
+
+
+def test_every_operator_of_the_language_has_a_sentence() -> None:
+    assert set(OPERATORS) == set(_HOW)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,22 @@ def said(**test: object) -> str:
          "The latest final result in [bmi] is below 40 kg/m2."),
         ({"observation": {"value_set": "smoking-status", "equals": "tobacco-current", "within": {"days": 90}}},
          "The latest final result in [smoking-status] is one of [tobacco-current], within the last 90 days."),
+        ({"procedure": {"value_set": "lung-screening-done", "after": {"months": 12, "counted": "calendar"}}},
+         "Procedures done: one in [lung-screening-done], less than this long ago: 12 months, counted from the month."),
+        ({"procedure": {"value_set": "glucose-visit", "count": "days", "at_least": 2, "in": "calendar-year"}},
+         "Procedures done: on 2 days or more, in [glucose-visit], in the calendar year of the order."),
+        ({"medication": {"value_set": "glucose-insulin", "status": "in-use"}}, "In use: a drug of [glucose-insulin]."),
+        ({"medication": {"value_set": "glucose-insulin", "within": {"months": 6}, "for_at_least": {"weeks": 14},
+                         "stopped_because": "fever"}},
+         "In use or used before: a drug of [glucose-insulin], within the last 6 months, for at least 14 weeks, "
+         "stopped because of [fever]."),
+        ({"age": {"under": 24, "in": "months"}}, "Age on the day of the order: under 24 months."),
+        ({"sex": {"is": "female"}}, "The administrative sex is female."),
+        ({"observation": {"value_set": "oxygen-saturation", "which": "lowest", "at_most": 88, "unit": "%"}},
+         "The lowest final result in [oxygen-saturation] is at most 88 %."),
+        ({"observation": {"value_set": "glucose-level", "which": "any", "below": 54, "unit": "mg/dL",
+                          "at_least_times": 2, "apart": {"days": 1}}},
+         "At least 2 final results, at least 1 day apart, in [glucose-level] are below 54 mg/dL."),
         ({"units": {"at_least": 2}}, "Units ordered of this code in the operation: at least 2."),
         ({"units": {"compared_with": "interspaces"}},
          "Units ordered of this code in the operation: not as many as its interspaces."),

@@ -44,8 +44,13 @@ def absence(criterion: Criterion) -> str:
 def _span(window: Window | None, lead: str) -> str:
     if window is None:
         return ""
+    counted = ", counted from the month" if window.counted else ""
+    return f", {lead} {_length(window)}{counted}"
+
+
+def _length(window: Window) -> str:
     counts = [(name, getattr(window, name)) for name in ("months", "weeks", "days")]
-    return f", {lead} {joined([f'{n} {name if n != 1 else name[:-1]}' for name, n in counts if n])}"
+    return joined([f"{n} {name if n != 1 else name[:-1]}" for name, n in counts if n])
 
 
 def _between(low: float | None, high: float | None, least: str = "at least", most: str = "at most") -> str:
@@ -112,6 +117,17 @@ def _medication(a: Any) -> Iterator[Part]:
     yield Part(".")
 
 
+def _medication(a: Any) -> Iterator[Part]:
+    yield Part("In use: a drug of " if a.status == "in-use" else "In use or used before: a drug of ")
+    yield Part("", a.value_set)
+    spans = f"{_span(a.within, 'within the last')}{_span(a.for_at_least, 'for at least')}"
+    if a.stopped_because:
+        yield Part(f"{spans}, stopped because of ")
+        yield Part("", a.stopped_because)
+        spans = ""
+    yield Part(f"{spans}.")
+
+
 def _age(a: Any) -> Iterator[Part]:
     yield Part(f"Age on the day of the order: {_between(a.at_least, a.under, most='under')} {a.in_}.")
 
@@ -124,12 +140,13 @@ def _observation(a: Any) -> Iterator[Part]:
     times = f"{a.at_least_times} final results" if a.at_least_times > 1 else "A final result"
     yield Part(f"{times} in " if a.which == "any" else f"The {a.which} final result in ")
     yield Part("", a.value_set)
+    verb = "is" if a.at_least_times == 1 else "are"
     numbers = [_between(a.at_least, a.at_most), _between(a.above, a.below, "above", "below")]
     bounds = " and ".join(n for n in numbers if n)
     if bounds:
-        yield Part(f" is {bounds}{f' {a.unit}' if a.unit else ''}")
+        yield Part(f" {verb} {bounds}{f' {a.unit}' if a.unit else ''}")
     if a.equals:
-        yield Part(" is one of ")
+        yield Part(f" {verb} one of ")
         yield Part("", a.equals)
     if a.present is not None:
         yield Part(" is present" if a.present else " is absent")
