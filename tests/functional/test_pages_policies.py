@@ -62,9 +62,9 @@ def test_every_operator_of_the_language_has_a_sentence() -> None:
          "The order's own reasons first, then the problem list: any diagnosis in [fever], "
          "at the region of the operation."),
         ({"procedure": {"value_set": "spinal-fusion", "before": {"months": 1}}},
-         "Services given, by whatever record: one in [spinal-fusion], at least this long ago: 1 month."),
+         "Procedures done: one in [spinal-fusion], at least this long ago: 1 month."),
         ({"procedure": {"value_set": "spinal-fusion", "after": {"months": 1, "days": 1}, "before": {"weeks": 2}}},
-         "Services given, by whatever record: one in [spinal-fusion], less than this long ago: 1 month and 1 day, "
+         "Procedures done: one in [spinal-fusion], less than this long ago: 1 month and 1 day, "
          "at least this long ago: 2 weeks."),
         ({"age": {"at_least": 18, "under": 65}}, "Age on the day of the order: at least 18 and under 65 years."),
         ({"observation": {"value_set": "bmi", "below": 40, "unit": "kg/m2"}},

@@ -97,24 +97,14 @@ def _diagnosis(where: str) -> Callable[[Any], Iterator[Part]]:
 
 
 def _procedure(a: Any) -> Iterator[Part]:
-    counted = "days with one " if a.count == "days" else ""
-    amount = "one in " if a.at_least == 1 else f"{a.at_least} {counted or 'or more '}in "
-    yield Part(f"Services given, by whatever record: {amount}")
+    days = "on one day, " if a.at_least == 1 else f"on {a.at_least} days or more, "
+    number = "one in " if a.at_least == 1 else f"{a.at_least} or more in "
+    yield Part("Procedures done: " + (f"{days}in " if a.count == "days" else number))
     yield Part("", a.value_set)
     at = ", at the region of the operation" if a.region else ""
-    year = f", in the {a.in_.replace('-', ' ')} of the order" if a.in_ else ""
+    at += f", in the {a.in_.replace('-', ' ')} of the order" if a.in_ else ""
     late = f"{_span(a.within, 'within the last')}{_span(a.after, 'less than this long ago:')}"
-    yield Part(f"{at}{late}{_span(a.before, 'at least this long ago:')}{year}.")
-
-
-def _medication(a: Any) -> Iterator[Part]:
-    yield Part("A drug in use in " if a.status == "in-use" else "A drug in use, or used before, in ")
-    yield Part("", a.value_set)
-    yield Part(f"{_span(a.within, 'within the last')}{_span(a.for_at_least, 'for at least')}")
-    if a.stopped_because:
-        yield Part(", stopped for a reason in ")
-        yield Part("", a.stopped_because)
-    yield Part(".")
+    yield Part(f"{at}{late}{_span(a.before, 'at least this long ago:')}.")
 
 
 def _medication(a: Any) -> Iterator[Part]:
@@ -136,9 +126,15 @@ def _sex(a: Any) -> Iterator[Part]:
     yield Part(f"The administrative sex is {a.is_}.")
 
 
+def _results(a: Any) -> str:
+    if a.at_least_times > 1:
+        apart = f", at least {_length(a.apart)} apart," if a.apart else ""
+        return f"At least {a.at_least_times} final results{apart} in "
+    return f"{'Any' if a.which == 'any' else f'The {a.which}'} final result in "
+
+
 def _observation(a: Any) -> Iterator[Part]:
-    times = f"{a.at_least_times} final results" if a.at_least_times > 1 else "A final result"
-    yield Part(f"{times} in " if a.which == "any" else f"The {a.which} final result in ")
+    yield Part(_results(a))
     yield Part("", a.value_set)
     verb = "is" if a.at_least_times == 1 else "are"
     numbers = [_between(a.at_least, a.at_most), _between(a.above, a.below, "above", "below")]
@@ -149,8 +145,8 @@ def _observation(a: Any) -> Iterator[Part]:
         yield Part(f" {verb} one of ")
         yield Part("", a.equals)
     if a.present is not None:
-        yield Part(" is present" if a.present else " is absent")
-    yield Part(f"{_span(a.within, 'within the last')}{_span(a.apart, 'apart by at least')}.")
+        yield Part(f" {verb} {'present' if a.present else 'absent'}")
+    yield Part(f"{_span(a.within, 'within the last')}.")
 
 
 def _units(a: Any) -> Iterator[Part]:
