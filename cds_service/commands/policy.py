@@ -13,8 +13,8 @@ from rich.text import Text
 
 from cds_service.commands import policy_attributes, policy_explain, policy_schema, policy_unmapped
 from cds_service.commands.policy_cases import report_json, run_policy, show_report
-from cds_service.commands.policy_diff import changes_of, show_changes, silent, versions_of
-from cds_service.commands.policy_explain import result_json, worked_case
+from cds_service.commands.policy_diff import Judged, changes_of, show_changes, silent, versions_of
+from cds_service.commands.policy_explain import decided_json, worked_case
 from cds_service.commands.policy_lint import lint_folder
 from cds_service.commands.policy_new import scaffold
 from cds_service.commands.policy_output import console, counted, reported, say_json, show_remarks
@@ -195,12 +195,12 @@ def explain(
         source = request_of(request_file, service, as_of)
     else:
         raise click.UsageError("Name one REQUEST.json, or one worked case with --case.")
-    results = source.results(rulebook)
+    decision = source.decision(rulebook)
     if as_json:
-        say_json([result_json(r, why_not) for r in results])
+        say_json([decided_json(d, rulebook.folders, why_not) for d in decision.orders])
         return
     out = console()
-    for tree in policy_explain.explain(results, why_not):
+    for tree in policy_explain.explain(decision, rulebook.folders, why_not):
         out.print(tree)
     out.print(Text("Decision support, not a coverage decision.", "dim"))
 
@@ -227,9 +227,10 @@ def diff(old: Path, new: Path, files: tuple[Path, ...], as_of: date | None, as_j
     judged: set[str] = set()
     for item in items:
         try:
-            results = item.results(after)
-            changes += changes_of(item.name, item.results(before), results)
-            judged |= versions_of(results)
+            decision = item.decision(after)
+            old_, new_ = Judged(item.decision(before), before.folders), Judged(decision, after.folders)
+            changes += changes_of(item.name, old_, new_)
+            judged |= versions_of(decision)
         except RequestError as error:
             click.echo(f"passed over {item.name}: {error}", err=True)
     for text in silent(before, after, judged):

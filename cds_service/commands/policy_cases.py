@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from cds_service.commands.policy_output import console, counted
-from cds_service.determination.worked import CaseReport, verdict_of
+from cds_service.determination.worked import CaseReport, determination_of
 from cds_service.determination.worked_rules import run_cases
 from cds_service.policy.compile import used_criteria
 from cds_service.policy.content import PolicyFolder
@@ -59,12 +59,11 @@ def _unseen(policy: Policy, reports: Iterable[CaseReport]) -> Iterator[tuple[str
 
 def _traces(report: CaseReport) -> Iterator[tuple[str, Trace]]:
     """How the policy came to its verdicts and findings, each with the version."""
-    for result in report.results:
-        verdict = verdict_of(report.policy, result)
-        if verdict is not None:
-            yield verdict.version.version.version, verdict.trace
-        own = (f for f in result.findings if f.version.policy.id == report.policy)
-        yield from ((f.version.version.version, f.trace) for f in own)
+    for decided in report.decision.orders:
+        said = determination_of(report.policy, decided)
+        if said is not None and said.version is not None:
+            yield from ((said.version, rule) for rule in said.rules)
+        yield from ((f.version, f.trace) for f in decided.findings if f.policy == report.policy)
 
 
 def possible(version: Version, criterion_id: str, outcome: Outcome) -> bool:

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from rich.text import Text
 
 from cds_service.commands.policy_explain import COLOURS
 from cds_service.commands.policy_output import console, counted
-from cds_service.determination.decide import OrderResult
-from cds_service.determination.worked import verdict_of
-from cds_service.policy.diff import Change, change, days_of
+from cds_service.determination.decision import Decision
+from cds_service.determination.difference import Change, Said, change
+from cds_service.determination.worked import determination_of
+from cds_service.policy.content import PolicyFolder
+from cds_service.policy.diff import days_of
 from cds_service.policy.rulebook import Rulebook
 
 
-def changes_of(name: str, before: Iterable[OrderResult], after: Iterable[OrderResult]) -> list[Change]:
+class Judged(NamedTuple):
+    """What one input comes to, and the policies that it was decided by."""
+
+    decision: Decision
+    folders: Mapping[str, PolicyFolder]
+
+    def said(self, ref: str, policy: str) -> Said | None:
+        """What one policy said of an order."""
+        decided = next((d for d in self.decision.orders if d.order.ref == ref), None)
+        found = determination_of(policy, decided) if decided else None
+        return Said(found, self.folders[policy].version(found.version)) if found else None
+
+
+def changes_of(name: str, before: Judged, after: Judged) -> list[Change]:
     """What one input gives under two rulebooks, where it differs."""
-    old, new = {r.order.ref: r for r in before}, {r.order.ref: r for r in after}
+    every = (*before.decision.orders, *after.decision.orders)
     found = []
-    for ref in dict.fromkeys((*old, *new)):
-        results = [r for r in (old.get(ref), new.get(ref)) if r is not None]
-        policies = dict.fromkeys(d.verdict.version.policy.id for r in results for d in r.determinations if d.verdict)
-        code = next((c.code for r in results for c in r.order.codes), "")
-        for policy in policies:
-            pair = [verdict_of(policy, r[ref]) if ref in r else None for r in (old, new)]
-            found.append(change(name, code, *pair))
+    for ref in dict.fromkeys(d.order.ref for d in every):
+        both = [d for d in every if d.order.ref == ref]
+        policies = dict.fromkeys(s.policy for d in both for s in d.spoken if s.policy)
+        code = next((c.code for d in both for c in d.order.codes), "")
+        found += [change(name, ref, code, before.said(ref, policy), after.said(ref, policy)) for policy in policies]
     return [c for c in found if c is not None]
 
 
-def versions_of(results: Iterable[OrderResult]) -> set[str]:
+def versions_of(decision: Decision) -> set[str]:
     """Keys of the versions that spoke."""
-    spoken = {d.verdict.version.key for r in results for d in r.determinations if d.verdict}
-    return spoken | {f.version.key for r in results for f in r.findings}
+    spoken = {said.key for d in decision.orders for said in d.spoken}
+    return spoken | {f.key for d in decision.orders for f in d.findings}
 
 
 def silent(before: Rulebook, after: Rulebook, judged: set[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import RenderableType
@@ -11,11 +11,11 @@ from rich.tree import Tree
 
 from cds_service.commands.policy_attributes import citation
 from cds_service.commands.policy_requests import Worked
-from cds_service.determination.decide import Determination, OrderResult
+from cds_service.determination.decision import Decision, Determination, OrderDecision
 from cds_service.errors import NotFound
-from cds_service.policy.evaluate import Verdict
+from cds_service.policy.content import PolicyFolder
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
-from cds_service.policy.model import ContentSource
+from cds_service.policy.model import ContentSource, Item
 from cds_service.policy.rulebook import Rulebook
 from cds_service.policy.trace import Trace
 
@@ -24,62 +24,60 @@ COLOURS = {"supported": "green", "not-supported": "red", "needs-information": "y
 JOINED = {"all": "all of", "any": "any of", "not": "not", "at_least": "at least some of", "always": "always"}
 
 
-def explain(results: Iterable[OrderResult], why_not: bool) -> list[RenderableType]:
+def explain(decision: Decision, folders: Mapping[str, PolicyFolder], why_not: bool) -> list[RenderableType]:
     """One tree per order and policy that speaks to it; with `why_not`, only what stands between it and support."""
     trees: list[RenderableType] = []
-    for result in results:
-        spoken = [d for d in result.determinations if d.verdict is not None]
-        if not spoken:
-            trees.append(Text.assemble((_named(result), "bold"), ": no policy speaks to it."))
-        for determination in spoken:
-            trees.append(_tree(result, determination, why_not))
+    for decided in decision.orders:
+        if not decided.spoken:
+            trees.append(Text.assemble((_named(decided), "bold"), ": no policy speaks to it."))
+        trees += [_tree(decided, said, folders[said.policy or ""], why_not) for said in decided.spoken]
         trees += [
-            Text.assemble((f"{_named(result)}: ", "bold"), (f"{f.kind} question: ", "magenta"), f.text)
-            for f in result.findings
+            Text.assemble((f"{_named(decided)}: ", "bold"), (f"{f.kind} question: ", "magenta"), f.text)
+            for f in decided.findings
             if not why_not
         ]
     return trees
 
 
-def _named(result: OrderResult) -> str:
-    codes = " ".join(str(c) for c in result.order.codes) or "no code"
-    return f"{result.order.ref} ({codes})"
+def _named(decided: OrderDecision) -> str:
+    codes = " ".join(str(c) for c in decided.order.codes) or "no code"
+    return f"{decided.order.ref} ({codes})"
 
 
-def _tree(result: OrderResult, determination: Determination, why_not: bool) -> Tree:
-    verdict = determination.verdict
-    assert verdict is not None
-    payer = f" for {determination.payer}" if determination.payer else ""
-    head = Text.assemble((_named(result), "bold"), "  ", (verdict.outcome, f"bold {COLOURS[verdict.outcome]}"))
-    head.append(f"\n{verdict.version.policy.short_title} {verdict.version.key} ({determination.role}{payer})", "dim")
-    head.append(f"\n{verdict.item.item.label}: {verdict.because}")
+def _tree(decided: OrderDecision, said: Determination, folder: PolicyFolder, why_not: bool) -> Tree:
+    version = folder.version(said.version)
+    item = version.orders[said.item or ""]
+    payer = f" for {said.payer}" if said.payer else ""
+    head = Text.assemble((_named(decided), "bold"), "  ", (said.outcome, f"bold {COLOURS[said.outcome]}"))
+    head.append(f"\n{folder.policy.short_title} {said.key} ({said.role}{payer})", "dim")
+    head.append(f"\n{item.label}: {said.because}")
     tree = Tree(head)
-    for child in obstacles(verdict) if why_not else verdict.trace.children:
-        _add(tree, child, verdict.version.version.sources)
-    if why_not and verdict.outcome == "supported":
+    for child in obstacles(said, item) if why_not else said.rules:
+        _add(tree, child, version.sources)
+    if why_not and said.outcome == "supported":
         tree.add(Text("nothing: this policy supports it", "green"))
     return tree
 
 
-def obstacles(verdict: Verdict) -> list[Trace]:
+def obstacles(said: Determination, item: Item) -> list[Trace]:
     """The rules between this case and support, each cut down to the criteria that make it so.
 
     Rules that would not support it stand in the way unless they are not met; rules that would, unless they are met.
     """
-    if verdict.outcome == "supported":
+    if said.outcome == "supported":
         return []
-    outcomes = {r.id: r.outcome for r in verdict.item.item.rules}
+    outcomes = {r.id: r.outcome for r in item.rules}
     found: list[Trace] = []
-    for trace in verdict.trace.children:
+    for trace in said.rules:
         if trace.op != "rule":
             continue
         good = outcomes[trace.id] == "supported"
         if (cut := _cut(trace, wanted=good)) is not None:
             found.append(cut)
-    seen = {t.id for t in verdict.trace.children}
+    seen = {t.id for t in said.rules}
     found += [
         Trace(r.id, "rule", NOT_MET, f"{r.because} (a rule before it decided)", cites=tuple(r.cite))
-        for r in verdict.item.item.rules
+        for r in item.rules
         if r.id not in seen and r.outcome == "supported"
     ]
     return found
@@ -138,20 +136,12 @@ def worked_case(name: str, rulebook: Rulebook) -> Worked:
     return Worked(name, folder, found)
 
 
-def result_json(result: OrderResult, why_not: bool) -> dict[str, Any]:
+def decided_json(decided: OrderDecision, folders: Mapping[str, PolicyFolder], why_not: bool) -> dict[str, Any]:
     """What one order gets, as plain data; with `why_not`, only what stands between it and support."""
-    return {
-        "order": result.order.ref,
-        "outcome": result.outcome,
-        "policies": [
-            {
-                "policy": d.verdict.version.policy.id,
-                "version": d.verdict.version.version.version,
-                "role": d.role,
-                "outcome": d.outcome,
-                "trace": [t.to_json() for t in (obstacles(d.verdict) if why_not else d.verdict.trace.children)],
-            }
-            for d in result.determinations
-            if d.verdict
-        ],
-    }
+    told = []
+    for said in decided.spoken:
+        item = folders[said.policy or ""].version(said.version).orders[said.item or ""]
+        rules = obstacles(said, item) if why_not else said.rules
+        named = {"policy": said.policy, "version": said.version, "role": said.role, "outcome": said.outcome}
+        told.append({**named, "trace": [rule.to_json() for rule in rules]})
+    return {"order": decided.order.ref, "outcome": decided.outcome, "policies": told}

@@ -13,7 +13,7 @@ from cds_service.policy.case import Code
 from cds_service.policy.code_sets import CodeSet
 from cds_service.policy.content import Content, Faults, PolicyFolder
 from cds_service.policy.lint import Notice, lint, notice
-from cds_service.policy.model import FindingRule, Item, Version
+from cds_service.policy.model import FindingRule, Item, ItemWording, Version
 from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
 from cds_service.render import wording
 
@@ -75,7 +75,7 @@ def longest_summary(folder: PolicyFolder, item_id: str, item: Item, vocabulary: 
     kinds = ["not-supported"] if folder.policy.kind == "coverage" else ["against", "none"]
     worst = 0
     for kind in kinds:
-        templates = wording.summary_templates(folder, item_id, kind)[:-1]
+        templates = wording.summary_templates(folder.card.orders.get(item_id, ItemWording()), kind)[:-1]
         for operation in OPERATIONS:
             for code in _codes(vocabulary.sets[item.value_set]):
                 for ordered in ("", *(f"{a.label} ({a.code})" for a in item.alternatives)):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cds_service.config import Settings
-from cds_service.determination.decide import OrderResult
+from cds_service.determination.decision import Decision
 from cds_service.determination.worked import run_case
 from cds_service.errors import InputFileError, NotFound, RequestError
 from cds_service.hooks.answer import answer
@@ -31,9 +31,9 @@ class Worked:
     folder: PolicyFolder
     case: WorkedCase
 
-    def results(self, rulebook: Rulebook) -> tuple[OrderResult, ...]:
+    def decision(self, rulebook: Rulebook) -> Decision:
         """What a rulebook decides."""
-        return run_case(self.folder, self.case, rulebook).results
+        return run_case(self.folder, self.case, rulebook).decision
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Requested:
     service: Service
     as_of: date | None = None
 
-    def results(self, rulebook: Rulebook) -> tuple[OrderResult, ...]:
+    def decision(self, rulebook: Rulebook) -> Decision:
         """What a rulebook decides."""
         settings = Settings(demo=True)
         runtime = Runtime(settings, Book(rulebook), services={s.id: s for s in ADVISORS})
         request = validate(parse(self.body), self.service)
-        return answer(request, self.service, runtime, Caller(), as_of=self.as_of).results
+        return answer(request, self.service, runtime, Caller(), as_of=self.as_of).decision
 
 
 def read_bytes(path: Path) -> bytes:

@@ -6,17 +6,14 @@ the same is said as `conditional` with info-needed OTH and a reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
-from cds_service.determination.decide import OrderResult
+from cds_service.determination.decision import Cause, Determination, JudgedOrder, OrderDecision, Waiting
 from cds_service.determination.routing import in_force
-from cds_service.policy.case import Case, Coverage, Order, SourceState
-from cds_service.policy.criteria import Found
-from cds_service.policy.evaluate import Verdict
-from cds_service.policy.view import ACTIVE_UNREAD
+from cds_service.policy.case import Coverage
 
 Version = Literal["2.0", "2.1", "2.2"]
 VERSIONS: tuple[Version, ...] = ("2.0", "2.1", "2.2")
@@ -110,10 +107,10 @@ class Authority:
     """Whether this deployment may assert a payer's coverage, and from which policies (docs/crd.md)."""
 
     payer_declared: bool
-    binding: Callable[[Verdict], bool]
+    binding: Callable[[Determination], bool]
 
 
-def standing(coverage: Coverage, order: Order, case: Case, member: str) -> str | None:
+def standing(coverage: Coverage, order: JudgedOrder, today: date, member: str) -> str | None:
     """Row for a coverage that gives no benefit for this order; None where it does. `member`: look-up's state."""
     by_member = {
         "not-found": "member-not-found",
@@ -123,10 +120,9 @@ def standing(coverage: Coverage, order: Order, case: Case, member: str) -> str |
     }
     if member in by_member:
         return by_member[member]
-    day = case.day(order)
-    if in_force(coverage, day):
+    if in_force(coverage, order.day):
         return None
-    return "contract-window" if _ends_before(coverage, day, case.received) else "no-active-coverage"
+    return "contract-window" if _ends_before(coverage, order.day, today) else "no-active-coverage"
 
 
 def _ends_before(coverage: Coverage, day: date, today: date) -> bool:
@@ -134,57 +130,46 @@ def _ends_before(coverage: Coverage, day: date, today: date) -> bool:
     return end is not None and end < day and in_force(coverage, today)
 
 
-def situation(result: OrderResult, case: Case, authority: Authority) -> str:
+def situation(decided: OrderDecision, authority: Authority) -> str:
     """Row id for an order under a coverage in force: the first of the table that holds."""
-    authorised = result.authorization is not None and bool(result.authorization.number)
-    if not authorised and not result.covered_by_policy:
+    authorised = decided.authorization is not None and bool(decided.authorization.number)
+    if not authorised and not decided.covered_by_policy:
         return "not-addressed"
     if not authority.payer_declared:
         return "not-declared"
     if authorised:
         return "authorised"
-    if result.outcome == "needs-information" and unread(result, case):
+    if decided.outcome == "needs-information" and unread(decided):
         return "technical"
-    verdicts = [d.verdict for d in result.primary if d.verdict and d.outcome == result.outcome]
-    return result.outcome if all(map(authority.binding, verdicts)) else "not-approved"
+    return decided.outcome if all(map(authority.binding, behind(decided))) else "not-approved"
 
 
-def unread(result: OrderResult, case: Case) -> tuple[str, ...]:
+def behind(decided: OrderDecision) -> tuple[Determination, ...]:
+    """What the payer's policies said that gave the outcome."""
+    return tuple([d for d in decided.primary if d.policy is not None and d.outcome == decided.outcome])
+
+
+def unread(decided: OrderDecision) -> tuple[str, ...]:
     """Sources that keep an order open because they could not be read; none where what is missing can be asked for.
 
     What failed may hold all that is missing, so that nothing is asked for meanwhile. What nobody supplied will not
     come either: only where it is all that is missing, there is nobody to ask.
     """
-    verdicts = [d.verdict for d in result.primary if d.verdict]
-    sources = {s for v in verdicts if not v.decision.ruling.settled for s in _sources(v, case)}
-    failed = {s for s in sources if case.source(s).failed}
+    waits = {w for d in decided.primary if not d.settled for w in waiting(d)}
+    failed = {w.source for w in waits if w.cause is Cause.FAILED}
     if failed:
         return tuple(sorted(failed))
-    asked = "answers" in sources or any(v.decision.ruling.settled and v.missing for v in verdicts)
-    if asked or any(case.source(s).state is not SourceState.UNAVAILABLE for s in sources):
+    asked = any(w.source == "answers" for w in waits) or any(d.settled and d.missing for d in decided.primary)
+    if asked or any(w.cause is not Cause.NOT_SUPPLIED for w in waits):
         return ()
-    return tuple(sorted(sources))
+    return tuple(sorted({w.source for w in waits}))
 
 
-def authorization_hangs_on(verdict: Verdict, case: Case) -> set[str] | None:
-    """Sources that the prior authorization of a settled verdict rests on; None where the policy leaves it unknown."""
-    ruling, looked = verdict.decision.ruling, verdict.decision.looked
-    said = [ruling.speaker, *(rule.rule for rule, ruled, _ in looked if ruled.open)]
-    if ruling.prior_authorization != "unknown" or all(s.prior_authorization == "unknown" for s in said):
-        return None
-    return set(_sources(verdict, case))
+def waiting(determination: Determination) -> set[Waiting]:
+    """What the open criteria of a determination wait for."""
+    return {w for criterion in determination.open_criteria for w in criterion.waits_for}
 
 
-def _sources(verdict: Verdict, case: Case) -> Iterator[str]:
-    """Sources that the open criteria of a verdict rest on. An answer that could not be read may settle any it asks."""
-    criteria = verdict.version.version.criteria
-    orders_failed, answers_failed = case.source("active-orders").failed, case.source("answers").failed
-    for found in _open(verdict):
-        for missing in found.missing:
-            yield "active-orders" if orders_failed and missing.state == ACTIVE_UNREAD else missing.source
-        if answers_failed and criteria[found.id].ask:
-            yield "answers"
-
-
-def _open(verdict: Verdict) -> Iterator[Found]:
-    return (found[place] for _, ruled, found in verdict.decision.looked for place in ruled.open)
+def authorization_hangs_on(determination: Determination) -> set[Waiting] | None:
+    """What the prior authorization of a settled determination rests on; None where the policy leaves it unknown."""
+    return waiting(determination) if determination.authorization_open else None

@@ -3,94 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from cds_service.determination.decide import Decider, OrderResult
+from cds_service.determination.decider import Decider
+from cds_service.determination.decision import Determination, Flagged, Option, OrderDecision
 from cds_service.policy.case import Case, Code, Order
 from cds_service.policy.compile import CompiledVersion
-from cds_service.policy.model import Alternative
 
 # Orders of these roles shape nothing else: no region, approach or level count follows from them, and no other
 # code is added to them.
 APART_ROLES = frozenset({"graft", "interbody-device", "instrumentation", "hardware-removal", "stimulator"})
 
 
-@dataclass(frozen=True)
-class Option:
-    """An alternative to a flagged order; `order` is set when it is in the order set already."""
-
-    alternative: Alternative
-    order: Order | None = None
-
-    @property
-    def code(self) -> Code:
-        """The option's code."""
-        return Code(self.alternative.system, self.alternative.code)
-
-
-@dataclass(frozen=True)
-class Flagged:
-    """Twin orders with one finding, what is already covered beside them, and what may be suggested."""
-
-    result: OrderResult
-    twins: tuple[Order, ...]
-    ordered: tuple[Option, ...]
-    offered: tuple[Option, ...]
-    removable: bool
-
-
-def flagged_groups(decider: Decider, results: tuple[OrderResult, ...]) -> tuple[Flagged, ...]:
+def flagged_groups(decider: Decider, decided: tuple[OrderDecision, ...]) -> tuple[Flagged, ...]:
     """Flagged orders, twins together, with their options."""
-    groups: dict[tuple[object, ...], list[OrderResult]] = {}
-    for result in results:
-        if result.flag and result.governing and result.governing.verdict:
-            verdict = result.governing.verdict
-            homes = tuple([id(o) for o in decider.evaluator.facts.operations.of(result.order) if o.primaries])
-            groups.setdefault((verdict.version.key, verdict.item.id, verdict.rule, homes), []).append(result)
-    by_ref = {r.order.ref: r for r in results}
+    groups: dict[tuple[object, ...], list[OrderDecision]] = {}
+    for found in decided:
+        governing = found.governing
+        if found.flag and governing and governing.policy is not None:
+            order = decider.order(found.order.ref)
+            homes = tuple([id(o) for o in decider.evaluator.facts.operations.of(order) if o.primaries])
+            groups.setdefault((governing.key, governing.item, governing.rule, homes), []).append(found)
+    by_ref = {found.order.ref: found for found in decided}
     return tuple([_flagged(decider, group, by_ref) for group in groups.values()])
 
 
-def _flagged(decider: Decider, group: list[OrderResult], by_ref: dict[str, OrderResult]) -> Flagged:
-    twins = tuple([r.order for r in group])
+def _flagged(decider: Decider, group: list[OrderDecision], by_ref: dict[str, OrderDecision]) -> Flagged:
+    twins = tuple([decider.order(found.order.ref) for found in group])
     gone = {o.ref for o in twins}
-    others = [r for ref, r in by_ref.items() if ref not in gone and _can_worsen(r)]
+    others = [found for ref, found in by_ref.items() if ref not in gone and _can_worsen(found)]
     removable = not _dependents(decider, twins, gone) and _no_new_warning(decider, others, twins)
-    ordered, possible = _options(decider, group[0], by_ref)
-    offered = [o for o in possible if _fits(decider, group[0], twins, others, o)] if removable else []
-    return Flagged(group[0], twins, ordered, tuple(offered), removable)
+    flagging = group[0].governing
+    assert flagging is not None
+    ordered, possible = _options(decider, twins[0], flagging, by_ref)
+    offered = [o for o in possible if _fits(decider, flagging, twins, others, o)] if removable else []
+    return Flagged(tuple([o.ref for o in twins]), ordered, tuple(offered), removable)
 
 
 def _options(
-    decider: Decider, result: OrderResult, by_ref: dict[str, OrderResult]
+    decider: Decider, order: Order, flagging: Determination, by_ref: dict[str, OrderDecision]
 ) -> tuple[tuple[Option, ...], list[Option]]:
     """Options that are ordered already; then those that the policy names for this case."""
-    assert result.governing is not None
-    verdict = result.governing.verdict
-    assert verdict is not None
     ordered, possible = [], []
-    view = decider.evaluator.view(verdict.version, result.order)
-    neighbours = _neighbours(decider, result.order)
+    verdict = decider.verdict(order.ref, flagging)
+    view = decider.evaluator.view(verdict.version, order)
+    neighbours = _neighbours(decider, order)
     for alternative, when in verdict.item.alternatives:
-        option = Option(alternative)
-        code = option.code
-        present = [o for o in neighbours if code in o.codes]
+        option = Option(Code(alternative.system, alternative.code), alternative.label)
+        present = [o for o in neighbours if option.code in o.codes]
         if present:
-            ordered += [Option(alternative, o) for o in present if _is_covered(decider, o, by_ref)][:1]
-        elif (when is None or when.met(view)) and _has_primary(decider, neighbours, code):
+            covered = [o for o in present if _is_covered(decider, o, by_ref)]
+            ordered += [Option(option.code, option.label, o.ref) for o in covered[:1]]
+        elif (when is None or when.met(view)) and _has_primary(decider, neighbours, option.code):
             possible.append(option)
     return tuple(ordered), possible
 
 
 def _fits(
-    decider: Decider, result: OrderResult, twins: tuple[Order, ...], others: list[OrderResult], option: Option
+    decider: Decider, flagging: Determination, twins: tuple[Order, ...], others: list[OrderDecision], option: Option
 ) -> bool:
     """The policy that flagged the twins supports what the option would draft, and no other order suffers from it."""
-    assert result.governing is not None
-    assert result.governing.verdict is not None
-    draft = replacement(twins[0], option)
-    supported = _supported(decider, result.governing.verdict.version, twins, draft)
-    return supported and _no_new_warning(decider, others, twins, draft)
+    draft = replacement(twins[0], option.code)
+    return _supported(decider, flagging, twins, draft) and _no_new_warning(decider, others, twins, draft)
 
 
 def _has_primary(decider: Decider, neighbours: list[Order], code: Code) -> bool:
@@ -108,7 +81,7 @@ def _neighbours(decider: Decider, order: Order) -> list[Order]:
     return list(found.values())
 
 
-def _is_covered(decider: Decider, order: Order, by_ref: dict[str, OrderResult]) -> bool:
+def _is_covered(decider: Decider, order: Order, by_ref: dict[str, OrderDecision]) -> bool:
     if decider.authorization(order) is not None:
         return True
     result = by_ref.get(order.ref) or decider.bare_result(order)
@@ -116,11 +89,11 @@ def _is_covered(decider: Decider, order: Order, by_ref: dict[str, OrderResult]) 
     return governing is not None and governing.outcome == "supported" and result.flag is None
 
 
-def replacement(original: Order, option: Option) -> Order:
+def replacement(original: Order, code: Code) -> Order:
     """The order that an accepted option would draft: same place and reasons, another code, no text of its own."""
     return Order(
-        f"{original.ref}-{option.alternative.code}",
-        (option.code,),
+        f"{original.ref}-{code.code}",
+        (code,),
         original.draft,
         reason_codes=original.reason_codes,
         reason_refs=original.reason_refs,
@@ -141,8 +114,9 @@ def _applied(case: Case, twins: tuple[Order, ...], drafts: tuple[Order, ...]) ->
     return (*[o for o in case.orders if o.ref not in gone], *drafts)
 
 
-def _supported(decider: Decider, version: CompiledVersion, twins: tuple[Order, ...], order: Order) -> bool:
+def _supported(decider: Decider, flagging: Determination, twins: tuple[Order, ...], order: Order) -> bool:
     """The same policy, on the case with an option's order in place, finds it supported, and nothing else objects."""
+    version = decider.verdict(twins[0].ref, flagging).version
     if _shapes_nothing(decider, order) and _shapes_nothing(decider, twins[0]):
         # The operation is the same with either: judge the option where the flagged order stands.
         decider.evaluator.facts.operations.place_like(order, twins[0], decider.rulebook.vocabulary)
@@ -153,7 +127,7 @@ def _supported(decider: Decider, version: CompiledVersion, twins: tuple[Order, .
     return _stands(again, version, order, again.bare_result(order))
 
 
-def _stands(decider: Decider, version: CompiledVersion, order: Order, judged: OrderResult) -> bool:
+def _stands(decider: Decider, version: CompiledVersion, order: Order, judged: OrderDecision) -> bool:
     verdict = decider.evaluator.verdict(version, order)
     if verdict is None or verdict.outcome != "supported":
         return False
@@ -166,10 +140,10 @@ def _shapes_nothing(decider: Decider, order: Order) -> bool:
     return not order.texts and entry is not None and entry.role in APART_ROLES
 
 
-def _read_by(decider: Decider, orders: tuple[Order, ...], results: Iterable[OrderResult]) -> bool:
-    """True when a criterion that decided one of the results looks for one of the orders beside its own."""
+def _read_by(decider: Decider, orders: tuple[Order, ...], decided: Iterable[OrderDecision]) -> bool:
+    """True when a criterion that decided one of the others looks for one of the orders beside its own."""
     sets = frozenset().union(*(decider.rulebook.vocabulary.sets_of(c) for o in orders for c in o.codes))
-    return any(sets & d.verdict.item.companions for r in results for d in r.determinations if d.verdict)
+    return any(sets & decider.verdict(r.order.ref, d).item.companions for r in decided for d in r.spoken)
 
 
 def _dependents(decider: Decider, twins: tuple[Order, ...], gone: set[str]) -> bool:
@@ -190,7 +164,7 @@ def _dependents(decider: Decider, twins: tuple[Order, ...], gone: set[str]) -> b
     return False
 
 
-def _no_new_warning(decider: Decider, others: list[OrderResult], twins: tuple[Order, ...], *drafts: Order) -> bool:
+def _no_new_warning(decider: Decider, others: list[OrderDecision], twins: tuple[Order, ...], *drafts: Order) -> bool:
     """Fixed point: with `drafts` in place of the twins, no other order that was quiet is flagged or not supported."""
     changed = (*twins, *drafts)
     if all(_shapes_nothing(decider, o) for o in changed):
@@ -198,15 +172,15 @@ def _no_new_warning(decider: Decider, others: list[OrderResult], twins: tuple[Or
     if not others:
         return True
     again = decider.with_orders(_applied(decider.case, twins, drafts))
-    return not any(_worse(again.bare_result(r.order), r) for r in others)
+    return not any(_worse(again.bare_result(again.order(r.order.ref)), r) for r in others)
 
 
-def _can_worsen(before: OrderResult) -> bool:
+def _can_worsen(before: OrderDecision) -> bool:
     """False where `_worse` could not be true, whatever the order's new result."""
     can_be_flagged = before.flag != "warning" and before.authorization is None
     return can_be_flagged or before.outcome == "supported"
 
 
-def _worse(now: OrderResult, before: OrderResult) -> bool:
+def _worse(now: OrderDecision, before: OrderDecision) -> bool:
     flagged = now.flag == "warning" and before.flag != "warning"
     return flagged or (before.outcome == "supported" and now.outcome != "supported")

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from cds_service.determination.decide import Decider, OrderResult, Terms, decide
+from cds_service.determination.decide import decide
+from cds_service.determination.decision import Decision, Determination, OrderDecision
 from cds_service.determination.routing import PayerDirectory
+from cds_service.determination.terms import Terms
 from cds_service.policy.case import (
     Answer,
     Authorization,
@@ -25,7 +27,6 @@ from cds_service.policy.case import (
     SourceState,
 )
 from cds_service.policy.content import PolicyFolder
-from cds_service.policy.evaluate import Verdict
 from cds_service.policy.model import (
     CaseCondition,
     CaseCoverage,
@@ -41,13 +42,12 @@ SOURCES = ("orders", "active-orders", "patient", "conditions", "procedures", "ob
 
 @dataclass(frozen=True)
 class CaseReport:
-    """What a worked case gave: failures in plain words, and the results for whoever wants to look."""
+    """What a worked case gave: failures in plain words, and the decision for whoever wants to look."""
 
     policy: str
     case: WorkedCase
     failures: tuple[str, ...]
-    results: tuple[OrderResult, ...]
-    decider: Decider
+    decision: Decision
 
 
 def _order(number: int, item: str | CaseOrder) -> Order:
@@ -148,69 +148,66 @@ def run_case(folder: PolicyFolder, worked: WorkedCase, rulebook: Rulebook) -> Ca
     payer = worked.payer or (policy.payers[0] if policy.payers else None)
     case = to_case(worked, policy.id, payer)
     directory = _WorkedDirectory.of(rulebook.content)
-    decider, results = decide(case, rulebook, directory, Terms())
-    failures = [f for code, want in worked.expect.items() for f in _compare(policy.id, code, want, results)]
+    decision = decide(case, rulebook, Terms(directory))
+    failures = [f for code, want in worked.expect.items() for f in _compare(policy.id, code, want, decision.orders)]
     if failures and not any(within((v.effective.from_, v.effective.to), worked.on) for v in policy.versions):
         failures.append(f"no version of the policy is in force on {worked.on}: correct 'on' of the case")
     if worked.findings is not None:
-        failures += _compare_findings(policy.id, worked.findings, results)
-    return CaseReport(policy.id, worked, tuple(failures), results, decider)
+        failures += _compare_findings(policy.id, worked.findings, decision.orders)
+    return CaseReport(policy.id, worked, tuple(failures), decision)
 
 
-def _named(results: Iterable[OrderResult], name: str) -> list[OrderResult]:
-    """Results of the orders that an author means: by code, or by the id given in the case."""
-    return [r for r in results if any(c.code == name for c in r.order.codes) or r.order.ref.endswith(f"/{name}")]
+def _named(orders: Iterable[OrderDecision], name: str) -> list[OrderDecision]:
+    """Decisions on the orders that an author means: by code, or by the id given in the case."""
+    return [r for r in orders if any(c.code == name for c in r.order.codes) or r.order.ref.endswith(f"/{name}")]
 
 
-def verdict_of(policy: str, result: OrderResult) -> Verdict | None:
+def determination_of(policy: str, decided: OrderDecision) -> Determination | None:
     """What one policy said of an order."""
-    return next((d.verdict for d in result.determinations if d.verdict and d.verdict.version.policy.id == policy), None)
+    return next((d for d in decided.determinations if d.policy == policy), None)
 
 
-def _compare(policy: str, name: str, want: str | ExpectedOrder, results: tuple[OrderResult, ...]) -> list[str]:
+def _compare(policy: str, name: str, want: str | ExpectedOrder, orders: Iterable[OrderDecision]) -> list[str]:
     expected = ExpectedOrder(outcome=want) if isinstance(want, str) else want
-    found = _named(results, name)
+    found = _named(orders, name)
     if not found:
         return [f"{name}: no such draft order in the case"]
     failures = []
-    for result in found:
-        verdict = verdict_of(policy, result)
-        failures += [f"{name}: {text}" for text in _differences(verdict, expected)]
+    for decided in found:
+        said = determination_of(policy, decided)
+        failures += [f"{name}: {text}" for text in _differences(said, expected)]
     return failures
 
 
-def _differences(verdict: Verdict | None, expected: ExpectedOrder) -> Iterator[str]:
+def _differences(said: Determination | None, expected: ExpectedOrder) -> Iterator[str]:
     """What is not as expected; where the policy does not speak, nothing but `not-addressed` can be."""
-    outcome = verdict.outcome if verdict else "not-addressed"
-    where = "" if verdict else " (this policy does not speak)"
+    outcome = said.outcome if said else "not-addressed"
+    where = "" if said else " (this policy does not speak)"
     if outcome != expected.outcome:
         yield f"{outcome}, expected {expected.outcome}"
     for wanted, got, words in (
-        (expected.rule, verdict and verdict.rule, "by rule"),
-        (expected.prior_authorization, verdict and verdict.prior_authorization, "prior authorization"),
-        (expected.recommendation, verdict and verdict.recommendation, "recommendation"),
+        (expected.rule, said and said.rule, "by rule"),
+        (expected.prior_authorization, said and said.prior_authorization, "prior authorization"),
+        (expected.recommendation, said and said.recommendation, "recommendation"),
     ):
         if wanted is not None and wanted != got:
             yield f"{words} {got or 'none'}{where}, expected {wanted}"
     if expected.missing is not None:
-        asked = asked_criteria(verdict) if verdict else set()
+        asked = asked_criteria(said) if said else set()
         if not set(expected.missing) <= asked or (asked and not expected.missing):
             yield f"open criteria {sorted(asked)}, expected {expected.missing}"
 
 
-def asked_criteria(verdict: Verdict) -> set[str]:
-    """The criteria whose answers would settle a verdict; none where it is settled."""
-    decision = verdict.decision
-    if decision.ruling.settled:
-        return set()
-    return {found[n].id for _, ruled, found in decision.looked for n in ruled.open if found[n].missing}
+def asked_criteria(said: Determination) -> set[str]:
+    """The criteria whose answers would settle a determination; none where it is settled."""
+    return set() if said.settled else {c.criterion for c in said.open_criteria if c.missing}
 
 
-def _compare_findings(policy: str, wanted: Mapping[str, list[str]], results: tuple[OrderResult, ...]) -> list[str]:
+def _compare_findings(policy: str, wanted: Mapping[str, list[str]], orders: tuple[OrderDecision, ...]) -> list[str]:
     failures = []
-    names = {c.code for r in results for c in r.order.codes} | set(wanted)
+    names = {c.code for r in orders for c in r.order.codes} | set(wanted)
     for name in sorted(names):
-        found = {f.rule for r in _named(results, name) for f in r.findings if f.version.policy.id == policy}
+        found = {f.rule for r in _named(orders, name) for f in r.findings if f.policy == policy}
         if found != set(wanted.get(name, [])):
             failures.append(f"{name}: findings {sorted(found)}, expected {sorted(wanted.get(name, []))}")
     return failures

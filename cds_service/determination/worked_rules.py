@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cds_service.determination.worked import CaseReport, run_case, verdict_of
+from cds_service.determination.worked import CaseReport, determination_of, run_case
 from cds_service.policy.content import PolicyFolder
 from cds_service.policy.logic import MET
 from cds_service.policy.model import Policy
@@ -44,10 +44,10 @@ def _rules(policy: Policy) -> Iterator[RulePlace]:
 
 
 def _met(report: CaseReport) -> Iterator[RulePlace]:
-    for result in report.results:
-        verdict = verdict_of(report.policy, result)
-        if verdict is not None:
-            met = (t.id for t in verdict.trace.children if t.op == "rule" and t.outcome is MET)
-            yield from ((verdict.version.version.version, verdict.item.id, rule) for rule in met)
-        own = (f for f in result.findings if f.version.policy.id == report.policy)
-        yield from ((f.version.version.version, "findings", f.rule) for f in own)
+    for decided in report.decision.orders:
+        said = determination_of(report.policy, decided)
+        if said is not None and said.version and said.item:
+            met = (t.id for t in said.rules if t.op == "rule" and t.outcome is MET)
+            yield from ((said.version, said.item, rule) for rule in met)
+        own = (f for f in decided.findings if f.policy == report.policy)
+        yield from ((f.version, "findings", f.rule) for f in own)

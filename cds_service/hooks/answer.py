@@ -8,22 +8,23 @@ from datetime import date
 from time import monotonic, perf_counter
 from typing import Any
 
-from cds_service.determination.decide import Decider, Determination, OrderResult, decide
-from cds_service.determination.options import Flagged, flagged_groups
+from cds_service.determination.decide import decide
+from cds_service.determination.decision import Decision, Determination, JudgedOrder, OrderDecision
 from cds_service.errors import Issue, MissingData, RequestError
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.codes import URI
 from cds_service.hooks import gather
 from cds_service.hooks.request import HookRequest
-from cds_service.hooks.runtime import Caller, Runtime, review_note
+from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.hooks.selections import selected
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Fault, Order, SourceState
-from cds_service.policy.evaluate import Verdict
+from cds_service.policy.trace import Trace
 from cds_service.render import notices
 from cds_service.render.cards import render
 from cds_service.render.explanation import explain
 from cds_service.render.parts import Context, RenderedCard
+from cds_service.render.policies import Policies
 
 Json = dict[str, Any]
 
@@ -63,9 +64,8 @@ class Answer:
     request: HookRequest
     service: Service
     case: Case
-    results: tuple[OrderResult, ...] = ()
-    decider: Decider | None = None
-    flagged: tuple[Flagged, ...] = ()
+    policies: Policies
+    decision: Decision = field(default_factory=Decision)
     rendered: list[RenderedCard] = field(default_factory=list)
     explanations: dict[str, Json] = field(default_factory=dict)
     fetched: list[Json] = field(default_factory=list)
@@ -126,12 +126,11 @@ def answer(
             fetched += gather.gather(request, needed, builder, runtime, caller, deadline)
     case = builder.build()
     with clock.stage("evaluate"):
-        decider, results = decide(case, book.rulebook, book.directory, runtime.terms(), chosen)
-        flagged = flagged_groups(decider, results)
+        decision = decide(case, book.rulebook, runtime.terms(chosen))
     if outlines:
-        _refuse_if_unobtainable(results, case)
+        _refuse_if_unobtainable(decision)
     done = Answer(
-        {}, request, service, case, results, decider, flagged,
+        {}, request, service, case, book.policies, decision,
         fetched=fetched, timing=clock, revision=book.rulebook.revision,
     )  # fmt: skip
     with clock.stage("render"):
@@ -155,15 +154,15 @@ def _refuse_if_unreadable(builder: CaseBuilder) -> None:
         raise RequestError(*(Issue(f.text, f.path, "required") for f in unnamed))
 
 
-def _refuse_if_unobtainable(results: tuple[OrderResult, ...], case: Case) -> None:
+def _refuse_if_unobtainable(decision: Decision) -> None:
     """412 when no order's outcome can be settled and unobtainable data is the sole cause."""
-    open_ = [r for r in results if r.determinations and (r.covered_by_policy or _coverage_unknown(r, case))]
-    if not open_ or any(r.settled or r.findings for r in results):
+    open_ = [d for d in decision.orders if d.determinations and (d.covered_by_policy or _coverage_unknown(d, decision))]
+    if not open_ or any(d.settled or d.findings for d in decision.orders):
         return
-    causes = [_unobtainable(r, case) for r in open_]
+    causes = [_unobtainable(d, decision) for d in open_]
     if all(causes):
         sources = sorted({s for cause in causes for s in cause or ()})
-        details = {s: case.source(s).detail or "not supplied" for s in sources}
+        details = {s: decision.source(s).detail or "not supplied" for s in sources}
         raise MissingData(
             *(
                 Issue(f"is needed and could not be obtained: {d}", f"prefetch.{s}", "incomplete")
@@ -172,41 +171,39 @@ def _refuse_if_unobtainable(results: tuple[OrderResult, ...], case: Case) -> Non
         )
 
 
-def _coverage_unknown(result: OrderResult, case: Case) -> bool:
-    return not result.covered_by_policy and case.source("coverage").state is SourceState.UNAVAILABLE
+def _coverage_unknown(decided: OrderDecision, decision: Decision) -> bool:
+    return not decided.covered_by_policy and decision.source("coverage").state is SourceState.UNAVAILABLE
 
 
-def _unobtainable(result: OrderResult, case: Case) -> set[str] | None:
+def _unobtainable(decided: OrderDecision, decision: Decision) -> set[str] | None:
     """The unavailable sources, when they alone keep an order open; else None."""
-    if _coverage_unknown(result, case):
+    if _coverage_unknown(decided, decision):
         return {"coverage"}
-    sources = {m.source for d in result.primary for m in d.missing}
-    unavailable = {s for s in sources if case.source(s).state is SourceState.UNAVAILABLE}
+    sources = {m.source for d in decided.primary for m in d.missing}
+    unavailable = {s for s in sources if decision.source(s).state is SourceState.UNAVAILABLE}
     return sources if sources and sources == unavailable else None
 
 
 def _render(done: Answer, builder: CaseBuilder, runtime: Runtime, *, payer_wanted: bool) -> None:
-    assert done.decider is not None
     base = runtime.settings.base_url
     context = Context(
+        policies=done.policies,
         patient_ref=builder.patient_ref,
         drafts={ref: reading.resource for ref, reading in builder.drafts if reading.resource is not None},
         changeable=not done.service.orders_in_chart,
         uri_of=lambda code: URI.get(code.system, code.system),
         new_id=runtime.new_id,
         link=lambda uuid: f"{base}/explanations/{uuid}",
-        shown=review_note,
         payer_label=runtime.book.directory.label,
     )
-    done.rendered = render(done.decider, done.results, done.flagged, context)
+    done.rendered = render(done.decision, context)
     if payer_wanted:
-        done.rendered += notices.coverage_unread(done.case, context)
-        done.rendered += notices.plan_unclear(done.results, done.decider, context)
+        done.rendered += notices.coverage_unread(done.decision, context)
+        done.rendered += notices.plan_unclear(done.decision, context)
     now = runtime.now()
     for rendered in done.rendered:
-        if rendered.verdict is not None:
-            page = explain(rendered, done.decider, context, now)
-            done.explanations[rendered.card["uuid"]] = page
+        if rendered.about is not None:
+            done.explanations[rendered.card["uuid"]] = explain(rendered, context, now)
     done.response = {"cards": [r.card for r in done.rendered]}
 
 
@@ -216,19 +213,19 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime, *, payer_wante
 def determinations(done: Answer) -> list[Json]:
     """One entry per order and policy that speaks to it; a `primary` one without policy where none does."""
     known: dict[int, Json] = {}
-    return entries(done, lambda verdict, said: {**(verdict.trace.to_json(known=known) if verdict else {}), **said})
+    return entries(done, lambda trace, said: {**(trace.to_json(known=known) if trace else {}), **said})
 
 
-def entries(done: Answer, trace: Callable[[Verdict | None, Json], Any]) -> list[Json]:
-    """`determinations`, with traces as `trace` makes them of a verdict and what is said beside its criteria."""
+def entries(done: Answer, write: Callable[[Trace | None, Json], Any]) -> list[Json]:
+    """`determinations`, with traces as `write` makes them of one and of what is said beside its criteria."""
     unread = _by_order(done)
     found: list[Json] = []
-    for result in done.results:
-        ref, code = result.order.ref, _code(result.order)
-        beside = _beside(result, unread.get(ref, ()))
+    for decided in done.decision.orders:
+        ref, code = decided.order.ref, _code(decided.order)
+        beside = _beside(decided, unread.get(ref, ()))
         asserted = done.assertions.get(ref)
-        for d in result.determinations:
-            entry = {"order": ref, "code": code, **_entry(d, beside, trace)}
+        for d in decided.determinations:
+            entry = {"order": ref, "code": code, **_entry(d, beside, write)}
             if asserted and d.role == "primary":
                 entry["coverage_information"] = asserted
             found.append(entry)
@@ -248,46 +245,41 @@ def _by_order(done: Answer) -> dict[str, list[Fault]]:
     return found
 
 
-def _beside(result: OrderResult, unread: Sequence[Fault]) -> Json:
+def _beside(decided: OrderDecision, unread: Sequence[Fault]) -> Json:
     """What is said of an order beside the criteria of any policy."""
     said: Json = {}
-    if result.authorization is not None:
-        said["authorised_by"] = {"number": result.authorization.number, "ref": result.authorization.ref}
+    if decided.authorization is not None:
+        said["authorised_by"] = {"number": decided.authorization.number, "ref": decided.authorization.ref}
     if unread:
         said["not_used"] = [_fault(f) for f in unread]
     return said
 
 
-def _entry(d: Determination, beside: Json, trace: Callable[[Verdict | None, Json], Any]) -> Json:
-    verdict = d.verdict
-    if verdict is None:
-        named = {"policy": None, "version": None, "role": d.role, "outcome": d.outcome}
-        return {**named, "prior_authorization": "unknown", "missing": [], "trace": trace(None, beside)}
-    version, missing = verdict.version, verdict.missing
+def _entry(d: Determination, beside: Json, write: Callable[[Trace | None, Json], Any]) -> Json:
     return {
-        "policy": version.policy.id,
-        "version": version.version.version,
+        "policy": d.policy,
+        "version": d.version,
         "role": d.role,
         "outcome": d.outcome,
-        "prior_authorization": verdict.prior_authorization,
-        "missing": [{"text": m.text, "source": m.source, "state": m.state} for m in missing] if missing else [],
-        "trace": trace(verdict, {**_said(verdict), **beside}),
+        "prior_authorization": d.prior_authorization,
+        "missing": [m._asdict() for m in d.missing],
+        "trace": write(d.trace, {**_said(d), **beside}),
     }
 
 
-def _said(verdict: Verdict) -> Json:
+def _said(d: Determination) -> Json:
     """What stands beside the criteria at the root of a trace."""
     said: Json = {}
-    if verdict.rule:
-        said["decided_by"] = verdict.rule
-    if verdict.given:
-        said["given"] = list(verdict.given)
-    if verdict.recommendation:
-        said["recommendation"] = verdict.recommendation
+    if d.rule:
+        said["decided_by"] = d.rule
+    if d.given:
+        said["given"] = list(d.given)
+    if d.recommendation:
+        said["recommendation"] = d.recommendation
     return said
 
 
-def _code(order: Order) -> str | None:
+def _code(order: JudgedOrder) -> str | None:
     """The order's billing code where it has one, else its first code."""
     for system, code in order.codes:
         if system in ("cpt", "hcpcs"):
@@ -309,4 +301,4 @@ def not_used(done: Answer) -> list[Json]:
 
 def findings(done: Answer) -> list[Json]:
     """Coding and safety remarks."""
-    return [{"order": f.order.ref, "kind": f.kind, "text": f.text} for r in done.results for f in r.findings]
+    return [{"order": f.order, "kind": f.kind, "text": f.text} for d in done.decision.orders for f in d.findings]

@@ -8,8 +8,8 @@ from datetime import date
 from typing import Any
 
 from cds_service.determination.crd_outcome import Authority
-from cds_service.determination.decide import OrderResult, Terms, decide
-from cds_service.determination.options import flagged_groups
+from cds_service.determination.decide import decide
+from cds_service.determination.decision import JudgedOrder, OrderDecision
 from cds_service.facts import elements
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.codes import URI
@@ -17,6 +17,7 @@ from cds_service.facts.references import Json
 from cds_service.hooks import crd_orders, gather
 from cds_service.hooks.answer import Answer, Timing
 from cds_service.hooks.crd_assert import Speaker
+from cds_service.hooks.crd_billing import ways
 from cds_service.hooks.crd_check import check_coverage, check_orders, check_prefetch, is_modifier
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.hooks.crd_members import MemberQuery, MemberState
@@ -24,7 +25,7 @@ from cds_service.hooks.crd_orders import Scope
 from cds_service.hooks.crd_services import PRIMARY
 from cds_service.hooks.crd_settings import Preferences, preferences
 from cds_service.hooks.request import HookRequest
-from cds_service.hooks.runtime import Caller, Runtime, review_note
+from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.hooks.selections import selected
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Order, Source, SourceState
@@ -83,7 +84,6 @@ class _Call:
             prefetch=request.prefetch,
         )
         self.data = CrdData(request, self.builder, runtime, caller)
-        self.terms = Terms(runtime.fires)
 
     # --- what there is ------------------------------------------------------------------------------
 
@@ -122,15 +122,15 @@ class _Call:
         # Nothing counts but the one coverage, which is known whole: no authorisation under another one does either.
         sources = {**case.sources, "coverage": Source(SourceState.READ)}
         self.case: Case = replace(case, coverages=(self.coverage,), sources=sources)
-        self.decider, self.results = decide(self.case, self.book.rulebook, self.directory, self.terms, self.selected)
-        self.flagged = flagged_groups(self.decider, self.results)
+        terms = self.runtime.terms_of_payer(self.selected, ways(self.scope.orders))
+        self.decision = decide(self.case, self.book.rulebook, terms)
 
     # --- what is said -------------------------------------------------------------------------------
 
     def answer(self) -> Answer:
         """The response, with what the ledger keeps of how it came about."""
         done = Answer(
-            {}, self.request, self.service, self.case, self.results, self.decider, self.flagged,
+            {}, self.request, self.service, self.case, self.book.policies, self.decision,
             fetched=self.data.log, timing=self.timing, revision=self.book.rulebook.revision,
             record_id=self.runtime.new_id(),
         )  # fmt: skip
@@ -146,26 +146,26 @@ class _Call:
         written = crd_orders.as_written(self.request, self.scope)
         speaker = self._speaker(done.record_id)
         found = []
-        for order, result in self._in_scope():
-            made = speaker.assertions(order, self.scope.orders[order.ref], result)
+        for order, decided in self._in_scope():
+            made = speaker.assertions(order, self.scope.orders[order.ref], decided)
             said = [crd.extension(a, self.wishes.version) for a in made]
             before = crd.own(self.scope.orders[order.ref], self.coverage.ref)
-            same = crd.says_the_same(before, said) or _already_authorised(result, before)
+            same = crd.says_the_same(before, said) or _already_authorised(decided, before)
             done.assertions[order.ref] = [_told(e, sent=self.wishes.coverage_info and not same) for e in said]
             if self.wishes.coverage_info and not same:
                 resource = crd.annotated(written[order.ref], self.coverage.ref, said)
                 found.append({"type": "update", "description": _DESCRIPTION, "resource": resource})
         return found
 
-    def _in_scope(self) -> list[tuple[Order, OrderResult | None]]:
-        """Orders to speak about, in the order of the request; no result where a modifier forbids to read one."""
-        results = {r.order.ref: r for r in self.results}
-        found: list[tuple[Order, OrderResult | None]] = []
+    def _in_scope(self) -> list[tuple[JudgedOrder, OrderDecision | None]]:
+        """Orders to speak about, in the order of the request; no decision where a modifier forbids to read one."""
+        decided = {d.order.ref: d for d in self.decision.orders}
+        found: list[tuple[JudgedOrder, OrderDecision | None]] = []
         for ref in self.scope.orders:
-            if ref in results:
-                found.append((results[ref].order, results[ref]))
+            if ref in decided:
+                found.append((decided[ref].order, decided[ref]))
             elif ref in self._modified() and (self.selected is None or ref in self.selected):
-                found.append((Order(ref), None))
+                found.append((JudgedOrder(ref, (), self.builder.day(Order(ref))), None))
         return found
 
     def _modified(self) -> frozenset[str]:
@@ -174,9 +174,10 @@ class _Call:
     def _speaker(self, record_id: str) -> Speaker:
         settings = self.runtime.settings
         declared = settings.demo or self.payer in settings.listed("payers")
-        binding = (lambda _v: True) if settings.demo else (lambda v: v.version.version.review.status == "approved")
+        binding = (lambda _d: True) if settings.demo else (lambda d: d.review == "approved")
         return Speaker(
-            self.decider,
+            self.decision,
+            self.book.policies,
             self.coverage,
             Authority(declared, binding),
             self.member,
@@ -200,26 +201,24 @@ class _Call:
             self.wishes.max_cards,
             context,
         )
-        done.rendered = maker.of(
-            render(self.decider, self.results, self.flagged, context), tuple(self.scope.unreadable)
-        )
+        done.rendered = maker.of(render(self.decision, context), tuple(self.scope.unreadable))
         for rendered in done.rendered:
             address = context.link(rendered.card["uuid"])
             if any(link["url"] == address for link in rendered.card.get("links", ())):
                 done.explanations[rendered.card["uuid"]] = self._explained(rendered, context)
 
     def _explained(self, rendered: RenderedCard, context: Context) -> Json:
-        return explain(rendered, self.decider, context, self.now)
+        return explain(rendered, context, self.now)
 
     def _context(self) -> Context:
         base = self.runtime.settings.base_url
         return Context(
+            policies=self.book.policies,
             patient_ref=self.builder.patient_ref,
             drafts={ref: r.resource for ref, r in self.builder.drafts if r.resource is not None},
             uri_of=lambda code: URI.get(code.system, code.system),
             new_id=self.runtime.new_id,
             link=lambda uuid: f"{base}/explanations/{uuid}",
-            shown=review_note,
             payer_label=self.directory.label,
             asserts=self._speaker("").asserts,
         )
@@ -228,9 +227,9 @@ class _Call:
 _DESCRIPTION = "Add the payer's coverage information to the order"
 
 
-def _already_authorised(result: OrderResult | None, before: list[Json]) -> bool:
+def _already_authorised(decided: OrderDecision | None, before: list[Json]) -> bool:
     """True when the authorisation, with its number, was read from the order itself: there is nothing to add."""
-    known = result.authorization.number if result and result.authorization else None
+    known = decided.authorization.number if decided and decided.authorization else None
     return known is not None and any(
         crd.part(e, "pa-needed") == "satisfied" and crd.part(e, "satisfied-pa-id") == known for e in before
     )

@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cds_service.determination.decide import Decider, OrderResult
+from cds_service.determination.decision import Determination, OrderDecision
 from cds_service.facts import codes, elements
 from cds_service.facts.orders import BILLING_OPTIONS, coded_by
 from cds_service.facts.references import Index, Json
-from cds_service.policy.case import Code, Order
-from cds_service.policy.evaluate import Verdict
-from cds_service.policy.vocabulary import Vocabulary
+from cds_service.policy.case import Code
+from cds_service.render.policies import Policies
 
 BILLING = (codes.CPT, codes.HCPCS)
 _MAX_POLICY_CODES = 20
 _BILLED_ELEMENTS = ("code", "codeCodeableConcept", "medicationCodeableConcept", "serviceType")
 
 
-def variants(
-    order: Order, resource: Json, result: OrderResult | None, decider: Decider
-) -> Iterator[tuple[tuple[Code, ...], OrderResult | None]]:
-    """The order as billed in each of the ways that billing-options name; once, as it is, without them."""
-    options = list(dict.fromkeys(billing_options(resource)))
-    if result is None or not options:
-        yield (), result
-        return
-    every = {c for option in options for c in option}
-    own = tuple(c for c in order.codes if c.system in BILLING and c not in every)
-    clinical = tuple(c for c in order.codes if c.system not in BILLING)
-    for billed in (*([own] if own else []), *options):
-        yield billed, _judged_as(replace(order, codes=(*clinical, *billed)), decider)
+def ways(orders: Mapping[str, Json]) -> dict[str, tuple[tuple[Code, ...], ...]]:
+    """By reference, the ways of billing that orders name; those that name none are left out."""
+    found = {ref: tuple(dict.fromkeys(billing_options(resource))) for ref, resource in orders.items()}
+    return {ref: options for ref, options in found.items() if options}
 
 
-def _judged_as(variant: Order, decider: Decider) -> OrderResult:
-    case = decider.case
-    others = case.with_orders(tuple(variant if o.ref == variant.ref else o for o in case.orders))
-    return Decider(others, decider.rulebook, decider.directory, decider.terms).result(variant)
+def variants(decided: OrderDecision | None) -> tuple[tuple[tuple[Code, ...], OrderDecision | None], ...]:
+    """The order as billed in each of the ways that it names; once, as it is, where it names none."""
+    if decided is None or not decided.billed:
+        return (((), decided),)
+    return tuple([(billed.codes, billed.decision) for billed in decided.billed])
 
 
-def billing_codes(order: Order, verdict: Verdict | None, vocabulary: Vocabulary) -> tuple[Code, ...]:
-    """The order's own billing codes; else those of the policy's list that the order fell under."""
-    own = tuple(c for c in order.codes if c.system in BILLING)
-    if own or verdict is None:
+def billing_codes(codes: tuple[Code, ...], said: Determination | None, policies: Policies) -> tuple[Code, ...]:
+    """An order's own billing codes; else those of the policy's list that the order fell under."""
+    own = tuple(c for c in codes if c.system in BILLING)
+    if own or said is None:
         return own
-    listed = vocabulary.sets[verdict.item.item.value_set].codes
+    listed = policies.vocabulary.sets[policies.item(said).value_set].codes
     billed = sorted((c for c in listed if c.system in BILLING), key=str)
     return tuple(billed) if len(billed) <= _MAX_POLICY_CODES else ()
 

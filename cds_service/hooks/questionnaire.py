@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 
-from cds_service.determination.decide import Decider, OrderResult, Terms, decide
+from cds_service.determination.answered import answered
+from cds_service.determination.decide import decide
 from cds_service.errors import Issue, NotFound, RequestError
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.orders import ORDER_TYPES
@@ -17,9 +18,7 @@ from cds_service.facts.references import Json
 from cds_service.facts.sources import SPECS, read_value
 from cds_service.hooks.dtr_request import Asked, patient_of
 from cds_service.hooks.runtime import Caller, Runtime
-from cds_service.policy.case import Order
-from cds_service.policy.evaluate import Verdict
-from cds_service.policy.logic import UNKNOWN, Outcome
+from cds_service.policy.logic import Outcome
 from cds_service.render.questionnaire import RuleForm, find, open_forms, questionnaire, response
 
 BUNDLE_PROFILE = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/DTR-QPackageBundle"
@@ -64,7 +63,7 @@ def _nothing(pairs: Sequence[object], case: _Case) -> str:
     """Why nothing is sent, where nothing that was sent is in the way."""
     if pairs:
         return "No questionnaire that is needed has changed since then."
-    if any(r.outcome == "needs-information" and r.authorization is None for r in case.results):
+    if any(d.outcome == "needs-information" and d.authorization is None for d in case.decision.orders):
         return "No questionnaire asks for the information that is missing."
     return "No questionnaire is needed."
 
@@ -74,7 +73,7 @@ def _note(severity: str, code: str, text: str) -> Json:
 
 
 def _unchanged(form: RuleForm, since: date | None) -> bool:
-    return since is not None and form.version.version.last_confirmed_on < since
+    return since is not None and form.version.last_confirmed_on < since
 
 
 class _Case:
@@ -91,9 +90,8 @@ class _Case:
         self.directory = runtime.book.identifiers
         self.case = self.builder.build()
         self._refuse(wanted)
-        self.decider: Decider
-        self.results: tuple[OrderResult, ...]
-        self.decider, self.results = decide(self.case, self.rulebook, self.directory, Terms(runtime.fires))
+        self.decision = decide(self.case, self.rulebook, runtime.terms_of_payer())
+        self._answered: dict[str, dict[str, dict[str, Outcome]]] = {}
         self.coverages = [c.ref for c in self.case.coverages]
 
     def _refuse(self, wanted: Asked) -> None:
@@ -136,33 +134,34 @@ class _Case:
         url, _, version = canonical.partition("|")
         prefix = f"{self.base}/Questionnaire/"
         parts = url.removeprefix(prefix).split("/") if url.startswith(prefix) else []
-        return find(self.rulebook, "/".join(parts[:2]), parts[2], version or None) if len(parts) == 3 else None
+        return find(self.rulebook.folders, "/".join(parts[:2]), parts[2], version or None) if len(parts) == 3 else None
 
-    def named(self, canonicals: Iterable[str]) -> Iterator[tuple[RuleForm, Order | None]]:
+    def named(self, canonicals: Iterable[str]) -> Iterator[tuple[RuleForm, str | None]]:
         """Forms asked for by name, for each order they speak to; else without an order."""
         for form in {f.canonical(self.base): f for c in canonicals if (f := self.form(c))}.values():
-            orders = [r.order for r in self.results if self._verdict(form, r.order) is not None]
-            every: list[Order | None] = [*orders] if orders else [None]
-            yield from ((form, o) for o in every)
+            yield from ((form, ref) for ref in self._settled(form) or [None])
 
-    def needed(self) -> Iterator[tuple[RuleForm, Order | None]]:
+    def needed(self) -> Iterator[tuple[RuleForm, str | None]]:
         """Forms that would settle the orders."""
-        for result in self.results:
-            if result.authorization is None and result.outcome == "needs-information":
-                for d in result.primary:
-                    for form in open_forms(d.verdict) if d.verdict else ():
-                        yield form, result.order
+        for decided in self.decision.orders:
+            if decided.authorization is None and decided.outcome == "needs-information":
+                for said in decided.primary:
+                    yield from ((form, decided.order.ref) for form in open_forms(said, self.rulebook.folders))
 
-    def _verdict(self, form: RuleForm, order: Order) -> Verdict | None:
-        verdict = self.decider.evaluator.verdict(form.version, order)
-        return verdict if verdict is not None and verdict.item.id == form.item.id else None
+    def _settled(self, form: RuleForm) -> dict[str, dict[str, Outcome]]:
+        """By the orders that a form's item judges, what the case settles of the questions."""
+        name = f"{form.policy.id}@{form.version.version}/{form.item_id}"
+        if name not in self._answered:
+            vocabulary = self.rulebook.vocabulary
+            self._answered[name] = answered(self.case, vocabulary, form.policy, form.version, form.item_id)
+        return self._answered[name]
 
-    def bundle(self, form: RuleForm, order: Order | None) -> Json:
+    def bundle(self, form: RuleForm, order: str | None) -> Json:
         """One package: the Questionnaire, and a draft response with what the case settles."""
         draft = response(
             form,
             self.base,
-            self._settled(form, order),
+            self._settled(form).get(order or "", {}),
             self.builder.patient_ref,
             self._context(order),
             _stamp(self.now),
@@ -179,15 +178,8 @@ class _Case:
             "entry": entries,
         }
 
-    def _context(self, order: Order | None) -> list[str]:
-        return [*([order.ref] if order else []), *self.coverages]
-
-    def _settled(self, form: RuleForm, order: Order | None) -> dict[str, Outcome]:
-        if order is None:
-            return {}
-        view = self.decider.evaluator.view(form.version, order)
-        outcomes = {link: form.version.tests[link](view).outcome for link in form.criteria}
-        return {link: outcome for link, outcome in outcomes.items() if outcome is not UNKNOWN}
+    def _context(self, order: str | None) -> list[str]:
+        return [*([order] if order else []), *self.coverages]
 
 
 def _stamp(moment: datetime) -> str:

@@ -8,14 +8,12 @@ from typing import Any
 
 import orjson
 
-from cds_service.determination.decide import OrderResult
+from cds_service.determination.decision import OrderDecision
 from cds_service.hooks.answer import Answer, entries, findings, not_used
 from cds_service.hooks.ids import new_id
 from cds_service.hooks.runtime import Caller
 from cds_service.ledger.record import CardRecord, Record
-from cds_service.policy.criteria import Found
-from cds_service.policy.evaluate import Verdict
-from cds_service.policy.rules import Decision
+from cds_service.policy.trace import Trace
 from cds_service.render.parts import RenderedCard
 
 
@@ -39,9 +37,8 @@ def card_record(rendered: RenderedCard, key: str, shown: bool) -> CardRecord:
 
 def policies_behind(rendered: RenderedCard) -> frozenset[str]:
     """Ids of all policies that had a part in a card."""
-    found = {rendered.policy} | {f.version.policy.id for f in rendered.findings}
-    waiting = (r.governing.verdict for r in rendered.extra.get("waiting", ()) if r.governing)
-    found |= {verdict.version.policy.id for verdict in waiting if verdict is not None}
+    found = {rendered.policy} | {f.policy for f in rendered.findings}
+    found |= {d.governing.policy for d in rendered.waiting if d.governing}
     return frozenset(policy for policy in found if policy)
 
 
@@ -59,13 +56,13 @@ def shown(done: Answer, caller: Caller, silenced: frozenset[str]) -> dict[str, A
     response = {**done.response, "cards": [c for c in done.response["cards"] if c["uuid"] not in silenced]}
     actions = response.pop("systemActions", None)
     if actions is not None:
-        quiet = {r.order.ref for r in done.results if caller.silenced or _is_quiet(r, caller)}
+        quiet = {d.order.ref for d in done.decision.orders if caller.silenced or _is_quiet(d, caller)}
         response["systemActions"] = [a for a in actions if not caller.silenced and _target(a) not in quiet]
     return response
 
 
-def _is_quiet(result: OrderResult, caller: Caller) -> bool:
-    return any(d.verdict and caller.silent(d.verdict.version.policy.id) for d in result.determinations)
+def _is_quiet(decided: OrderDecision, caller: Caller) -> bool:
+    return any(caller.silent(d.policy) for d in decided.spoken if d.policy)
 
 
 def _target(action: dict[str, Any]) -> str:
@@ -74,34 +71,39 @@ def _target(action: dict[str, Any]) -> str:
 
 
 class _Traces:
-    """Traces as the ledger keeps them (ledger/traces.py): a decision that verdicts share is written once."""
+    """Traces as the ledger keeps them (ledger/traces.py): a rule's that determinations share is written once."""
 
     def __init__(self) -> None:
-        self.decisions: list[Any] = []
+        self.rules: list[Any] = []
         self.roots: list[Any] = []
         self._places: dict[int, int] = {}
 
-    def place(self, verdict: Verdict | None, said: dict[str, Any]) -> list[Any]:
-        """Where the root of a verdict's trace is, and what is said beside it."""
-        if verdict is None:
+    def place(self, trace: Trace | None, said: dict[str, Any]) -> list[Any]:
+        """Where the root of a trace is, and what is said beside it."""
+        if trace is None:
             return [None, said]
-        beside = verdict.beside
-        given = None if beside is None else Found(beside.id, beside.op, beside.outcome, beside.evidence)
-        self.roots.append((verdict.item.id, verdict.mark, self._decision(verdict.decision), given))
+        self.roots.append((trace.id, trace.outcome, [self._rule(child) for child in trace.children]))
         return [len(self.roots) - 1, said]
 
-    def _decision(self, decision: Decision) -> int:
-        place = self._places.get(id(decision))
+    def _rule(self, trace: Trace) -> int:
+        place = self._places.get(id(trace))
         if place is None:
-            place = self._places[id(decision)] = len(self.decisions)
-            otherwise = decision.ruling.otherwise
-            rules = [(ruled.shape, found) for _, ruled, found in decision.looked]
-            self.decisions.append((rules, None if otherwise is None else otherwise.outcome))
+            place = self._places[id(trace)] = len(self.rules)
+            self.rules.append(_bare(trace))
         return place
 
     def written(self) -> bytes:
         """As JSON."""
-        return orjson.dumps({"decisions": self.decisions, "roots": self.roots}, default=tuple)
+        return orjson.dumps({"rules": self.rules, "roots": self.roots}, default=tuple)
+
+
+def _bare(trace: Trace) -> list[Any]:
+    """A trace without the policy's own words, which its version and the content revision say; no empty ends."""
+    id_, op, outcome, _, evidence, missing, _, children = trace
+    node = [id_, op, outcome, evidence, missing, [_bare(child) for child in children]]
+    while not node[-1]:
+        node.pop()
+    return node
 
 
 def record(
@@ -113,7 +115,7 @@ def record(
     for entry in told:
         entry["rule"] = entry["trace"][1].get("decided_by")
     policies = {f"{d['policy']}@{d['version']}" for d in told if d["policy"]}
-    payer = next((d.payer for r in done.results for d in r.primary if d.payer), None)
+    payer = next((d.payer for o in done.decision.orders for d in o.primary if d.payer), None)
     return Record(
         id=done.record_id or new_id(),
         received=received,

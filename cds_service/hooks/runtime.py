@@ -11,8 +11,8 @@ from typing import Protocol
 
 from cds_service.config import Settings
 from cds_service.content_files import Source, bundled, read_source, rulebook_of
-from cds_service.determination.decide import Terms
 from cds_service.determination.routing import IdentifierDirectory, PayerDirectory
+from cds_service.determination.terms import Billing, Terms
 from cds_service.errors import ConfigurationError
 from cds_service.facts.client import Allowed, Fetched, Query
 from cds_service.hooks.crd_members import Members, plugged_in
@@ -20,8 +20,8 @@ from cds_service.hooks.crd_services import CRD_SERVICES
 from cds_service.hooks.ids import new_id
 from cds_service.hooks.services import ADVISORS, Service
 from cds_service.policy.case import Code
-from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.rulebook import Rulebook
+from cds_service.render.policies import Policies
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Book:
 
     rulebook: Rulebook
     source: Source = field(default=b"", repr=False, compare=False)
+
+    @cached_property
+    def policies(self) -> Policies:
+        """The policies' own words."""
+        return Policies(self.rulebook.folders, self.rulebook.vocabulary)
 
     @cached_property
     def directory(self) -> PayerDirectory:
@@ -110,9 +115,9 @@ class Runtime:
         """The same with its content read again. Raises Faults or ConfigurationError."""
         return replace(self, book=load_book(self.settings))
 
-    def fires(self, version: CompiledVersion) -> bool:
+    def fires(self, policy: str, status: str) -> bool:
         """Not if switched off; outside demo mode only if approved, unless the deployment shows unreviewed ones."""
-        return version.policy.id not in self.stopped and self.shows(version.version.review.status)
+        return policy not in self.stopped and self.shows(status)
 
     def shows(self, status: str) -> bool:
         """May a policy of this review status fire here?"""
@@ -123,15 +128,18 @@ class Runtime:
         """True where no policy may fire, because none is approved."""
         return not any(self.shows(o.status) for told in self.book.rulebook.outlines.values() for o in told)
 
-    def terms(self) -> Terms:
-        """What the deployment adds to the content."""
+    def terms(self, selections: tuple[str, ...] | None = None) -> Terms:
+        """By what an advisor decides, beside the content."""
+        return Terms(self.book.directory, self._fires, self.settings.default_payer or None, selections)
+
+    def terms_of_payer(self, selections: tuple[str, ...] | None = None, billing: Billing | None = None) -> Terms:
+        """By what a payer's own services decide: whose Coverage it is, is told by identifiers alone."""
+        return Terms(self.book.identifiers, self._fires, None, selections, billing or {})
+
+    @property
+    def _fires(self) -> Callable[[str, str], bool] | None:
         everything = not self.stopped and self.shows("submitted")
-        return Terms(None if everything else self.fires, self.settings.default_payer or None)
-
-
-def review_note(version: CompiledVersion) -> str:
-    """What a card says of a policy that is not approved."""
-    return "" if version.version.review.status == "approved" else "pending review"
+        return None if everything else self.fires
 
 
 def _shown(_policy: str) -> bool:

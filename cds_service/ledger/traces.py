@@ -1,12 +1,11 @@
 """Traces as a record keeps them: what determinations share is written once, and a number stands for it.
 
-- `decisions`: what the rules of an item found, [rules, outcome of "otherwise" or null]. A rule is [shape, found]: the
-  shape is a tree of [id, operator, outcome, children], in which a number is a place in the list of what was found.
-- `roots`: one for each verdict, [item, outcome, decision, the primary it is judged given, or null].
+- `rules`: the trace of a rule, or of what holds beside the rules, as nested nodes of
+  [id, operator, outcome, evidence, missing, children] without empty ends: evidence as [reference, text, code], missing
+  facts as [text, source, state].
+- `roots`: one for each determination, [item, outcome, places in `rules`].
 
-What was found is [id, operator, outcome, evidence, missing], for each criterion: evidence as [reference, text, code],
-missing facts as [text, source, state]. The policy's own words are left out: its version and the content revision say
-them.
+The policy's own words are left out: its version and the content revision say them.
 """
 
 from __future__ import annotations
@@ -25,38 +24,31 @@ def expanded(document: Json) -> Json:
     kept = document.get("traces")
     if kept is None:
         return document
-    decisions = [_decision(rules, otherwise) for rules, otherwise in kept["decisions"]]
-    roots = [_root(item, outcome, decisions[place], given) for item, outcome, place, given in kept["roots"]]
+    rules = [_node(*node) for node in kept["rules"]]
+    roots = [_root(item, outcome, [rules[n] for n in places]) for item, outcome, places in kept["roots"]]
     entries = [_entry(entry, roots) for entry in document["determinations"]]
     return {k: v for k, v in document.items() if k != "traces"} | {"determinations": entries}
 
 
-def _decision(rules: Sequence[Any], otherwise: str | None) -> list[Json]:
-    nodes = [_node(shape, found) for shape, found in rules]
-    return nodes if otherwise is None else [*nodes, {"id": "otherwise", "op": "otherwise", "outcome": otherwise}]
-
-
-def _node(shape: Any, found: Sequence[Any]) -> Json:
-    if isinstance(shape, int):
-        return _leaf(*found[shape])
-    id_, op, outcome, *below = shape
-    node: Json = {"id": id_, "op": op, "outcome": outcome}
-    if below:
-        node["children"] = [_node(child, found) for child in below[0]]
-    return node
-
-
-def _leaf(id_: str, op: str, outcome: str, evidence: Sequence[Any], missing: Sequence[Any]) -> Json:
+def _node(
+    id_: str,
+    op: str,
+    outcome: str,
+    evidence: Sequence[Any] = (),
+    missing: Sequence[Any] = (),
+    children: Sequence[Any] = (),
+) -> Json:
     node: Json = {"id": id_, "op": op, "outcome": outcome}
     if evidence:
         node["evidence"] = [{k: v for k, v in zip(_EVIDENCE, e, strict=True) if v} for e in evidence]
     if missing:
         node["missing"] = [dict(zip(_MISSING, m, strict=True)) for m in missing]
+    if children:
+        node["children"] = [_node(*child) for child in children]
     return node
 
 
-def _root(item: str, outcome: str, rules: list[Json], given: Sequence[Any] | None) -> Json:
-    children = rules if given is None else [*rules, _leaf(*given)]
+def _root(item: str, outcome: str, children: list[Json]) -> Json:
     return {"id": item, "op": "rules", "outcome": outcome} | ({"children": children} if children else {})
 
 

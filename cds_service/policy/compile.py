@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cds_service.policy import operators
 from cds_service.policy.case import Code, Order
@@ -64,12 +63,6 @@ class CompiledVersion:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", f"{self.policy.id}@{self.version.version}")
-
-    @cached_property
-    def references(self) -> tuple[dict[str, Any], ...]:
-        """Its sources as plain data, each with its key as `id`."""
-        sources = self.version.sources.items()
-        return tuple({"id": key, **source.model_dump(mode="json", exclude_none=True)} for key, source in sources)
 
     def choice(self, order: Order, vocabulary: Vocabulary) -> Choice:
         """The first item that the order matches, by code or by its own text; remembered where there is no text."""

@@ -44,6 +44,13 @@ class PolicyFolder:
     cases: model.CasesFile | None
     documents: Mapping[str, Document] = field(repr=False, compare=False, default_factory=dict)
 
+    def version(self, name: str | None) -> model.Version:
+        """A version by its own name. KeyError for one that is not there."""
+        for version in self.policy.versions:
+            if version.version == name:
+                return version
+        raise KeyError(name)
+
 
 @dataclass(frozen=True)
 class Content:

@@ -85,6 +85,20 @@ class Trace(NamedTuple):
                 below.append(made)
         return node
 
+    @classmethod
+    def from_json(cls, node: Json) -> Trace:
+        """Read what `to_json` wrote."""
+        return cls(
+            node["id"],
+            node["op"],
+            Outcome(node["outcome"]),
+            node.get("text", ""),
+            tuple([Evidence(**{"ref": "", **told}) for told in node.get("evidence", ())]),
+            tuple([Missing(**told) for told in node.get("missing", ())]),
+            tuple(node.get("cites", ())),
+            tuple([cls.from_json(child) for child in node.get("children", ())]),
+        )
+
 
 def _evidence(ref: str, text: str, code: str) -> Json:
     told = {"ref": ref} if ref else {}

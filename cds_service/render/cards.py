@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from cds_service.determination.decide import Decider, OrderResult
-from cds_service.determination.options import Flagged, Option
-from cds_service.policy.case import Order
-from cds_service.policy.evaluate import Verdict
-from cds_service.policy.operation import Operation
+from collections.abc import Mapping
+
+from cds_service.determination.decision import Decision, Flagged, Option, OrderDecision
 from cds_service.policy.trace import Evidence, Trace
 from cds_service.render import actions, notices, wording
 from cds_service.render.covered import OPTIONS, covered_lines, covered_orders, supporter
@@ -20,6 +18,7 @@ from cds_service.render.parts import (
     card_of,
     code_of,
     finding_key,
+    governing,
     named,
     override_reasons,
     policy_line,
@@ -29,60 +28,41 @@ from cds_service.render.parts import (
 MOST_EVIDENCE = 12  # lines of evidence on a card
 
 
-def operation_phrase(operations: tuple[Operation, ...]) -> str:
-    """How a card names the operation: `cervical fusion`, `lumbar operation`; `case` where nothing is operated on."""
-    if not any(o.primaries for o in operations):
-        return "case"
-    regions = {r for o in operations for r in o.regions}
-    kind = "fusion" if all("fusion" in o.roles for o in operations) else "operation"
-    return f"{regions.pop()} {kind}" if len(regions) == 1 else kind
-
-
-def _is_primary(order: Order, operations: tuple[Operation, ...]) -> bool:
-    """The operation is not named as the setting of itself."""
-    return any(p.order.ref == order.ref for o in operations for p in o.primaries)
-
-
-def render(
-    decider: Decider, results: tuple[OrderResult, ...], groups: tuple[Flagged, ...], context: Context
-) -> list[RenderedCard]:
-    """All cards of an answer, most urgent first; `groups` are the flagged orders with their options."""
-    cards = [notices.safety(f, context) for f in notices.distinct(results, "safety")]
-    covered = covered_orders(results, decider, context) if groups else ()
-    cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "warning"]
-    cards += [_flagged(g, decider, covered, context) for g in groups if g.result.flag == "info"]
-    cards += notices.missing_information(results, decider, context)
-    cards += notices.coding(results, context)
-    cards += notices.unreadable(decider.case, context)
+def render(decision: Decision, context: Context) -> list[RenderedCard]:
+    """All cards of an answer, most urgent first."""
+    cards = [notices.safety(f, context) for f in notices.distinct(decision.orders, "safety")]
+    covered = covered_orders(decision, context) if decision.flagged else ()
+    groups = [(decision.of(group.orders[0]), group) for group in decision.flagged]
+    for flag in ("warning", "info"):
+        cards += [_flagged(d, g, covered, decision.words, context) for d, g in groups if d.flag == flag]
+    cards += notices.missing_information(decision, context)
+    cards += notices.coding(decision.orders, context)
+    cards += notices.unreadable(decision, context)
     return cards
 
 
-def _flagged(group: Flagged, decider: Decider, covered: tuple[Covered, ...], context: Context) -> RenderedCard:
-    result = group.result
-    assert result.governing is not None
-    verdict = result.governing.verdict
-    assert verdict is not None
-    code = code_of(result.order, decider, verdict.item.item.value_set)
-    label = verdict.item.item.label
-    operations = decider.evaluator.facts.operations.of(result.order)
-    kind = "not-supported" if result.covered_by_policy else verdict.recommendation or "none"
+def _flagged(
+    decided: OrderDecision, group: Flagged, covered: tuple[Covered, ...], words: Mapping[str, str], context: Context
+) -> RenderedCard:
+    policies, said, operation = context.policies, governing(decided), decided.operation
+    spoken, label, code = policies.spoken(said), policies.item(said).label, code_of(decided, policies)
+    kind = "not-supported" if decided.covered_by_policy else said.recommendation or "none"
     ordered = group.ordered[0] if group.ordered else None
     values = {
         "name": named(label, code),
         "label": label,
         "code": code,
-        "operation": "case" if _is_primary(result.order, operations) else operation_phrase(operations),
-        "ordered": named(ordered.alternative.label, ordered.code.code) if ordered else "",
+        "operation": "case" if operation.own else operation.phrase,
+        "ordered": named(ordered.label, ordered.code.code) if ordered else "",
     }
-    folder = decider.rulebook.folders.get(verdict.version.policy.id)
-    templates = wording.summary_templates(folder, verdict.item.id, kind)
-    detail = _detail(group, verdict, decider, covered, context)
+    templates = wording.summary_templates(policies.words(said), kind)
+    detail = _detail(decided, group, covered, words, context)
     card = card_of(
         context,
         wording.first_fitting(templates, **values),
         detail,
-        result.flag or "info",
-        source_of(verdict.version, "therapy-alternatives-opt" if group.offered or group.ordered else "guideline"),
+        decided.flag or "info",
+        source_of(spoken, "therapy-alternatives-opt" if group.offered or group.ordered else "guideline"),
     )
     suggestions = _suggestions(group, code, label, context)
     if suggestions:
@@ -90,47 +70,48 @@ def _flagged(group: Flagged, decider: Decider, covered: tuple[Covered, ...], con
         card["selectionBehavior"] = "at-most-one"
     card["overrideReasons"] = override_reasons()
     card["links"] = [{"label": "Why, criterion by criterion", "url": context.link(card["uuid"]), "type": "absolute"}]
-    refs = tuple(o.ref for o in group.twins)
     return RenderedCard(
         card,
         kind,
-        finding_key(context.patient_ref, verdict.version.policy.id, verdict.item.id, verdict.rule or "", *sorted(refs)),
-        refs,
-        verdict,
+        finding_key(context.patient_ref, said.policy or "", said.item or "", said.rule or "", *sorted(group.orders)),
+        group.orders,
+        decided,
         group,
-        policy=verdict.version.policy.id,
-        version=verdict.version.version.version,
-        rule=verdict.rule,
+        policy=said.policy,
+        version=said.version,
+        rule=said.rule,
         covered=covered,
-        extra=values,
+        names=values,
     )
 
 
-def _detail(group: Flagged, verdict: Verdict, decider: Decider, covered: tuple[Covered, ...], context: Context) -> str:
-    lines = [f"**Why:** {verdict.because}"]
-    if len(group.twins) > 1:
-        lines.append(f"Ordered {len(group.twins)} times; this is one finding.")
+def _detail(
+    decided: OrderDecision, group: Flagged, covered: tuple[Covered, ...], words: Mapping[str, str], context: Context
+) -> str:
+    said = governing(decided)
+    lines = [f"**Why:** {said.because}"]
+    if len(group.orders) > 1:
+        lines.append(f"Ordered {len(group.orders)} times; this is one finding.")
     lines += covered_lines(covered)
     if group.offered:
-        lines += ["", f"**{OPTIONS[supporter(group.result, context)]}**"]
+        lines += ["", f"**{OPTIONS[supporter(decided, context)]}**"]
         lines += [f"- {option_text(o)}" for o in group.offered]
-    evidence = evidence_lines(verdict.trace, decider)
+    evidence = evidence_lines(said.trace, words) if said.trace else []
     if evidence:
         lines += ["", "**Evidence**", *evidence]
-    lines += ["", policy_line(verdict.version, context), "", DISCLAIMER]
+    lines += ["", policy_line(context.policies.spoken(said)), "", DISCLAIMER]
     return "\n".join(lines)
 
 
 def option_text(option: Option) -> str:
     """An option as a card names it."""
-    return named(option.alternative.label[:1].upper() + option.alternative.label[1:], option.code.code)
+    return named(option.label[:1].upper() + option.label[1:], option.code.code)
 
 
-def evidence_lines(trace: Trace, decider: Decider) -> list[str]:
+def evidence_lines(trace: Trace, words: Mapping[str, str]) -> list[str]:
     """The facts that the outcome rests on: code, the chart's own words (escaped), reference."""
-    texts = {c.ref: c.text for c in decider.case.conditions if c.text}
     facts = dict.fromkeys([fact for node in trace.walk() for fact in node.evidence])
-    return list(dict.fromkeys([_evidence_line(f, texts.get(f.ref)) for f in facts]))[:MOST_EVIDENCE]
+    return list(dict.fromkeys([_evidence_line(f, words.get(f.ref)) for f in facts]))[:MOST_EVIDENCE]
 
 
 def _evidence_line(fact: Evidence, words: str | None) -> str:
@@ -142,18 +123,18 @@ def _suggestions(group: Flagged, code: str, label: str, context: Context) -> lis
     if not (group.removable and context.changeable):
         return []
     name = named(lower_first(label), code)
-    deletes = [actions.delete(o.ref, f"Remove {name}") for o in group.twins]
+    deletes = [actions.delete(ref, f"Remove {name}") for ref in group.orders]
     found = [
         {"label": f"Remove {name}", "uuid": context.new_id(), "isRecommended": True, "actions": deletes},
     ]
-    original = context.drafts.get(group.twins[0].ref, {})
+    original = context.drafts.get(group.orders[0], {})
     for option in group.offered if actions.replaceable(original) else ():
-        text = named(option.alternative.label, option.code.code)
+        text = named(option.label, option.code.code)
         resource = actions.draft_in_place_of(
             original,
             option.code,
             context.uri_of(option.code),
-            option.alternative.label[:1].upper() + option.alternative.label[1:],
+            option.label[:1].upper() + option.label[1:],
             context.new_id(),
             context.patient_ref,
         )

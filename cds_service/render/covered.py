@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from cds_service.determination.decide import Decider, OrderResult
-from cds_service.policy.case import Order
+from cds_service.determination.decision import Decision, OrderDecision
+from cds_service.policy.case import Code
 from cds_service.policy.vocabulary import Vocabulary
 from cds_service.render.markdown import escape
 from cds_service.render.parts import Context, Covered, named
+from cds_service.render.policies import Policies
 
 ALREADY = "Already covered"
 WITH_PRIMARY = "Supported if the primary procedure is"
@@ -19,18 +20,19 @@ OPTIONS = {
 }
 
 
-def supporter(result: OrderResult, context: Context) -> str:
+def supporter(decided: OrderDecision, context: Context) -> str:
     """What the options for an order rest on: `coverage`, a `policy` that asserts nothing here, or a `guideline`."""
-    if not result.covered_by_policy:
+    if not decided.covered_by_policy:
         return "guideline"
-    return "coverage" if context.asserts(result) else "policy"
+    return "coverage" if context.asserts(decided) else "policy"
 
 
-def covered_orders(results: tuple[OrderResult, ...], decider: Decider, context: Context) -> tuple[Covered, ...]:
+def covered_orders(decision: Decision, context: Context) -> tuple[Covered, ...]:
     """What is already covered, in the order of the request; orders that the catalogue does not name are left out."""
-    covered = {r.order.ref: _is_covered(r) and context.asserts(r) for r in results}
-    told = [(_name(r.order, decider.rulebook.vocabulary), r) for r in results if covered[r.order.ref]]
-    return tuple([_covered(name, result, covered) for name, result in told if name])
+    covered = {d.order.ref: _is_covered(d) and context.asserts(d) for d in decision.orders}
+    vocabulary = context.policies.vocabulary
+    told = [(_name(d.order.codes, vocabulary), d) for d in decision.orders if covered[d.order.ref]]
+    return tuple([_covered(name, d, covered, context.policies) for name, d in told if name])
 
 
 def covered_lines(covered: Iterable[Covered]) -> list[str]:
@@ -41,28 +43,28 @@ def covered_lines(covered: Iterable[Covered]) -> list[str]:
     return [line for heading, lines in kinds.items() for line in ("", f"**{heading}**", *lines)]
 
 
-def _is_covered(result: OrderResult) -> bool:
-    return result.authorization is not None or (result.covered_by_policy and result.outcome == "supported")
+def _is_covered(decided: OrderDecision) -> bool:
+    return decided.authorization is not None or (decided.covered_by_policy and decided.outcome == "supported")
 
 
-def _name(order: Order, vocabulary: Vocabulary) -> str:
-    for code in order.codes:
+def _name(codes: tuple[Code, ...], vocabulary: Vocabulary) -> str:
+    for code in codes:
         label = vocabulary.label(code)
         if label:
             return named(label, code.code)
     return ""
 
 
-def _covered(name: str, result: OrderResult, covered: Mapping[str, bool]) -> Covered:
-    verdict = result.governing.verdict if result.governing else None
-    if result.authorization is None:
-        given = verdict.given if verdict else ()
+def _covered(name: str, decided: OrderDecision, covered: Mapping[str, bool], policies: Policies) -> Covered:
+    said = decided.governing
+    if decided.authorization is None:
+        given = said.given if said else ()
         if given and not any(covered.get(ref, True) for ref in given):  # of one not judged here, nothing is known
             return Covered(name, heading=WITH_PRIMARY)
         return Covered(f"{name}: supported{', given the primary procedure' if given else ''}", heading=ALREADY)
-    number = result.authorization.number
+    number = decided.authorization.number
     note = ""
-    if verdict is not None and result.covered_by_policy and result.outcome == "not-supported":
-        policy = verdict.version.policy.short_title
+    if said is not None and decided.covered_by_policy and decided.outcome == "not-supported":
+        policy = policies.spoken(said).policy.short_title
         note = f", though {policy} as encoded here does not support it; the authorisation stands"
     return Covered(f"{name}: authorised", f" ({escape(number)})" if number else "", note, heading=ALREADY)

@@ -13,16 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cds_service.determination.crd_outcome import Version
-from cds_service.determination.options import Flagged
-from cds_service.policy.compile import CompiledVersion
-from cds_service.policy.evaluate import Verdict
+from cds_service.determination.decision import Flagged, OrderDecision
 from cds_service.render.actions import replaceable
 from cds_service.render.cards import option_text
 from cds_service.render.covered import OPTIONS, supporter
 from cds_service.render.crd import CARD_TYPES, TEMP, TOPICS, topic
 from cds_service.render.markdown import escape, joined, lower_first
 from cds_service.render.notices import not_checked
-from cds_service.render.parts import DISCLAIMER, Context, RenderedCard, finding_key, policy_line
+from cds_service.render.parts import DISCLAIMER, Context, RenderedCard, finding_key, governing, policy_line
+from cds_service.render.policies import Spoken
 from cds_service.render.wording import SUMMARY_LIMIT
 
 Json = dict[str, Any]
@@ -64,10 +63,10 @@ class CrdCards:
             yield self._remark(r, "contraindication")
         elif r.kind == "coding":
             yield self._remark(r, "claim")
-        elif r.kind in ("against", "none") and r.verdict:
-            yield self._reference(r, r.verdict)
-        if r.flagged and r.verdict and (r.flagged.ordered or r.flagged.offered):
-            yield self._alternatives(r, r.flagged, r.verdict)
+        elif r.kind in ("against", "none") and r.about:
+            yield self._reference(r, r.about)
+        if r.flagged and r.about and (r.flagged.ordered or r.flagged.offered):
+            yield self._alternatives(r, r.flagged, r.about)
 
     def _unread(self, refs: tuple[str, ...]) -> RenderedCard:
         """Orders that the client sent or named and nobody could read: silence would look like an answer."""
@@ -94,44 +93,50 @@ class CrdCards:
     def _remark(self, r: RenderedCard, type_: str) -> RenderedCard:
         """What was found, with links to where its rules can be read."""
         card = _without(r.card, "links", "suggestions", "selectionBehavior")
-        links = [link for f in r.findings for link in _documents(f.version, f.cites)]
+        links = [link for f in r.findings for link in _documents(self.context.policies.spoken(f), f.cites)]
         return self._labelled(r, _linked(card, links), type_)
 
-    def _reference(self, r: RenderedCard, verdict: Verdict) -> RenderedCard:
+    def _reference(self, r: RenderedCard, decided: OrderDecision) -> RenderedCard:
         """A guideline, with links to where it can be read and to why it speaks here."""
         card = _without(r.card, "suggestions", "selectionBehavior")
-        card = _linked(card, [*_documents(verdict.version, verdict.cites), *card["links"]])
+        card = _linked(card, [*self._read(decided), *card["links"]])
         return self._labelled(r, card, "off-guideline" if r.kind == "against" else "guideline")
 
-    def _alternatives(self, r: RenderedCard, group: Flagged, verdict: Verdict) -> RenderedCard:
+    def _alternatives(self, r: RenderedCard, group: Flagged, decided: OrderDecision) -> RenderedCard:
         """What could be ordered instead, or is ordered already; that it is not covered, the order itself says."""
         card = _without(r.card, "links", "suggestions", "selectionBehavior")
         # An id of its own: the same finding may make a guideline card as well.
         card |= {"uuid": self.context.new_id(), "indicator": "info"}
-        by = supporter(group.result, self.context)
+        by = supporter(decided, self.context)
         card |= {"summary": _summary(r, group, by)}
-        links = _documents(verdict.version, verdict.cites)
+        links = self._read(decided)
         replacing = [_pair(s) for s in r.card.get("suggestions", ()) if len(s["actions"]) == 2]
-        if replacing and len(group.twins) == 1:
+        if replacing and len(group.orders) == 1:
             card |= {"suggestions": replacing, "selectionBehavior": "at-most-one"}
             reading = _listed(links)  # the guide's model has no links beside suggestions
         else:
             card, reading = _linked(card, links), []
-        card |= {"detail": self._detail(r, group, verdict, by, reading)}
+        card |= {"detail": self._detail(r, group, decided, by, reading)}
         made = self._labelled(r, card, "therapy-alternatives-opt")
         return replace(made, kind="alternatives", finding=finding_key(r.finding, "alternatives"))
 
-    def _detail(self, r: RenderedCard, group: Flagged, verdict: Verdict, by: str, reading: list[str]) -> str:
-        lines = [f"**About {r.extra['name']}:** {verdict.because}"]
+    def _read(self, decided: OrderDecision) -> list[Json]:
+        """Links to what governs an order, and to what that cites."""
+        said = governing(decided)
+        return _documents(self.context.policies.spoken(said), said.cites)
+
+    def _detail(self, r: RenderedCard, group: Flagged, decided: OrderDecision, by: str, reading: list[str]) -> str:
+        said = governing(decided)
+        lines = [f"**About {r.names['name']}:** {said.because}"]
         if group.ordered:
             lines += ["", "**Ordered already**", *(f"- {option_text(o)}" for o in group.ordered)]
         if group.offered:
             lines += ["", f"**{OPTIONS[by]}**", *(f"- {option_text(o)}" for o in group.offered)]
-            if all(replaceable(self.context.drafts.get(o.ref, {})) for o in group.twins):
-                lines += ["", f"By hand: remove {lower_first(r.extra['name'])} and order one of these."]
+            if all(replaceable(self.context.drafts.get(ref, {})) for ref in group.orders):
+                lines += ["", f"By hand: remove {lower_first(r.names['name'])} and order one of these."]
         if by != "coverage":
             lines += ["", "For guidance only: this card asserts no coverage."]
-        return "\n".join([*lines, *reading, "", policy_line(verdict.version, self.context), "", DISCLAIMER])
+        return "\n".join([*lines, *reading, "", policy_line(self.context.policies.spoken(said)), "", DISCLAIMER])
 
 
 def _topic(r: RenderedCard) -> str:
@@ -144,10 +149,10 @@ def _rank(r: RenderedCard) -> int:
     return _RANK[topic if topic == NOT_CHECKED else r.card["indicator"]]
 
 
-def _documents(version: CompiledVersion, cites: Collection[str]) -> list[Json]:
+def _documents(spoken: Spoken, cites: Collection[str]) -> list[Json]:
     """Links to the policy itself and to the sources that are cited, as far as they have addresses."""
-    titles = {version.policy.url: version.policy.title}
-    titles |= {s.url: s.title for name, s in version.version.sources.items() if name in cites}
+    titles = {spoken.policy.url: spoken.policy.title}
+    titles |= {s.url: s.title for name, s in spoken.version.sources.items() if name in cites}
     return [{"label": title, "url": url, "type": "absolute"} for url, title in titles.items() if url]
 
 
@@ -183,9 +188,9 @@ _WITHOUT_NAMES = {
 
 
 def _summary(r: RenderedCard, group: Flagged, by: str) -> str:
-    name = r.extra["name"]
+    name = r.names["name"]
     if group.ordered:
-        text = f"{name}: {r.extra['ordered']} is ordered already and serves instead"
+        text = f"{name}: {r.names['ordered']} is ordered already and serves instead"
     else:
         options = joined([option_text(o) for o in group.offered], "or")
         text = _LEADS[by].format(name=lower_first(name)) + options

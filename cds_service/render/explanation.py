@@ -7,20 +7,19 @@ codes and our own labels, never free text of the chart.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
-from cds_service.determination.decide import Decider
-from cds_service.policy.compile import CompiledVersion
-from cds_service.policy.evaluate import Verdict
+from cds_service.determination.decision import Determination, OrderDecision
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN
-from cds_service.policy.model import ItemWording, Passage
+from cds_service.policy.model import Passage
 from cds_service.policy.trace import Trace
-from cds_service.render.cards import operation_phrase, option_text
+from cds_service.render.cards import option_text
 from cds_service.render.covered import OPTIONS, supporter
 from cds_service.render.looked_for import clinical_context
 from cds_service.render.markdown import joined
-from cds_service.render.parts import DISCLAIMER, Context, RenderedCard
+from cds_service.render.parts import DISCLAIMER, Context, RenderedCard, governing, review_note
+from cds_service.render.policies import Policies, Spoken
 from cds_service.render.public import public_missing, public_trace
 from cds_service.render.still_open import NOT_SETTLED, still_open, waiting
 
@@ -49,32 +48,31 @@ _CAME_OUT = {MET: "met", NOT_MET: "not met", UNKNOWN: "unknown"}
 _NO_CRITERION = frozenset({"rules", "rule", "otherwise", "given", "always"})
 
 
-def explain(rendered: RenderedCard, decider: Decider, context: Context, now: datetime) -> Json:
+def explain(rendered: RenderedCard, context: Context, now: datetime) -> Json:
     """The document for one card: `parts` (each with clinician and patient text), criteria, sources, review status.
 
     Shape: {"headline", "region", "parts": [{"title", "clinician": [str], "patient": [str]}], "criteria": trace,
     "references": [...], "policy": {...}, "disclaimer", "created"}.
     """
-    verdict = rendered.verdict
-    assert verdict is not None
-    trace = verdict.trace
-    folder = decider.rulebook.folders.get(verdict.version.policy.id)
-    words = (folder.card.orders.get(verdict.item.id) if folder else None) or ItemWording()
-    operations = decider.evaluator.facts.operations.of(verdict.order)
-    operation = operation_phrase(operations)
-    regions = {r for o in operations for r in o.regions}
+    decided, policies = rendered.about, context.policies
+    assert decided is not None
+    said = governing(decided)
+    trace = said.trace
+    assert trace is not None
+    spoken, words = policies.spoken(said), policies.words(said)
+    operation, regions = decided.operation.phrase, frozenset(decided.operation.regions)
     headline = rendered.card["summary"]
     is_open = rendered.kind == "missing"
     titles = [WHAT_IS_OPEN if is_open and n == 3 else title for n, title in enumerate(TITLES, 1)]
-    outcome = {"clinician": [f"{headline}."], "patient": [_patient_headline(rendered, verdict, operation)]}
+    outcome = {"clinician": [f"{headline}."], "patient": [_patient_headline(rendered, said, policies, operation)]}
     parts = [
         outcome,
-        _said(words.rationale, regions) or _because(rendered, verdict),
-        still_open(rendered, _criteria(trace)) if is_open else _criteria_part(rendered, verdict, trace),
+        _said(words.rationale, regions) or _because(rendered, said),
+        still_open(rendered, _criteria(trace)) if is_open else _criteria_part(rendered, said, trace),
         _alternatives(rendered, context),
         _said(words.distinction, regions) or _both(f"The finding is about this {operation}."),
         _said(words.single_studies, regions) or _both(SINGLE_STUDIES),
-        clinical_context(words.context, verdict, decider),
+        clinical_context(words.context, decided),
         _said(words.pitfall, regions) or _both(PITFALL),
         (None if is_open else _said(words.recommendation, regions)) or _recommendation(rendered),
     ]
@@ -85,10 +83,10 @@ def explain(rendered: RenderedCard, decider: Decider, context: Context, now: dat
         "kind": rendered.kind,
         "operation": operation,
         "parts": [{"number": n, "title": t, **p} for n, (t, p) in enumerate(zip(titles, parts, strict=True), 1)],
-        "criteria": public_trace(trace, decider.rulebook.vocabulary),
-        "missing": [public_missing(m) for m in verdict.missing],
-        "references": list(verdict.version.references),
-        "policy": _policy(verdict.version, context, decider.case.day(verdict.order)),
+        "criteria": public_trace(trace, policies.vocabulary),
+        "missing": [public_missing(m) for m in said.missing],
+        "references": policies.references(said),
+        "policy": _policy(spoken, decided),
         "related": list(words.related),
         "disclaimer": DISCLAIMER,
     }
@@ -98,7 +96,7 @@ def _both(*lines: str) -> Json:
     return {"clinician": [*lines], "patient": [*lines]}
 
 
-def _said(passages: Iterable[Passage], regions: set[str]) -> Json | None:
+def _said(passages: Iterable[Passage], regions: frozenset[str]) -> Json | None:
     """What the policy's own passages say of an operation in these regions; None where none fits."""
     fitting = [p.text for p in passages if not p.regions or not regions.isdisjoint(p.regions)]
     if not fitting:
@@ -106,17 +104,17 @@ def _said(passages: Iterable[Passage], regions: set[str]) -> Json | None:
     return {"clinician": [t.clinician for t in fitting], "patient": [t.patient or t.clinician for t in fitting]}
 
 
-def _patient_headline(rendered: RenderedCard, verdict: Verdict, operation: str) -> str:
+def _patient_headline(rendered: RenderedCard, said: Determination, policies: Policies, operation: str) -> str:
     """Who says what: a plan's policy, or a guideline where none of the plan speaks."""
-    items = [v.item.item for v in waiting(rendered) or [verdict]]
+    items = [policies.item(d) for d in waiting(rendered) or [said]]
     names = dict.fromkeys(i.patient_label or i.label.lower() for i in items)
     return _HEADLINES[rendered.kind].format(name=joined(list(names)), operation=operation)
 
 
-def _because(rendered: RenderedCard, verdict: Verdict) -> Json:
+def _because(rendered: RenderedCard, said: Determination) -> Json:
     if rendered.kind == "missing":
         return NOT_SETTLED
-    return {"clinician": [verdict.because], "patient": [verdict.because_patient or verdict.because]}
+    return {"clinician": [said.because], "patient": [said.because_patient or said.because]}
 
 
 def _criteria(trace: Trace) -> list[str]:
@@ -124,19 +122,19 @@ def _criteria(trace: Trace) -> list[str]:
     return list(dict.fromkeys(f"{t.text.rstrip('.')}: {_CAME_OUT[t.outcome]}." for t in criteria))
 
 
-def _criteria_part(rendered: RenderedCard, verdict: Verdict, trace: Trace) -> Json:
-    reason = [verdict.because, *_criteria(trace)]
+def _criteria_part(rendered: RenderedCard, said: Determination, trace: Trace) -> Json:
+    reason = [said.because, *_criteria(trace)]
     ordered = rendered.flagged.ordered if rendered.flagged else ()
     if ordered:
         reason.append(f"Ordered already and serves instead: {joined([option_text(o) for o in ordered])}.")
-    return {"clinician": reason, "patient": [verdict.because_patient or verdict.because]}
+    return {"clinician": reason, "patient": [said.because_patient or said.because]}
 
 
 def _alternatives(rendered: RenderedCard, context: Context) -> Json:
     lines = [f"{c.heading}: {c.text}{c.note}." for c in rendered.covered]
     flagged = rendered.flagged
-    if flagged is not None:
-        kind = OPTIONS[supporter(flagged.result, context)].replace("ptions", "ption", 1)
+    if flagged is not None and rendered.about is not None:
+        kind = OPTIONS[supporter(rendered.about, context)].replace("ptions", "ption", 1)
         lines += [f"{kind}: {option_text(o)}." for o in flagged.offered]
     return _both(*(lines or ["No alternative is named for this case."]))
 
@@ -156,17 +154,17 @@ def _recommendation(rendered: RenderedCard) -> Json:
     return {"clinician": [text], "patient": [f"Talk with your care team about {about}."]}
 
 
-def _policy(version: CompiledVersion, context: Context, day: date) -> Json:
-    review = version.version.review
+def _policy(spoken: Spoken, decided: OrderDecision) -> Json:
+    policy, version = spoken
     return {
-        "id": version.policy.id,
-        "title": version.policy.title,
-        "short_title": version.policy.short_title,
-        "publisher": version.policy.publisher,
-        "version": version.version.version,
-        "notice": version.policy.notice,
-        "review": review.status,
-        "note": context.shown(version),
-        "last_confirmed_on": version.version.last_confirmed_on.isoformat(),
-        "applied_as_of": str(day.year),
+        "id": policy.id,
+        "title": policy.title,
+        "short_title": policy.short_title,
+        "publisher": policy.publisher,
+        "version": version.version,
+        "notice": policy.notice,
+        "review": version.review.status,
+        "note": review_note(spoken),
+        "last_confirmed_on": version.last_confirmed_on.isoformat(),
+        "applied_as_of": str(decided.order.day.year),
     }

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cds_service.determination.decide import Decider, Finding, OrderResult, strongest
-from cds_service.determination.routing import deciding
-from cds_service.policy.case import UNAVAILABLE, Case
+from cds_service.determination.decision import Decision, Finding, OrderDecision, strongest
+from cds_service.policy.case import UNAVAILABLE
 from cds_service.render import wording
 from cds_service.render.covered import covered_orders
 from cds_service.render.markdown import escape, joined, lower_first
@@ -18,6 +17,7 @@ from cds_service.render.parts import (
     card_of,
     code_of,
     finding_key,
+    governing,
     named,
     override_reasons,
     policy_line,
@@ -26,15 +26,15 @@ from cds_service.render.parts import (
 from cds_service.render.still_open import open_line
 
 
-def distinct(results: Iterable[OrderResult], kind: str) -> list[Finding]:
+def distinct(orders: Iterable[OrderDecision], kind: str) -> list[Finding]:
     """Findings of a kind; twins that say the same of the same code count once."""
     found: dict[tuple[str, str, str], Finding] = {}
-    for result in results:
-        if kind == "coding" and result.authorization is not None:
+    for decided in orders:
+        if kind == "coding" and decided.authorization is not None:
             continue  # an authorised order is never questioned
-        for finding in result.findings:
+        for finding in decided.findings:
             if finding.kind == kind:
-                found.setdefault((finding.version.key, finding.rule, finding.text), finding)
+                found.setdefault((finding.key, finding.rule, finding.text), finding)
     return list(found.values())
 
 
@@ -45,26 +45,27 @@ def safety(finding: Finding, context: Context) -> RenderedCard:
     evidence = [
         f"- {escape(e.text)}: {escape(e.code)} ({escape(e.ref)})" for t in finding.trace.walk() for e in t.evidence
     ]
-    policy = policy_line(finding.version, context)
+    spoken = context.policies.spoken(finding)
+    policy = policy_line(spoken)
     detail = "\n".join(
         [f"**Safety:** {text}", "", "**Evidence**", *dict.fromkeys(evidence), "", policy, "", DISCLAIMER]
     )
-    card = card_of(context, summary, detail, "critical", source_of(finding.version, "contraindication"))
+    card = card_of(context, summary, detail, "critical", source_of(spoken, "contraindication"))
     card["overrideReasons"] = override_reasons()
     return _finding_card(card, "safety", (finding,), context)
 
 
-def coding(results: tuple[OrderResult, ...], context: Context) -> list[RenderedCard]:
+def coding(orders: tuple[OrderDecision, ...], context: Context) -> list[RenderedCard]:
     """One info card for all questions about coding; none where there is no question."""
-    found = distinct(results, "coding")
+    found = distinct(orders, "coding")
     if not found:
         return []
     summary = found[0].text if len(found) == 1 else f"{len(found)} questions about the coding of these orders"
     if len(summary) >= wording.SUMMARY_LIMIT:
         summary = "A question about the coding of an order"
-    lines = [f"- {f.text} ({escape(f.order.ref)})" for f in found]
+    lines = [f"- {f.text} ({escape(f.order)})" for f in found]
     detail = "\n".join(["**Please check**", *lines, "", DISCLAIMER])
-    card = card_of(context, summary, detail, "info", source_of(found[0].version, "guideline"))
+    card = card_of(context, summary, detail, "info", source_of(context.policies.spoken(found[0]), "guideline"))
     return [_finding_card(card, "coding", tuple(found), context)]
 
 
@@ -73,70 +74,61 @@ def _finding_card(card: Json, kind: str, found: tuple[Finding, ...], context: Co
     return RenderedCard(
         card,
         kind,
-        finding_key(context.patient_ref, kind, *sorted(f"{f.rule}|{f.order.ref}" for f in found)),
-        tuple(dict.fromkeys(f.order.ref for f in found)),
+        finding_key(context.patient_ref, kind, *sorted(f"{f.rule}|{f.order}" for f in found)),
+        tuple(dict.fromkeys(f.order for f in found)),
         findings=found,
-        policy=first.version.policy.id,
-        version=first.version.version.version,
+        policy=first.policy,
+        version=first.version,
         rule=first.rule if len(found) == 1 else None,
     )
 
 
-def missing_information(results: tuple[OrderResult, ...], decider: Decider, context: Context) -> list[RenderedCard]:
+def missing_information(decision: Decision, context: Context) -> list[RenderedCard]:
     """One info card for all orders whose outcome waits for information."""
-    waiting = [
-        r
-        for r in results
-        if r.covered_by_policy and r.outcome == "needs-information" and r.authorization is None and r.governing
-    ]
+    waiting = tuple([d for d in decision.orders if d.waits])
     if not waiting:
         return []
-    names = []
+    names, policies = [], context.policies
     alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}  # label and questions, with the codes they are for
-    for result in waiting:
-        assert result.governing is not None
-        verdict = result.governing.verdict
-        if verdict is None:
-            continue
-        label, code = verdict.item.item.label, code_of(result.order, decider, verdict.item.item.value_set)
+    for decided in waiting:
+        said = governing(decided)
+        label, code = policies.item(said).label, code_of(decided, policies)
         names.append(named(label, code))
-        open_ = [f"- {open_line(m, escape(m.state))}" for m in verdict.missing]
-        asked = (*_undecided(result, decider.case, context), *open_, policy_line(verdict.version, context))
+        open_ = [f"- {open_line(m, escape(m.state))}" for m in said.missing]
+        asked = (*_undecided(decided, decision, context), *open_, policy_line(policies.spoken(said)))
         alike.setdefault((label, asked), []).append(code)
     lines: list[str] = []
     for (label, asked), codes in alike.items():
         lines += [f"**{named(label, ', '.join(dict.fromkeys(filter(None, codes))))}**", *asked, ""]
-    first = waiting[0].governing
-    assert first is not None
-    assert first.verdict is not None
+    first = governing(waiting[0])
     summary = f"More information is needed for {joined(list(dict.fromkeys(map(lower_first, names))))}"
     if len(summary) >= wording.SUMMARY_LIMIT:
         summary = f"More information is needed for {len(names)} orders"
     detail = "\n".join([*lines, DISCLAIMER])
-    card = card_of(context, summary, detail, "info", source_of(first.verdict.version, "guideline"))
+    card = card_of(context, summary, detail, "info", source_of(policies.spoken(first), "guideline"))
     card["links"] = [{"label": "Why, criterion by criterion", "url": context.link(card["uuid"]), "type": "absolute"}]
     return [
         RenderedCard(
             card,
             "missing",
-            finding_key(context.patient_ref, "missing", *sorted(r.order.ref for r in waiting)),
-            tuple(r.order.ref for r in waiting),
-            first.verdict,
-            policy=first.verdict.version.policy.id,
-            version=first.verdict.version.version.version,
-            covered=covered_orders(results, decider, context),
-            extra={"waiting": waiting},
+            finding_key(context.patient_ref, "missing", *sorted(d.order.ref for d in waiting)),
+            tuple([d.order.ref for d in waiting]),
+            waiting[0],
+            policy=first.policy,
+            version=first.version,
+            covered=covered_orders(decision, context),
+            waiting=waiting,
         )
     ]
 
 
-def _undecided(result: OrderResult, case: Case, context: Context) -> Iterator[str]:
+def _undecided(decided: OrderDecision, decision: Decision, context: Context) -> Iterator[str]:
     """Coverages that did not come, or of the same rank that disagree: the order waits for which of them pays first."""
-    if result.payer_open:
-        unsent = ", ".join(case.source("coverage").unsent)
+    if decided.payer_open:
+        unsent = ", ".join(decision.source("coverage").unsent)
         yield f"- Which coverage pays first? The list of coverages is not whole: {escape(unsent)}."
     outcomes: dict[str, list[str]] = {}
-    for d in result.primary:
+    for d in decided.primary:
         outcomes.setdefault(context.payer_label(d.payer) if d.payer else "unknown payer", []).append(d.outcome)
     found = {payer: strongest(o) for payer, o in outcomes.items()}
     if len(set(found.values())) > 1:
@@ -150,14 +142,14 @@ def not_checked(count: int, *, read: bool = False) -> str:
     return f"{count} order{'s' if count > 1 else ''} {was if read else f'could not be read and {was}'} not checked"
 
 
-def unreadable(case: Case, context: Context) -> list[RenderedCard]:
+def unreadable(decision: Decision, context: Context) -> list[RenderedCard]:
     """Orders that could not be checked at all: said, because silence would read as approval."""
-    source_of_orders = case.source("orders")
+    source_of_orders = decision.source("orders")
     foreign = source_of_orders.foreign
     unusable = (*source_of_orders.unusable, *foreign)
     if not unusable:
         return []
-    texts = {f.ref: f.text for f in case.faults if f.fatal}
+    texts = {f.ref: f.text for f in decision.faults if f.fatal}
     lines = [f"- {escape(ref)}: {escape(texts.get(ref, 'could not be read'))}" for ref in unusable]
     detail = "\n".join(["**Not checked**", *lines, "", DISCLAIMER])
     source = {"label": "CDS service"}
@@ -165,10 +157,10 @@ def unreadable(case: Case, context: Context) -> list[RenderedCard]:
     return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "unreadable", *unusable), unusable)]
 
 
-def coverage_unread(case: Case, context: Context) -> list[RenderedCard]:
+def coverage_unread(decision: Decision, context: Context) -> list[RenderedCard]:
     """Said where a Coverage could not be read: that no payer's policy was checked. Not where none was sent."""
-    source = case.source("coverage")
-    if case.coverages or source.complete or source == UNAVAILABLE:
+    source = decision.source("coverage")
+    if decision.coverages or source.complete or source == UNAVAILABLE:
         return []
     why = ", ".join(source.unusable) or source.detail
     detail = "\n".join(["**Not checked**", f"- The policies of the payer: {escape(why)}", "", DISCLAIMER])
@@ -177,19 +169,15 @@ def coverage_unread(case: Case, context: Context) -> list[RenderedCard]:
     return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "coverage-unread"), ())]
 
 
-def plan_unclear(results: Iterable[OrderResult], decider: Decider, context: Context) -> list[RenderedCard]:
+def plan_unclear(decision: Decision, context: Context) -> list[RenderedCard]:
     """Said where the payor of a coverage that decides is known, and not which of its plans: nobody's policy is guessed.
 
     Where the payor is not known, nothing is said: then no policy here would be about the coverage.
     """
-    doubts = {c.ref: doubt for c in decider.case.coverages if (doubt := decider.directory.doubt(c))}
-    if not doubts:
+    if not decision.unclear:
         return []
-    first = {c.ref for r in results for c in deciding(decider.case, r.order)}
-    refs = tuple(sorted(doubts.keys() & first))
-    if not refs:
-        return []
-    lines = [f"- The policies of the payer of {escape(ref)}: {escape(doubts[ref])}" for ref in refs]
+    lines = [f"- The policies of the payer of {escape(ref)}: {escape(why)}" for ref, why in decision.unclear]
+    refs = [ref for ref, _ in decision.unclear]
     detail = "\n".join(["**Not checked**", *lines, "", DISCLAIMER])
     summary = "The plan of the coverage is not clear: no policy of its payer was checked"
     card = card_of(context, summary, detail, "info", {"label": "CDS service"})

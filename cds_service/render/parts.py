@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cds_service.determination.decide import Decider, Finding, OrderResult
-from cds_service.determination.options import Flagged
-from cds_service.policy.case import Code, Order
-from cds_service.policy.compile import CompiledVersion
-from cds_service.policy.evaluate import Verdict
+from cds_service.determination.decision import Determination, Finding, Flagged, OrderDecision
+from cds_service.policy.case import Code
 from cds_service.render.crd import topic
 from cds_service.render.markdown import escape
+from cds_service.render.policies import Policies, Spoken
 from cds_service.render.public import is_public
 
 Json = dict[str, Any]
@@ -34,17 +32,17 @@ OVERRIDE_REASONS = (
 
 @dataclass(frozen=True)
 class Context:
-    """What rendering needs beside the determinations."""
+    """What rendering needs beside the decision: the policies' words, the orders as they came, ids and links."""
 
+    policies: Policies
     patient_ref: str
     drafts: Mapping[str, Json]
     uri_of: Callable[[Code], str]
     new_id: Callable[[], str]
     link: Callable[[str], str]
-    shown: Callable[[CompiledVersion], str] = lambda _version: ""
     payer_label: Callable[[str], str] = str
     # CRD: whether coverage is asserted for an order from what its policy says. Advisors assert nothing.
-    asserts: Callable[[OrderResult], bool] = lambda _result: True
+    asserts: Callable[[OrderDecision], bool] = lambda _decided: True
     changeable: bool = True  # False: the orders are not drafts of this event, so nothing may be suggested
 
 
@@ -59,20 +57,24 @@ class Covered(NamedTuple):
 
 @dataclass(frozen=True)
 class RenderedCard:
-    """A card with what the ledger and the explanation need to know of it."""
+    """A card with what the ledger and the explanation need to know of it.
+
+    `about` is the order that an explanation can be given for, `waiting` those that the card says wait for information.
+    """
 
     card: Json
     kind: str
     finding: str
     orders: tuple[str, ...]
-    verdict: Verdict | None = None
+    about: OrderDecision | None = None
     flagged: Flagged | None = None
     findings: tuple[Finding, ...] = ()
     policy: str | None = None
     version: str | None = None
     rule: str | None = None
     covered: tuple[Covered, ...] = ()
-    extra: Json = field(default_factory=dict)
+    waiting: tuple[OrderDecision, ...] = ()
+    names: dict[str, str] = field(default_factory=dict)
 
 
 def named(label: str, code: str) -> str:
@@ -80,12 +82,16 @@ def named(label: str, code: str) -> str:
     return f"{label} ({code})" if code else label
 
 
-def code_of(order: Order, decider: Decider, value_set: str) -> str:
+def governing(decided: OrderDecision) -> Determination:
+    """What gave the outcome of an order that has a card."""
+    assert decided.governing is not None
+    return decided.governing
+
+
+def code_of(decided: OrderDecision, policies: Policies) -> str:
     """The order's code that the policy governs; where its own text was matched, the first code that may be shown."""
-    vocabulary = decider.rulebook.vocabulary
-    hit = vocabulary.sets[value_set].first(order.codes)
-    codes = (hit[0],) if hit else order.codes
-    return next((escape(c.code) for c in codes if is_public(c, vocabulary)), "")
+    codes = policies.code(governing(decided), decided.order.codes)
+    return next((escape(c.code) for c in codes if is_public(c, policies.vocabulary)), "")
 
 
 def finding_key(*parts: str) -> str:
@@ -104,10 +110,10 @@ def card_of(context: Context, summary: str, detail: str, indicator: str, source:
     }
 
 
-def source_of(version: CompiledVersion, type_: str) -> Json:
+def source_of(spoken: Spoken, type_: str) -> Json:
     """Label and URL of the policy behind a card, and the type of the card."""
-    policy = version.policy
-    urls = (s.url for s in version.version.sources.values() if s.url)
+    policy = spoken.policy
+    urls = (s.url for s in spoken.version.sources.values() if s.url)
     url = policy.url or next(urls, None)
     label = f"{policy.short_title} ({policy.notice})"
     source: Json = {"label": label, "topic": topic(type_)}
@@ -124,10 +130,12 @@ def override_reasons() -> list[Json]:
     return list(_REASONS)
 
 
-def policy_line(version: CompiledVersion, context: Context) -> str:
+def review_note(spoken: Spoken) -> str:
+    """What a card says of a policy that is not approved."""
+    return "" if spoken.approved else "pending review"
+
+
+def policy_line(spoken: Spoken) -> str:
     """Policy, version and review status, in one line."""
-    note = context.shown(version)
-    return (
-        f"Policy: {version.policy.short_title}, version {version.version.version} "
-        f"({version.policy.notice}{f'; {note}' if note else ''})."
-    )
+    note = "" if spoken.approved else "; pending review"
+    return f"Policy: {spoken.policy.short_title}, version {spoken.version.version} ({spoken.policy.notice}{note})."

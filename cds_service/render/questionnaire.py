@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cds_service.policy.compile import CompiledItem, CompiledVersion
-from cds_service.policy.evaluate import Verdict
+from cds_service.determination.decision import Determination
+from cds_service.policy.content import PolicyFolder
 from cds_service.policy.logic import MET, UNKNOWN, Outcome
-from cds_service.policy.model import Criterion, Rule, criterion_ids
-from cds_service.policy.rulebook import Rulebook
+from cds_service.policy.model import Criterion, Item, Policy, Rule, Version, criterion_ids
 from cds_service.policy.trace import Trace
 
 Json = dict[str, Any]
@@ -36,65 +35,74 @@ NOTE = (
 class RuleForm:
     """The questions of one rule of one policy version."""
 
-    version: CompiledVersion
-    item: CompiledItem
+    policy: Policy
+    version: Version
+    item_id: str
+    item: Item
     rule: Rule
 
     @property
     def name(self) -> str:
         """`marrow-aspirate.adjunct-to-fusion`: item and rule, since rules are named within their item."""
-        return f"{self.item.id}.{self.rule.id}"
+        return f"{self.item_id}.{self.rule.id}"
 
     @property
     def criteria(self) -> dict[str, Criterion]:
         """Askable criteria in the order the rule reads them."""
-        every = self.version.version.criteria
+        every = self.version.criteria
         return {i: every[i] for i in criterion_ids(self.rule.when) if every[i].ask is not None}
 
     @property
     def id(self) -> str:
         """A FHIR id: readable where it fits in 64 characters, else a hash."""
-        text = f"{self.version.policy.id}.{self.name}.{self.version.version.version}"
+        text = f"{self.policy.id}.{self.name}.{self.version.version}"
         plain = re.sub(r"[^A-Za-z0-9.-]", "-", text)
         return plain if len(plain) <= 64 else hashlib.sha256(text.encode()).hexdigest()[:40]
 
     def url(self, base: str) -> str:
         """Canonical URL without version."""
-        return f"{base}/Questionnaire/{self.version.policy.id}/{self.name}"
+        return f"{base}/Questionnaire/{self.policy.id}/{self.name}"
 
     def canonical(self, base: str) -> str:
         """Canonical URL with version."""
-        return f"{self.url(base)}|{self.version.version.version}"
+        return f"{self.url(base)}|{self.version.version}"
 
 
-def forms(versions: Iterable[CompiledVersion]) -> Iterator[RuleForm]:
-    """Every rule that has something to ask."""
-    for version in versions:
-        for item in version.items:
-            for compiled in item.rules:
-                form = RuleForm(version, item, compiled.rule)
+def forms(folders: Mapping[str, PolicyFolder]) -> Iterator[RuleForm]:
+    """Every rule of the policies that has something to ask, in order of the policies' names."""
+    for name in sorted(folders):
+        yield from _forms(folders[name].policy)
+
+
+def _forms(policy: Policy) -> Iterator[RuleForm]:
+    for version in policy.versions:
+        for item_id, item in version.orders.items():
+            for rule in item.rules:
+                form = RuleForm(policy, version, item_id, item, rule)
                 if form.criteria:
                     yield form
 
 
-def find(rulebook: Rulebook, policy: str, name: str, version: str | None) -> RuleForm | None:
+def find(folders: Mapping[str, PolicyFolder], policy: str, name: str, version: str | None) -> RuleForm | None:
     """One form by policy, `<item>.<rule>` and version; without version, that of the policy's last version."""
-    wanted = [
-        f
-        for f in forms(v for v in rulebook.versions if v.policy.id == policy)
-        if f.name == name and version in (None, f.version.version.version)
-    ]
+    every = _forms(folders[policy].policy) if policy in folders else ()
+    wanted = [f for f in every if f.name == name and version in (None, f.version.version)]
     return wanted[-1] if wanted else None
 
 
-def open_forms(verdict: Verdict) -> list[RuleForm]:
-    """Forms that would settle a verdict: for each open rule, unless the forms before it ask all of that already."""
-    rules = {c.rule.id: c.rule for c in verdict.item.rules}
+def open_forms(said: Determination, folders: Mapping[str, PolicyFolder]) -> list[RuleForm]:
+    """Forms that would settle what is said: for each open rule, unless the forms before it ask all of that already."""
+    if said.policy is None or said.item is None:
+        return []
+    folder = folders[said.policy]
+    version = folder.version(said.version)
+    item = version.orders[said.item]
+    rules = {rule.id: rule for rule in item.rules}
     asked: set[str] = set()
     found = []
-    for trace in verdict.trace.children:
+    for trace in said.rules:
         if trace.op == "rule" and trace.outcome is UNKNOWN:
-            form = RuleForm(verdict.version, verdict.item, rules[trace.id])
+            form = RuleForm(folder.policy, version, said.item, item, rules[trace.id])
             unsettled = set(_unsettled(trace)) & set(form.criteria)
             if unsettled - asked:
                 asked |= set(form.criteria)
@@ -112,7 +120,7 @@ def _unsettled(trace: Trace) -> Iterator[str]:
 
 def questionnaire(form: RuleForm, base: str) -> Json:
     """The form as an SDC Questionnaire (FHIR R4): boolean items, help beside them."""
-    version, policy = form.version.version, form.version.policy
+    version, policy = form.version, form.policy
     return {
         "resourceType": "Questionnaire",
         "id": form.id,
@@ -120,7 +128,7 @@ def questionnaire(form: RuleForm, base: str) -> Json:
         "url": form.url(base),
         "version": version.version,
         "name": "".join(w.capitalize() for w in re.split(r"[^A-Za-z0-9]+", f"{policy.id} {form.name}") if w),
-        "title": f"{policy.short_title}: {form.item.item.label}",
+        "title": f"{policy.short_title}: {form.item.label}",
         "status": "active",
         "experimental": False,
         "subjectType": ["Patient"],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cds_service.policy.evaluate import Verdict
+from cds_service.determination.decision import Determination
 from cds_service.policy.trace import Missing
-from cds_service.render.parts import RenderedCard
+from cds_service.render.parts import RenderedCard, governing
 from cds_service.render.public import public_state
 
 NOT_SETTLED = {
@@ -16,15 +16,14 @@ NOT_SETTLED = {
 _DISAGREE = "It is not known which of the patient's coverages pays first."
 
 
-def waiting(rendered: RenderedCard) -> list[Verdict]:
-    """The verdicts of the orders that a card says wait for information; none for any other card."""
-    governing = [r.governing for r in rendered.extra.get("waiting", ())]
-    return [g.verdict for g in governing if g and g.verdict]
+def waiting(rendered: RenderedCard) -> list[Determination]:
+    """What governs the orders that a card says wait for information; none for any other card."""
+    return [governing(d) for d in rendered.waiting]
 
 
 def still_open(rendered: RenderedCard, criteria: Iterable[str]) -> dict[str, list[str]]:
     """Lines for each reader: what is missing; then, for clinicians, how the criteria stand."""
-    missing = list(dict.fromkeys(m for verdict in waiting(rendered) for m in verdict.missing))
+    missing = list(dict.fromkeys(m for said in waiting(rendered) for m in said.missing))
     asked, told = [open_line(m, public_state(m.state)) for m in missing], [_told(m) for m in missing]
     return {
         "clinician": [*(asked or [_DISAGREE]), *criteria],

@@ -11,6 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cds_service.errors import ContentError
 from cds_service.policy.content import PolicyFolder
+from cds_service.policy.model import ItemWording
 
 SUMMARY_LIMIT = 140  # CDS Hooks: "<140-character summary"
 
@@ -69,11 +70,9 @@ def first_fitting(templates: tuple[str, ...], **values: str) -> str:
     raise ValueError("no summary is short enough; the defaults end with one that always is")
 
 
-def summary_templates(folder: PolicyFolder | None, item: str, kind: str) -> tuple[str, ...]:
+def summary_templates(own: ItemWording, kind: str) -> tuple[str, ...]:
     """An item's own lines for this kind of finding first, then the defaults."""
-    own = folder.card.orders.get(item) if folder else None
-    lines = getattr(own, _LINES[kind]) if own else ()
-    return (*lines, *DEFAULTS[kind])
+    return (*getattr(own, _LINES[kind]), *DEFAULTS[kind])
 
 
 def faults(folder: PolicyFolder) -> Iterator[ContentError]:

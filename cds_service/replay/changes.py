@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cds_service.determination.decide import Finding
+from cds_service.determination.decision import Finding, JudgedOrder
+from cds_service.determination.difference import Said, change
 from cds_service.hooks.answer import Answer
-from cds_service.policy.case import Order
-from cds_service.policy.diff import change
-from cds_service.policy.evaluate import Verdict
 
 Key = tuple[str, str, str]  # order, policy, role
 
@@ -51,24 +49,24 @@ def changes(before: Answer | None, after: Answer | None, event: str) -> Iterator
 
 def _verdicts(before: Answer, after: Answer, event: str) -> Iterator[Changed]:
     was, now = _by_key(before), _by_key(after)
-    codes = {r.order.ref: _code(r.order) for r in (*before.results, *after.results)}
+    orders = {d.order.ref: d.order for d in (*before.decision.orders, *after.decision.orders)}
     for key in dict.fromkeys((*now, *was)):
         order, policy, role = key
-        found = change(event, codes[order], was.get(key), now.get(key))
+        found = change(event, order, _code(orders[order]), was.get(key), now.get(key))
         if found is not None:
             yield Changed(order, found.code, policy, role, found.before, found.after, found.reasons)
 
 
-def _by_key(done: Answer) -> dict[Key, Verdict]:
+def _by_key(done: Answer) -> dict[Key, Said]:
     return {
-        (r.order.ref, d.verdict.version.policy.id, d.role): d.verdict
-        for r in done.results
-        for d in r.determinations
-        if d.verdict is not None
+        (o.order.ref, d.policy, d.role): Said(d, done.policies.spoken(d).version)
+        for o in done.decision.orders
+        for d in o.spoken
+        if d.policy is not None
     }
 
 
-def _code(order: Order) -> str:
+def _code(order: JudgedOrder) -> str:
     preferred = [c for c in order.codes if c.system in ("cpt", "hcpcs")]
     return next((c.code for c in (*preferred, *order.codes)), "")
 
@@ -78,11 +76,12 @@ def _remarks(before: Answer, after: Answer) -> Iterator[Changed]:
     for key in dict.fromkeys((*now, *was)):
         if (key in was) != (key in now):
             finding = (now if key in now else was)[key]
+            order = (after if key in now else before).decision.of(finding.order).order
             gone = key not in now
             reason = f"remark '{finding.rule}' is {'no longer ' if gone else ''}made"
             before_, after_ = ("remark", None) if gone else (None, "remark")
-            yield Changed(finding.order.ref, _code(finding.order), key[1], finding.kind, before_, after_, (reason,))
+            yield Changed(finding.order, _code(order), key[1], finding.kind, before_, after_, (reason,))
 
 
 def _findings(done: Answer) -> dict[Key, Finding]:
-    return {(f.order.ref, f.version.policy.id, f.rule): f for r in done.results for f in r.findings}
+    return {(f.order, f.policy, f.rule): f for o in done.decision.orders for f in o.findings}

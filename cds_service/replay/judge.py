@@ -112,7 +112,7 @@ class Desk:
         before = self._answer(self.before, event, file, line, result) if self.before is not None else None
         if after is not None:
             result.tally.events += 1
-            result.tally.orders += len(after.results)
+            result.tally.orders += len(after.decision.orders)
             listen(after, self.runtime.book.rulebook, self._differing, result.tally)
             origin = {"file": file, "line": line, "event": event.id}
             for told in _lines(after, origin, result):

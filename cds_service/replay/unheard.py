@@ -75,12 +75,13 @@ def listen(done: Answer, rulebook: Rulebook, differing: dict[int, str], tally: T
     everyone = rulebook.audiences.get(ANYONE)
     if not differing or everyone is None:
         return
-    for result in done.results:
-        day = done.case.day(result.order)
+    orders = {o.ref: o for o in done.case.orders}
+    for decided in done.decision.orders:
+        day = decided.order.day
         tally.days[day.isoformat()] += 1
-        spoke = {d.verdict.version.key for d in result.determinations if d.verdict is not None}
-        tally.spoke.update(spoke | {f.version.key for f in result.findings})
-        meant = differing.keys() & everyone.numbers(result.order, rulebook.vocabulary)
+        spoke = {d.key for d in decided.spoken}
+        tally.spoke.update(spoke | {f.key for f in decided.findings})
+        meant = differing.keys() & everyone.numbers(orders[decided.order.ref], rulebook.vocabulary)
         tally.meant.update(differing[n] for n in meant if within(rulebook.periods[n], day))
 
 

@@ -62,7 +62,7 @@ def by_canonical(publisher: str, policy: str, name: str) -> Response:
     """A Questionnaire at its canonical URL, `|<version>` or `?version=` optional."""
     _admitted()
     rule, _, version = name.partition("|")
-    form = find(runtime().book.rulebook, f"{publisher}/{policy}", rule, version or request.args.get("version"))
+    form = find(runtime().book.rulebook.folders, f"{publisher}/{policy}", rule, version or request.args.get("version"))
     return _served(form)
 
 
@@ -70,7 +70,7 @@ def by_canonical(publisher: str, policy: str, name: str) -> Response:
 def by_id(id: str) -> Response:
     """A Questionnaire by its FHIR id."""
     _admitted()
-    return _served(next((f for f in forms(runtime().book.rulebook.versions) if f.id == id), None))
+    return _served(next((f for f in forms(runtime().book.rulebook.folders) if f.id == id), None))
 
 
 @dtr.get("/Questionnaire")
@@ -78,7 +78,7 @@ def search() -> Response:
     """Questionnaires by id, name, title, URL and version (FHIR search); all of them without."""
     _admitted()
     base = runtime().settings.base_url
-    every = (questionnaire(f, base) for f in forms(runtime().book.rulebook.versions))
+    every = (questionnaire(f, base) for f in forms(runtime().book.rulebook.folders))
     found = questionnaire_search.search(every, list(request.args.items(multi=True)), base)
     return json_response(found, media=FHIR)
 

@@ -144,8 +144,9 @@ def _evaluated(here: Call, raw: bytes, caller: Caller, service: Service, clock: 
         hook_request = validate(body, service, raw)
     runtime = here.state.runtime
     if caller.stopped:
+        book = runtime.book
         return Answer(
-            {"cards": []}, hook_request, service, Case(), timing=clock, revision=runtime.book.rulebook.revision
+            {"cards": []}, hook_request, service, Case(), book.policies, timing=clock, revision=book.rulebook.revision
         )
     done = answer(hook_request, service, runtime, caller, live=True, timing=clock)
     _log_unusable(done.case.faults, logs.loggable_instance(here.hook_instance))

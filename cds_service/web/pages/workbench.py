@@ -153,14 +153,15 @@ def _told(done: Answer, service: Service) -> Json:
 
 def _policies(done: Answer) -> Json:
     """Names and sources of the policies that spoke, for headings and citations in the trace."""
-    versions = {d.verdict.version.key: d.verdict.version for r in done.results for d in r.determinations if d.verdict}
+    policies = runtime().book.policies
+    spoken = {said.key: policies.spoken(said) for d in done.decision.orders for said in d.spoken}
     return {
         key: {
-            "title": v.policy.short_title,
+            "title": policy.short_title,
             "sources": {
                 k: {**s.model_dump(mode="json", exclude_none=True), "confidence": CONFIDENCE[s.confidence]}
-                for k, s in v.version.sources.items()
+                for k, s in version.sources.items()
             },
         }
-        for key, v in versions.items()
+        for key, (policy, version) in spoken.items()
     }
