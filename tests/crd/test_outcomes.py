@@ -363,7 +363,7 @@ def test_what_is_asserted_of_a_plan_is_what_its_own_policies_say_if_it_is_declar
     assert one(commercial, "covered") == "conditional"
     answer = ask(sign(*orders, prefetch=slip, cover=coverage(type=ADVANTAGE)), approved)
     assert one(said(answer.response, ref("E0748")), "covered") == covered
-    assert {d.payer for r in answer.results for d in r.primary} == {"aetna-medicare-advantage"}
+    assert {d.payer for o in answer.decision.orders for d in o.primary} == {"aetna-medicare-advantage"}
 
 
 def _approved(demo: Runtime) -> Any:

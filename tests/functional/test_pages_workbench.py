@@ -13,7 +13,7 @@ from support.stories import SEED, stories, story
 
 from cds_service.config import Settings
 from cds_service.content_files import load_rulebook
-from cds_service.determination.worked import run_case, verdict_of
+from cds_service.determination.worked import determination_of, run_case
 from cds_service.hooks.answer import answer
 from cds_service.hooks.request import validate
 from cds_service.hooks.runtime import Caller, Runtime
@@ -159,18 +159,20 @@ def test_every_worked_case_means_the_same_as_a_hook_request(rulebook: Rulebook) 
     differing = []
     for folder in rulebook.folders.values():
         for worked in folder.cases.cases if folder.cases else ():
-            wanted = {r.order.ref: _outcome(folder.policy.id, r) for r in run_case(folder, worked, rulebook).results}
+            wanted = {
+                r.order.ref: _outcome(folder.policy.id, r) for r in run_case(folder, worked, rulebook).decision.orders
+            }
             request = validate(request_of(folder, worked, rulebook), service)
             done = answer(request, service, runtime, Caller(), as_of=worked.on)
-            got = {r.order.ref: _outcome(folder.policy.id, r) for r in done.results}
+            got = {d.order.ref: _outcome(folder.policy.id, d) for d in done.decision.orders}
             if got != wanted:
                 differing.append((folder.policy.id, worked.id, wanted, got))
     assert differing == []
 
 
-def _outcome(policy: str, result: Any) -> str | None:
-    verdict = verdict_of(policy, result)
-    return verdict.outcome if verdict else None
+def _outcome(policy: str, decided: Any) -> str | None:
+    said = determination_of(policy, decided)
+    return said.outcome if said else None
 
 
 def test_links_of_the_pages_lead_somewhere(service: Service) -> None:

@@ -11,9 +11,12 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from cds_service.content_files import load_rulebook
-from cds_service.determination.decide import Decider, OrderResult, Terms, decide
-from cds_service.determination.options import flagged_groups, replacement
+from cds_service.determination.decide import decide
+from cds_service.determination.decider import Decider
+from cds_service.determination.decision import Decision
+from cds_service.determination.options import replacement
 from cds_service.determination.routing import PayerDirectory
+from cds_service.determination.terms import Terms
 from cds_service.policy.case import (
     Case,
     Code,
@@ -51,8 +54,8 @@ def book() -> Rulebook:
 
 
 @cache
-def directory() -> PayerDirectory:
-    return PayerDirectory(book().content.payers)
+def terms() -> Terms:
+    return Terms(PayerDirectory(book().content.payers))
 
 
 @cache
@@ -104,31 +107,31 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-def decided(case: Case) -> tuple[Decider, tuple[OrderResult, ...]]:
-    return decide(case, book(), directory(), Terms())
+def decided(case: Case) -> Decision:
+    return decide(case, book(), terms())
 
 
-def summary(results: tuple[OrderResult, ...]) -> dict[str, tuple[object, ...]]:
+def summary(decision: Decision) -> dict[str, tuple[object, ...]]:
     """What became of each order: outcome, flag, each policy's outcome and rule, findings."""
     return {
         r.order.ref: (
             r.outcome,
             r.flag,
-            tuple((d.role, d.outcome, d.verdict.version.key, d.verdict.rule) for d in r.determinations if d.verdict),
+            tuple((d.role, d.outcome, d.key, d.rule) for d in r.spoken),
             tuple(sorted((f.kind, f.rule) for f in r.findings)),
         )
-        for r in results
+        for r in decision.orders
     }
 
 
 @EXAMPLES
 @given(cases(), st.integers(0, 2**16))
 def test_reordering_never_matters(case: Case, seed: int) -> None:
-    before = summary(decided(case)[1])
+    before = summary(decided(case))
     shuffled = {n: list(getattr(case, n)) for n in ("orders", "conditions", "procedures")}
     for items in shuffled.values():
         Random(seed).shuffle(items)
-    after = summary(decided(replace(case, **{n: tuple(items) for n, items in shuffled.items()}))[1])
+    after = summary(decided(replace(case, **{n: tuple(items) for n, items in shuffled.items()})))
     assert after == before
 
 
@@ -139,29 +142,28 @@ def test_reading_more_never_changes_what_was_settled(case: Case, source: str) ->
     names = {"patient": {"patient": None}, "conditions": {"conditions": ()}, "procedures": {"procedures": ()}}
     sources = {**case.sources, source: Source(SourceState.UNAVAILABLE, "not supplied")}
     unread = replace(case, sources=sources, **names.get(source, {}))
-    full = {
-        (r.order.ref, d.verdict.version.key): d.outcome for r in decided(case)[1] for d in r.determinations if d.verdict
-    }
-    for result in decided(unread)[1]:
-        for d in result.determinations:
-            if d.verdict and d.outcome != "needs-information":
-                assert full[result.order.ref, d.verdict.version.key] == d.outcome
+    full = {(r.order.ref, d.key): d.outcome for r in decided(case).orders for d in r.spoken}
+    for result in decided(unread).orders:
+        for d in result.spoken:
+            if d.outcome != "needs-information":
+                assert full[result.order.ref, d.key] == d.outcome
 
 
 @EXAMPLES
 @given(cases())
 def test_a_suggestion_applied_yields_no_new_warning(case: Case) -> None:
-    decider, results = decided(case)
+    decision, drafts = decided(case), {o.ref: o for o in case.orders}
+    results = decision.orders
     warned = {r.order.ref for r in results if r.flag == "warning"}
     alarms = {(r.order.ref, f.rule) for r in results for f in r.findings if f.kind == "safety"}
-    for group in flagged_groups(decider, results):
-        gone = {o.ref for o in group.twins}
+    for group in decision.flagged:
+        gone = set(group.orders)
         kept = tuple(o for o in case.orders if o.ref not in gone)
         suggestions = [kept] * group.removable
-        suggestions += [(*kept, replacement(group.twins[0], option)) for option in group.offered]
+        suggestions += [(*kept, replacement(drafts[group.orders[0]], option.code)) for option in group.offered]
         event("suggestions" if suggestions else "flagged, nothing to suggest")
         for orders in suggestions:
-            after = decided(case.with_orders(orders))[1]
+            after = decided(case.with_orders(orders)).orders
             assert {r.order.ref for r in after if r.flag == "warning"} <= warned - gone
             assert {(r.order.ref, f.rule) for r in after for f in r.findings if f.kind == "safety"} <= alarms
             new = [r for r in after if r.order.ref not in {o.ref for o in kept}]
@@ -175,19 +177,20 @@ def test_a_suggestion_applied_yields_no_new_warning(case: Case) -> None:
 @EXAMPLES
 @given(cases())
 def test_no_suggestion_touches_what_is_not_a_draft_or_is_needed(case: Case) -> None:
-    decider, results = decided(case)
+    decision, operations = decided(case), Decider(case, book(), terms()).evaluator.facts.operations
     procedures = book().vocabulary.procedures
-    for group in flagged_groups(decider, results):
-        assert all(o.draft for o in group.twins)
+    for group in decision.flagged:
+        twins = [o for o in case.orders if o.ref in group.orders]
+        assert all(o.draft for o in twins)
         offered = [option.code for option in group.offered]
         assert len(set(offered)) == len(offered)
-        here = {id(o) for twin in group.twins for o in decider.evaluator.facts.operations.of(twin)}
-        beside = [o for o in case.orders if here & {id(p) for p in decider.evaluator.facts.operations.of(o)}]
-        present = {c for o in beside for c in o.codes if o not in group.twins}
+        here = {id(o) for twin in twins for o in operations.of(twin)}
+        beside = [o for o in case.orders if here & {id(p) for p in operations.of(o)}]
+        present = {c for o in beside for c in o.codes if o not in twins}
         assert present.isdisjoint(offered)
         if group.removable:
-            rest = [o for o in case.orders if o not in group.twins]
-            for code in {c for o in group.twins for c in o.codes}:
+            rest = [o for o in case.orders if o not in twins]
+            for code in {c for o in twins for c in o.codes}:
                 leaning = [o for o in rest for c in o.codes if (e := procedures.get(c)) and code.code in e.requires]
                 for other in leaning:
                     needs = {r for c in other.codes if c in procedures for r in procedures[c].requires}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from typing import Any
 
-from cds_service.determination.decide import Decider, OrderResult, Terms, decide
+from cds_service.determination.decide import decide
+from cds_service.determination.decider import Decider
+from cds_service.determination.decision import Decision, OrderDecision
 from cds_service.determination.routing import PayerDirectory
+from cds_service.determination.terms import Terms
 from cds_service.policy.case import Case, Code, Coverage, Order, Source, SourceState
 from cds_service.policy.content import read
 from cds_service.policy.logic import Outcome
@@ -142,21 +145,27 @@ def case(*orders: Order | str, unread: Iterable[str] = (), payers: Iterable[str]
 class Decided:
     """What was decided, by the last part of each order's reference."""
 
-    decider: Decider
-    results: Mapping[str, OrderResult]
+    facts: Case
+    rulebook: Rulebook
+    decision: Decision
 
-    def __getitem__(self, own: str) -> OrderResult:
-        return self.results[own]
+    def __getitem__(self, own: str) -> OrderDecision:
+        return next(d for d in self.decision.orders if d.order.ref.split("/")[1] == own)
 
     @property
-    def all(self) -> tuple[OrderResult, ...]:
-        return tuple(self.results.values())
+    def decider(self) -> Decider:
+        """The engine, for what only it can tell."""
+        return Decider(self.facts, self.rulebook, terms_of(self.rulebook))
 
 
-def decided(rulebook: Rulebook, facts: Case, terms: Terms | None = None) -> Decided:
+def terms_of(rulebook: Rulebook, **more: Any) -> Terms:
+    """What a deployment adds to a rulebook, where it adds nothing else."""
+    return Terms(PayerDirectory(rulebook.content.payers), **more)
+
+
+def decided(rulebook: Rulebook, facts: Case, **terms: Any) -> Decided:
     """Decide every draft of a case."""
-    decider, results = decide(facts, rulebook, PayerDirectory(rulebook.content.payers), terms or Terms())
-    return Decided(decider, {r.order.ref.split("/")[1]: r for r in results})
+    return Decided(facts, rulebook, decide(facts, rulebook, terms_of(rulebook, **terms)))
 
 
 def open_questions(trace: Trace) -> dict[Missing, None]:

@@ -9,8 +9,9 @@ import pytest
 from support.small import book
 
 from cds_service.determination.authorization import holding
-from cds_service.determination.decide import Decider, Terms
+from cds_service.determination.decider import Decider
 from cds_service.determination.routing import PayerDirectory
+from cds_service.determination.terms import Terms
 from cds_service.policy.case import Authorization, Case, Code, Coverage, Order, Source, SourceState
 from cds_service.policy.model import Payer
 
@@ -108,5 +109,5 @@ def test_a_payer_that_pays_second_authorises_nothing(name: str, holds: bool) -> 
     authorised = (given(insurer=Coverage("x", payor_names=(name,))),)
     order = Order("ServiceRequest/o", (Code("cpt", "20939"),), authorizations=authorised)
     both = Case((order,), coverages=(ACME, OTHER), received=DAY, sources=READ)
-    found = Decider(both, book(), DIRECTORY, Terms()).authorization(order)
+    found = Decider(both, book(), Terms(DIRECTORY)).authorization(order)
     assert (found is not None) is holds

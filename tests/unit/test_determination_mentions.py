@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cds_service.content_files import load_content
-from cds_service.determination.decide import Determination, OrderResult
+from cds_service.determination.decision import Determination, OrderDecision
 from cds_service.determination.worked import run_case
 from cds_service.policy.model import WorkedCase
 from cds_service.policy.rulebook import Rulebook, compile_content
@@ -21,16 +21,14 @@ def rulebook() -> Rulebook:
     return compile_content(load_content())
 
 
-def result(*orders: Any, code: str = "20930") -> OrderResult:
+def result(*orders: Any, code: str = "20930") -> OrderDecision:
     folder = rulebook().folders["aetna/bone-graft-adjuncts"]
     done = run_case(folder, WorkedCase(id="t", title="t", payer="aetna", orders=list(orders)), rulebook())
-    return next(r for r in done.results if r.order.codes[0].code == code)
+    return next(r for r in done.decision.orders if r.order.codes[0].code == code)
 
 
 def told(determination: Determination) -> tuple[str, str | None, str | None]:
-    verdict = determination.verdict
-    assert verdict is not None
-    return determination.outcome, verdict.rule, verdict.recommendation
+    return determination.outcome, determination.rule, determination.recommendation
 
 
 def chips(note: str) -> dict[str, Any]:
@@ -50,13 +48,12 @@ def test_a_mention_that_is_open_neither_refuses_nor_supports(note: str, outcome:
 def test_what_a_text_leaves_open_is_asked_and_told() -> None:
     for determination in result("22551", chips(OPEN)).determinations:
         assert told(determination) == ("needs-information", None, None)
-        verdict = determination.verdict
-        assert verdict is not None
-        asked = verdict.missing[0]
+        asked, trace = determination.missing[0], determination.trace
         assert asked.text.endswith(": is it ordered?")
         assert (asked.source, asked.state) == ("orders", "the order's text leaves it open")
-        assert verdict.trace.outcome == "unknown"
-        mentioned = verdict.trace.children[-1]
+        assert trace is not None
+        assert trace.outcome == "unknown"
+        mentioned = trace.children[-1]
         assert (mentioned.id, mentioned.outcome) == ("mentioned", "unknown")
         assert [e.code for e in mentioned.evidence] == ["text: rhBMP-2"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from support.small import Decided, Json, book, case, cover, decided, item, order, policy, rule
 
-from cds_service.determination.options import Flagged, Option, flagged_groups, replacement
+from cds_service.determination.decision import Flagged
+from cds_service.determination.options import replacement
 from cds_service.policy.case import Authorization, Code, Order
-from cds_service.policy.model import Alternative
 
 CRITERIA: Json = {
     "marrow": {"text": "Marrow.", "companion": {"value_set": "marrow"}},
@@ -36,7 +36,7 @@ def graft_policy(own: str = "a/one", kind: str = "coverage", payer: str = "acme"
 
 
 def groups(found: Decided) -> list[Flagged]:
-    return list(flagged_groups(found.decider, found.all))
+    return list(found.decision.flagged)
 
 
 def offers(*policies: Json, orders: Any = ("22551", "20939"), **facts: Any) -> tuple[list[str], list[str], bool]:
@@ -126,7 +126,7 @@ def test_an_option_that_a_guideline_advises_against_is_not_shown_as_covered() ->
     marrow = item("marrow", otherwise="not-supported", otherwise_recommendation="against", alternatives=[LOCAL])
     local = item("local", otherwise="supported", otherwise_recommendation="none")
     found = decided(book(graft_policy("g/1", "guideline", marrow=marrow, local=local)), case("22551", "20939", "20936"))
-    assert {g.result.order.codes[0].code: g.ordered for g in groups(found)} == {"20939": (), "20936": ()}
+    assert {g.orders[0].split("/")[1]: g.ordered for g in groups(found)} == {"20939": (), "20936": ()}
 
 
 def test_an_option_in_another_operation_is_not_ordered_here() -> None:
@@ -148,7 +148,7 @@ def test_an_option_in_another_operation_is_not_ordered_here() -> None:
 def test_twins_are_one_group_and_orders_of_two_operations_are_two() -> None:
     rulebook = book(graft_policy(marrow=NO, local=YES))
     twins = decided(rulebook, case("22551", order("20939", "m1"), order("20939", "m2")))
-    assert [[o.ref for o in g.twins] for g in groups(twins)] == [["ServiceRequest/m1", "ServiceRequest/m2"]]
+    assert [list(g.orders) for g in groups(twins)] == [["ServiceRequest/m1", "ServiceRequest/m2"]]
     apart = decided(
         rulebook,
         case(
@@ -158,20 +158,20 @@ def test_twins_are_one_group_and_orders_of_two_operations_are_two() -> None:
             order("20939", "m2", encounter="e2"),
         ),
     )
-    assert [[o.ref for o in g.twins] for g in groups(apart)] == [["ServiceRequest/m1"], ["ServiceRequest/m2"]]
+    assert [list(g.orders) for g in groups(apart)] == [["ServiceRequest/m1"], ["ServiceRequest/m2"]]
 
 
 def test_orders_that_belong_to_no_operation_are_twins_wherever_they_are() -> None:
     stimulator = graft_policy(stimulator=item("stimulator", otherwise="not-supported"))
     found = decided(book(stimulator), case(order("20974", "s1"), order("20974", "s2", encounter="e2")))
-    assert [len(g.twins) for g in groups(found)] == [2]
+    assert [len(g.orders) for g in groups(found)] == [2]
 
 
 def test_another_rule_makes_another_group() -> None:
     marrow = item("marrow", rule("r", "ill", "not-supported"), otherwise="not-supported")
     bone = item("bone", otherwise="not-supported")
     found = decided(book(graft_policy(marrow=marrow, bone=bone)), case("22551", "20939", "20930"))
-    assert [g.result.order.codes[0].code for g in groups(found)] == ["20939", "20930"]
+    assert [g.orders[0].split("/")[1] for g in groups(found)] == ["20939", "20930"]
 
 
 def test_an_order_that_is_not_flagged_makes_no_group() -> None:
@@ -373,8 +373,7 @@ def test_a_replacement_keeps_place_and_reasons_and_nothing_of_the_product() -> N
         authorizations=(Authorization("PA-1", "ServiceRequest/20939"),),
         faulty=frozenset({"note"}),
     )
-    option = Option(Alternative(order="local", code="20936", label="local bone"))
-    assert replacement(original, option) == order(
+    assert replacement(original, Code("cpt", "20936")) == order(
         "20936",
         "20939-20936",
         reason_codes=(Code("icd-10-cm", "M48.02"),),
@@ -389,5 +388,5 @@ def test_a_replacement_knows_every_part_of_an_order() -> None:
     parts = {f.name for f in fields(Order)}
     product = {"ref", "codes", "units", "modifiers", "texts", "authorizations", "faulty"}
     original = Order(**{name: f"some {name}" for name in parts})  # type: ignore[arg-type]
-    made = replacement(original, Option(Alternative(order="local", code="20936", label="local bone")))
+    made = replacement(original, Code("cpt", "20936"))
     assert {name for name in parts if getattr(made, name) == getattr(original, name)} == parts - product

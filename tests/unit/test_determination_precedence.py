@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from support.small import DAY, Json, book, case, cover, decided, item, order, policy, rule
 
-from cds_service.determination.decide import OrderResult, Terms, decide, judged_orders
+from cds_service.determination.decide import decide
+from cds_service.determination.decision import OrderDecision
 from cds_service.determination.routing import IdentifierDirectory, PayerDirectory
+from cds_service.determination.terms import Terms
 from cds_service.policy.case import Authorization, Code, Coverage, Source, SourceState
 
 OUTCOMES = ("supported", "not-supported", "needs-information", "not-addressed")
@@ -29,13 +31,12 @@ def advises(own: str, recommendation: str | None) -> Json:
     )
 
 
-def bone(*policies: Json, **parts: Any) -> OrderResult:
+def bone(*policies: Json, **parts: Any) -> OrderDecision:
     return decided(book(*policies), case("20930", **parts))["20930"]
 
 
-def governor(found: OrderResult) -> str | None:
-    verdict = found.governing.verdict if found.governing else None
-    return verdict.version.policy.id if verdict else None
+def governor(found: OrderDecision) -> str | None:
+    return found.governing.policy if found.governing else None
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_the_strictest_guideline_governs_where_no_payer_speaks(
     found = bone(*(advises(f"g/{n}", r) for n, r in enumerate(recommendations)))
     assert (governor(found), found.flag) == (governs, flag)
     first = found.determinations[0]
-    assert (first.role, first.outcome, first.verdict, first.payer) == ("primary", "not-addressed", None, "acme")
+    assert (first.role, first.outcome, first.policy, first.payer) == ("primary", "not-addressed", None, "acme")
     assert {d.role for d in found.determinations[1:]} == {"guideline"}
 
 
@@ -162,15 +163,15 @@ def test_flag_and_settled(outcome: str, recommendation: str | None, authorised: 
 def test_a_payer_known_by_name_alone(directory: type[PayerDirectory], outcome: str) -> None:
     rulebook = book(says("a/one", "supported"))
     named = case("20930", coverages=(Coverage("Coverage/n", (), ("Acme",)),))
-    [found] = decide(named, rulebook, directory(rulebook.content.payers), Terms())[1]
+    [found] = decide(named, rulebook, Terms(directory(rulebook.content.payers))).orders
     assert found.outcome == outcome
 
 
 def test_a_payer_that_is_assumed_and_policies_that_do_not_fire() -> None:
     rulebook, facts = book(says("a/one", "supported")), case("20930", payers=())
-    assert decided(rulebook, facts, Terms(default_payer="acme"))["20930"].outcome == "supported"
-    quiet = Terms(default_payer="acme", fires=lambda version: version.policy.id != "a/one")
-    assert decided(rulebook, facts, quiet)["20930"].outcome == "not-addressed"
+    assert decided(rulebook, facts, default_payer="acme")["20930"].outcome == "supported"
+    quiet = decided(rulebook, facts, default_payer="acme", fires=lambda policy, _status: policy != "a/one")
+    assert quiet["20930"].outcome == "not-addressed"
 
 
 def test_orders_of_one_code_are_told_apart_by_their_texts() -> None:
@@ -273,10 +274,10 @@ def test_a_bare_result_comes_to_the_same(outcome: str, recommendation: str, paye
 
 def test_only_drafts_are_judged_and_of_a_selection_those_selected() -> None:
     facts = case("20930", "20936", order("20939", draft=False))
-    assert [o.ref for o in judged_orders(facts, None)] == ["ServiceRequest/20930", "ServiceRequest/20936"]
-    assert [o.ref for o in judged_orders(facts, ("ServiceRequest/20936", "ServiceRequest/20939"))] == [
-        "ServiceRequest/20936"
-    ]
+    chosen = ("ServiceRequest/20936", "ServiceRequest/20939")
+    for selections, judged in ((None, ["20930", "20936"]), (chosen, ["20936"])):
+        found = decided(book(), facts, selections=selections).decision.orders
+        assert [d.order.ref.split("/")[1] for d in found] == judged
 
 
 def test_a_rule_that_asks_shows_what_is_missing() -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from cds_service.content_files import load_content
-from cds_service.determination.decide import OrderResult
-from cds_service.determination.options import flagged_groups
+from cds_service.determination.decision import OrderDecision
 from cds_service.determination.worked import CaseReport, run_case
 from cds_service.policy.case import Code, Order
 from cds_service.policy.code_sets import CodeSet
@@ -30,19 +29,18 @@ def report(payer: str | None, orders: list[Any], **facts: Any) -> CaseReport:
     return run_case(folder, WorkedCase(id="t", title="t", payer=payer, orders=orders, **facts), rulebook())
 
 
-def result(done: CaseReport, code: str) -> OrderResult:
-    return next(r for r in done.results if r.order.codes[0].code == code)
+def result(done: CaseReport, code: str) -> OrderDecision:
+    return next(r for r in done.decision.orders if r.order.codes[0].code == code)
 
 
-def governing(found: OrderResult) -> str | None:
-    verdict = found.governing.verdict if found.governing else None
-    return verdict.version.policy.id if verdict else None
+def governing(found: OrderDecision) -> str | None:
+    return found.governing.policy if found.governing else None
 
 
 @pytest.mark.parametrize(("fusion", "offered"), [("22558", {"20930", "20936", "20931"}), ("22586", set())])
 def test_a_graft_is_offered_only_beside_a_fusion_that_takes_a_graft_code(fusion: str, offered: set[str]) -> None:
     done = report("aetna", [fusion, "20939"])
-    groups = list(flagged_groups(done.decider, done.results))
+    groups = done.decision.flagged
     assert {o.code.code for g in groups for o in g.offered} == offered
 
 
@@ -96,7 +94,7 @@ def test_an_order_that_others_are_added_to_is_not_removed(orders: list[str], rem
     high = [{"code": "4548-4", "value": 9.1, "unit": "%"}]  # diabetes out of control: the fusion is flagged
     done = report("aetna", orders, conditions=["M48.061", "E11.65"], observations=high)
     assert result(done, "22612").outcome == "not-supported"
-    groups = {g.twins[0].codes[0].code: g for g in flagged_groups(done.decider, done.results)}
+    groups = {done.decision.of(g.orders[0]).order.codes[0].code: g for g in done.decision.flagged}
     assert groups["22612"].removable is removable
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.small import book, item, policy, rule
 
-from cds_service.determination.worked import run_case, to_case, verdict_of
+from cds_service.determination.worked import determination_of, run_case, to_case
 from cds_service.policy.case import (
     Answer,
     Authorization,
@@ -259,11 +259,11 @@ def test_findings_of_another_policy_do_not_count() -> None:
     assert failures("a/one", findings={}) == ()
 
 
-def test_the_verdict_of_one_policy() -> None:
+def test_what_one_policy_said() -> None:
     rulebook = book(COVERAGE, SAFETY)
     report = run_case(rulebook.folders["a/one"], worked(orders=["20930"], **ILL), rulebook)
-    assert (report.policy, report.case.id, len(report.results)) == ("a/one", "w", 1)
-    found = verdict_of("a/one", report.results[0])
+    assert (report.policy, report.case.id, len(report.decision.orders)) == ("a/one", "w", 1)
+    found = determination_of("a/one", report.decision.orders[0])
     assert found is not None
     assert found.rule == "ill"
-    assert verdict_of("r/safe", report.results[0]) is None
+    assert determination_of("r/safe", report.decision.orders[0]) is None

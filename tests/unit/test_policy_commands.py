@@ -305,7 +305,7 @@ def test_a_compiled_file_decides_every_worked_case_as_the_folder_does() -> None:
         for worked in folder.cases.cases if folder.cases else ():
             one, two = (run_case(folder, worked, book) for book in (plain, compiled))
             traces = [
-                [(d.outcome, d.verdict and d.verdict.trace) for r in report.results for d in r.determinations]
+                [(d.outcome, d.trace) for o in report.decision.orders for d in o.determinations]
                 for report in (one, two)
             ]
             if traces[0] != traces[1]:

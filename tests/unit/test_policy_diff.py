@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from support.small import Json, book, case, decided, item, policy, rule
 
-from cds_service.determination.worked import verdict_of
-from cds_service.policy.diff import Change, change
-from cds_service.policy.evaluate import Verdict
+from cds_service.determination.difference import Change, Said, change
+from cds_service.determination.worked import determination_of
 
 CRITERIA = {
     "ill": {"text": "Ill.", "condition": {"value_set": "illness"}, "when_absent": "not-met"},
@@ -23,14 +22,16 @@ def bone(*rules: Json, otherwise: str = "supported", **version: Any) -> Json:
     return policy("a/one", **made)
 
 
-def judged(body: Json | None, *beside: str) -> Verdict | None:
+def judged(body: Json | None, *beside: str) -> Said | None:
     if body is None:
         return None
-    return verdict_of("a/one", decided(book(body), case("20930", *beside))["20930"])
+    rulebook = book(body)
+    said = determination_of("a/one", decided(rulebook, case("20930", *beside))["20930"])
+    return Said(said, rulebook.folders["a/one"].version(said.version)) if said else None
 
 
 def between(before: Json | None, after: Json | None, *beside: str) -> Change | None:
-    return change("c", "20930", judged(before, *beside), judged(after, *beside))
+    return change("c", "ServiceRequest/20930", "20930", judged(before, *beside), judged(after, *beside))
 
 
 ILL = rule("ill", "ill", "not-supported")

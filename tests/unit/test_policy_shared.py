@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 from support.small import Json, book, case, decided, item, open_questions, order, policy, rule
 
+from cds_service.determination.decision import Determination
 from cds_service.policy.case import Answer, Case, Code, Condition, Observation, Order, Patient, Period, Procedure
-from cds_service.policy.evaluate import Verdict
 from cds_service.policy.mentions import READ
 from cds_service.policy.trace import Trace
 
@@ -69,12 +69,12 @@ def policy_of(when: Any) -> Json:
 def seen(facts: Case, when: Any, orders: tuple[Order, ...]) -> dict[str, tuple[str, Trace]]:
     """Outcome and trace of some orders of a case, judged in this order by one decider."""
     found: dict[str, tuple[str, Trace]] = {}
-    decider = decided(book(policy_of(when)), replace(facts, orders=()), None).decider
+    decider = decided(book(policy_of(when)), replace(facts, orders=())).decider
     decider = decider.with_orders(facts.orders)
     for each in orders:
-        verdict = decider.result(each).determinations[0].verdict
-        assert verdict is not None
-        found[each.ref] = (verdict.outcome, verdict.trace)
+        said = decider.result(each).determinations[0]
+        assert said.trace is not None
+        found[each.ref] = (said.outcome, said.trace)
     return found
 
 
@@ -106,20 +106,16 @@ def test_a_case_with_other_orders_keeps_what_is_known_of_the_patient() -> None:
     rulebook = book(policy_of({"all": ["age", "companion"]}))
     first = decided(rulebook, case("22551", "20930", **FACTS))
     again = first.decider.with_orders((order("20930"),))
-    assert first["20930"].determinations[0].verdict is not None
-    verdict = again.result(order("20930")).determinations[0].verdict
-    assert verdict is not None
-    assert verdict.outcome == "not-supported"
+    assert first["20930"].determinations[0].outcome == "supported"
+    assert again.result(order("20930")).determinations[0].outcome == "not-supported"
 
 
 # --- what a verdict says ----------------------------------------------------------------------------
 
 
-def verdict(*rules: Json, beside: tuple[str, ...] = (), facts: Any = None, **more: Any) -> Verdict:
+def verdict(*rules: Json, beside: tuple[str, ...] = (), facts: Any = None, **more: Any) -> Determination:
     body = policy("a/one", criteria=CRITERIA, orders={"bone": item("bone", *rules, **more)})
-    found = decided(book(body), case("20930", *beside, **(facts or {})))["20930"].determinations[0].verdict
-    assert found is not None
-    return found
+    return decided(book(body), case("20930", *beside, **(facts or {})))["20930"].determinations[0]
 
 
 OPEN = rule("open", "asked", "not-supported", because_patient="for you", asks="Which?")
