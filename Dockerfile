@@ -23,7 +23,6 @@ ENV PATH=/opt/cds/bin:$PATH \
     CDS_DATABASE_URL=sqlite:////var/lib/cds/ledger.sqlite3 \
     CDS_HOST=0.0.0.0 \
     CDS_PORT=8000 \
-    CDS_ADMIN_HOST=0.0.0.0 \
     CDS_ADMIN_PORT=9000
 EXPOSE 8000 9000
 VOLUME /var/lib/cds

@@ -51,6 +51,7 @@ check: install-dev
 # What is too long for `make test`: kills, large fuzzes, mutation, soak, a million orders. Results go to benchmarks/.
 verify: install-dev install-spark
 	$(BIN)/pytest -q -m verify
+	$(BIN)/python benchmarks/crd_mutations.py
 	$(BIN)/python benchmarks/mutation.py --jobs 2
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/replay.py

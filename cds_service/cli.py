@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from datetime import date
 from pathlib import Path
@@ -52,12 +53,12 @@ def cli() -> None:
 @click.option("--demo", is_flag=True, default=None, help="Loopback only, no authentication, bundled charts.")
 @click.option("--database-url", help="Ledger database.")
 @click.option("--cards", help="Folder or compiled file of policies.")
-@click.option("--allow-fhir", help="Demo mode: FHIR base URL that may be called.")
-def serve(**options: Any) -> None:
+@click.option("--allow-fhir", multiple=True, help="Demo mode: FHIR base URL that may be called; may be repeated.")
+def serve(allow_fhir: tuple[str, ...], **options: Any) -> None:
     """Start the service."""
     from cds_service.web.server import run
 
-    run(options)
+    run({**options, "allow_fhir": ",".join(allow_fhir) or None})
 
 
 @cli.command()
@@ -77,9 +78,11 @@ def evaluate(request: Path, service: str | None, as_of: Any, explain: bool, as_j
 
 def main() -> None:
     """Entry point: errors made on purpose are one line and an exit code, never a traceback."""
+    from cds_service.config import read_files
     from cds_service.policy.content import Faults
 
     try:
+        read_files(os.environ)
         cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()

@@ -6,14 +6,16 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cds_service.errors import ConfigurationError
+from cds_service.files import as_text, read_regular
 from cds_service.urls import LOOPBACK, check_origin, is_address, split_checked
 
+_MOST_OF_A_FILE = 64 * 1024
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 log = logging.getLogger(__name__)
@@ -42,20 +44,26 @@ class Settings:
         2, "Calls worked on at once, per worker; more than one, so that a large one lets others pass.", 1, 1024
     )
     waiting: int = _setting(
-        64, "Calls that may wait at once, per worker: for a body, a FHIR server, or their turn.", 1, 4096
+        64,
+        "Calls at once, per worker: most wait for a body, a FHIR server, the ledger or a turn. Beyond: 503 at once.",
+        1,
+        4096,
     )
     demo: bool = _setting(False, "Demo mode: loopback only, no authentication, throwaway database, bundled charts.")
     public_url: str = _setting("", "Base URL as callers see it, also behind a proxy; default http://HOST:PORT.")
     cards: str = _setting("", "Folder or compiled file of policies; default: the bundled ones.")
+    content_deadline: float = _setting(
+        60.0, "Seconds for changed policies to be read and checked; beyond, those in force stay.", 0.1, 3600
+    )
     control: str = _setting("", "YAML file that silences or switches off policies and clients; watched.")
     database_url: str = _setting("", "Ledger database; default: SQLite in .cds-service/, in demo mode a throwaway one.")
     ledger_sync: Literal["normal", "full"] = _setting("normal", "`full`: durable against power loss as well.")
     ledger_key: str = _setting("", "Key of the ledger's seals (text); default: a key file beside a SQLite database.")
     ledger_mask: str = _setting("", "JSON Pointers, or elements such as Patient.name; comma separated, never stored.")
     clients: str = _setting("", "YAML file of trusted clients; watched. Needed outside demo mode.")
-    token_lifetime: int = _setting(600, "Longest life of a client's token, in seconds.", 1, 3600)
+    token_lifetime: int = _setting(900, "Longest life of a client's token, in seconds.", 1, 3600)
     # At least 1: clients round iat up to the next second.
-    clock_leeway: int = _setting(5, "Seconds by which a client's clock may differ.", 1, 120)
+    clock_leeway: int = _setting(60, "Seconds by which a client's clock may differ.", 1, 120)
     services: str = _setting("advisor,crd", "Which services are offered: advisor, crd, or both.")
     default_payer: str = _setting("", "Payer to assume for advisor calls that have no Coverage to read.")
     payers: str = _setting("", "Payers whose coverage this deployment may assert (CRD), comma separated.")
@@ -159,6 +167,10 @@ Settings come from environment variables; options of `cds-service serve` win ove
 warned of at start, a value that makes no sense stops the start. A change needs a restart; policies, clients and the
 control file do not ([operations.md](operations.md)).
 
+Any of them may lie in a file instead, as secrets of containers do: `CDS_LEDGER_KEY_FILE=/run/secrets/ledger_key` reads
+`CDS_LEDGER_KEY` from there, at start, for every command; white space around it does not count. Both together are
+refused.
+
 This page is made from the code: `python -m cds_service.config > docs/configuration.md`.
 
 | variable | default | meaning |
@@ -197,6 +209,27 @@ def _convert(name: str, kind: Any, text: str) -> Any:
         return kind(text)
     except ValueError:
         raise ConfigurationError(f"CDS_{name.upper()} must be {_number(kind())}.") from None
+
+
+def read_files(environment: MutableMapping[str, str]) -> None:
+    """Settings that lie in files of their own, as secrets of containers do: `CDS_<NAME>_FILE` becomes `CDS_<NAME>`.
+
+    Raises ConfigurationError where a file cannot be read, or where both are given.
+    """
+    for setting in fields(Settings):
+        name = f"CDS_{setting.name.upper()}"
+        file = environment.get(f"{name}_FILE")
+        if file is None:
+            continue
+        if name in environment:
+            raise ConfigurationError(f"{name} and {name}_FILE are both given. Keep one of them.")
+        try:
+            environment[name] = as_text(read_regular(Path(file.strip()), _MOST_OF_A_FILE)).strip()
+        except OSError as error:
+            raise ConfigurationError(f"{name}_FILE: {file.strip()} cannot be read: {error.strerror}.") from None
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{name}_FILE: {file.strip()} is not UTF-8 text.") from None
+        del environment[f"{name}_FILE"]
 
 
 def from_environment(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

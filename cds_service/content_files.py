@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from cds_service.errors import ConfigurationError
+from cds_service.files import as_text, read_regular
 from cds_service.policy.compiled import load
 from cds_service.policy.content import YAML, Content, Faults, read
 from cds_service.policy.rulebook import Rulebook, compile_content
+from cds_service.policy.source import MAX_BYTES
 from cds_service.render import wording
 
+MOST_BYTES = 256 * 1024 * 1024
+"""The largest compiled file, and the most of all files of a folder together."""
 _PACKAGE = Path(__file__).resolve().parent
 
 # Policies as they are on disk: the texts of a folder by their paths below it, or the one file that `policy build` made.
@@ -31,12 +36,14 @@ def read_files(folder: Path) -> dict[str, str]:
         raise ConfigurationError(f"{folder} is a file. Name the cards folder that it was built from.")
     if not folder.is_dir():
         raise ConfigurationError(f"the cards folder {folder} does not exist. Set CDS_CARDS or --cards to a folder.")
-    files = {}
+    files, left = {}, MOST_BYTES
     for path in sorted(p for p in folder.rglob("*") if YAML.search(p.name)):
         try:
-            files[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8", errors="surrogateescape")
+            data = read_regular(path, min(left, MAX_BYTES))
         except OSError as error:
-            raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}.") from error
+            raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from error
+        files[path.relative_to(folder).as_posix()] = as_text(data, "surrogateescape")
+        left -= len(data)
     return files
 
 
@@ -65,9 +72,22 @@ def load_rulebook(path: Path | None = None) -> Rulebook:
 def read_source(path: Path) -> Source:
     """What `load_rulebook` would read there, unchecked. Raises ConfigurationError."""
     try:
-        return path.read_bytes() if path.is_file() else read_files(path)
+        return read_files(path) if path.is_dir() or not path.exists() else read_regular(path, MOST_BYTES)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}. Set CDS_CARDS or --cards.") from error
+
+
+def packed(source: Source) -> bytes:
+    """The policies as one piece, to be handed to another process."""
+    return source if isinstance(source, bytes) else json.dumps(source).encode()
+
+
+def unpacked(data: bytes) -> Source:
+    """What `packed` made one piece of."""
+    if not data.startswith(b"{"):
+        return data
+    texts: dict[str, str] = json.loads(data)
+    return texts
 
 
 def rulebook_of(source: Source, name: str) -> Rulebook:

@@ -21,7 +21,9 @@ Messages name the field and the cure; they never hold a value from a chart or a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,25 @@ class Issue:
     def sentence(self) -> str:
         """What people read: the text, after the path where it needs one."""
         return self.text if not self.path or self.text.endswith(".") else f"{self.path} {self.text}"
+
+
+def once(issues: Iterable[Issue]) -> tuple[Issue, ...]:
+    """The issues, each once: what is said of one field in the same words is one."""
+    said: dict[tuple[str, str], Issue] = {}
+    for issue in issues:
+        said.setdefault((issue.path, issue.sentence), issue)
+    return tuple(said.values())
+
+
+def outcome(issues: Iterable[Issue]) -> dict[str, Any]:
+    """An OperationOutcome resource, in which nothing is said twice."""
+    return {"resourceType": "OperationOutcome", "issue": [_issue(i) for i in once(issues)]}
+
+
+def _issue(issue: Issue) -> dict[str, Any]:
+    text = issue.sentence
+    body = {"severity": issue.severity, "code": issue.code, "diagnostics": text, "details": {"text": text}}
+    return {**body, "expression": [issue.path]} if issue.path and issue.path != "$" else body
 
 
 def place_of(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Commands for integrators: `cds-service client add | list | check-token | token`."""
+"""Commands for integrators: `cds-service client add | list | sheet | check-token | token`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from cds_service.auth.issue import generate_key, public_jwk, read_private_key, s
 from cds_service.auth.refusal import Refused
 from cds_service.auth.replay import MemoryReplay
 from cds_service.auth.verify import Verifier
+from cds_service.config import from_environment
 from cds_service.errors import InputFileError
+from cds_service.hooks.dialects import DIALECTS
+from cds_service.hooks.runtime import Runtime
 
 _FILE = click.option(
     "--clients",
@@ -54,6 +57,7 @@ def client_group() -> None:
 @click.option("--fhir-server", "fhir_servers", multiple=True, help="FHIR base URL we may call. Repeatable.")
 @click.option("--allow-private", is_flag=True, help="The FHIR servers are in a private network.")
 @click.option("--allow-loopback-http", is_flag=True, help="The JWK Set is served by http on this machine.")
+@click.option("--dialect", type=click.Choice(list(DIALECTS)), help="How the client speaks CDS Hooks.")
 @click.option("--crd-version", type=click.Choice(["2.0", "2.1", "2.2"]), help="Da Vinci CRD version.")
 @click.option("--rate-limit", "rate_limit_per_minute", type=click.IntRange(1), help="Calls per minute.")
 @click.option("--cors-origin", "cors_origins", multiple=True, help="Browser origin. Repeatable.")
@@ -119,6 +123,24 @@ def _summary(client: Client) -> str:
         keys = f"keys at {client.jwks_url or 'jku'}"
     marks = [word for word, holds in (("disabled", client.disabled), ("silent", client.silent)) if holds]
     return "  ".join([client.id, client.issuer, keys, *marks])
+
+
+@client_group.command("sheet")
+@click.argument("client_id", metavar="NAME")
+@click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
+@_FILE
+def print_sheet(client_id: str, form: str, clients_file: Path) -> None:
+    """Print what a site's analyst has to type in for the client NAME: URLs, hooks, prefetch, scopes, keys, reasons.
+
+    Read it with the settings (CDS_*) that the service has: CDS_PUBLIC_URL is in every URL.
+    """
+    declared = {client.id: client for client in load_clients(clients_file)}
+    if client_id not in declared:
+        raise click.UsageError(f"{clients_file} declares no client '{client_id}'. Declared: {', '.join(declared)}.")
+    from cds_service.auth import sheet  # reads policies: not for the other commands to wait for
+
+    parts = sheet.sheet(declared[client_id], Runtime.build(from_environment().check()))
+    click.echo(sheet.as_markdown(parts) if form == "markdown" else sheet.as_text(parts))
 
 
 @client_group.command("check-token")

@@ -9,21 +9,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cds_service.auth.clients_file import check_model, read_yaml
 from cds_service.auth.jwk import BadKeyError, Key, parse_jwk
+from cds_service.auth.traits import TARGET, Strict, Text, Traits
 from cds_service.errors import ConfigurationError
 from cds_service.policy.case import Code
 from cds_service.urls import check_origin, require_https, split_checked
 
 FORMAT = 1
-_TARGET = re.compile(r"cpt:[0-9]{4}[0-9AFMTU]|hcpcs:[A-V][0-9]{4}", re.ASCII)
 _ISSUER = re.compile(r"[^\s\x00-\x1f\x7f]{1,2048}")
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def _absolute(url: str) -> str:
@@ -40,10 +36,9 @@ def _issuer(text: str) -> str:
 Url = Annotated[str, AfterValidator(_absolute)]
 Origin = Annotated[str, AfterValidator(check_origin)]
 ClientId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Text = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class FhirServer(_Strict):
+class FhirServer(Strict):
     """A FHIR server that may be called on behalf of one client; `allow_private` permits a private address."""
 
     url: Url
@@ -56,7 +51,7 @@ class FhirServer(_Strict):
         return self
 
 
-class Jwks(_Strict):
+class Jwks(Strict):
     """A JWK Set (RFC 7517 section 5) written into the file."""
 
     keys: list[dict[str, Any]] = Field(min_length=1)
@@ -81,7 +76,7 @@ class Jwks(_Strict):
         return tuple(parse_jwk(jwk) for jwk in self.keys)
 
 
-class Client(_Strict):
+class Client(Traits):
     """One trusted client, as declared. `disabled` clients still authenticate; the caller decides."""
 
     id: ClientId
@@ -89,16 +84,16 @@ class Client(_Strict):
     issuer: Annotated[str, AfterValidator(_issuer)]
     jwks: Jwks | None = None
     jwks_url: Url | None = None
-    jku_allowed: list[Url] = []
+    jku_allowed: list[Url] = Field(default_factory=list)
     allow_loopback_http: bool = False
     tenants: Annotated[list[Text], Field(min_length=1)] | None = None
-    fhir_servers: list[FhirServer] = []
-    code_map: dict[Text, dict[Text, str]] = {}
+    fhir_servers: list[FhirServer] = Field(default_factory=list)
+    code_map: dict[Text, dict[Text, str]] = Field(default_factory=dict)
     crd_version: Literal["2.0", "2.1", "2.2"] = "2.0"
     silent: bool | list[Text] = False
     disabled: bool = False
     rate_limit_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    cors_origins: list[Origin] = []
+    cors_origins: list[Origin] = Field(default_factory=list)
 
     @field_validator("crd_version", mode="before")
     @classmethod
@@ -111,7 +106,7 @@ class Client(_Strict):
     def _targets(cls, code_map: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         for system, codes in code_map.items():
             for code, target in codes.items():
-                if not _TARGET.fullmatch(target):
+                if not TARGET.fullmatch(target):
                     raise ValueError(f"{system} {code} has a bad target: write cpt:20939 or hcpcs:E0748")
         return code_map
 
@@ -174,9 +169,9 @@ class Clients:
         return frozenset(origin for client in self.declared for origin in client.cors_origins)
 
 
-class _File(_Strict):
+class _File(Strict):
     format: Literal[1]
-    clients: list[Client] = []
+    clients: list[Client] = Field(default_factory=list)
 
 
 def load_clients(path: Path | str) -> Clients:

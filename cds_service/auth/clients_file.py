@@ -10,10 +10,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cds_service.errors import ConfigurationError
-from cds_service.policy.source import MAX_LEVELS, Shallow, TooDeep
+from cds_service.files import as_text, read_regular
+from cds_service.policy.source import MAX_BYTES, MAX_LEVELS, Bounded, TooDeep, TooMany
 
 M = TypeVar("M", bound=BaseModel)
 
+MAX_VALUES = 50_000  # of more than a thousand clients; a switch must not wait long for a file to be read
 _CURES = {
     "extra_forbidden": "is not a known key. Correct its spelling or remove it.",
     "missing": "is missing. Add it.",
@@ -26,12 +28,13 @@ _CURES = {
 }
 
 
-class _UniqueKeyLoader(Shallow, yaml.SafeLoader):
+class _UniqueKeyLoader(Bounded, yaml.SafeLoader):
     """SafeLoader that refuses deep nesting, and a key given twice, which YAML forbids and PyYAML lets pass.
 
     `begun` is where the value stands that was looked at last.
     """
 
+    most = MAX_VALUES
     begun: yaml.Mark | None = None
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -53,7 +56,7 @@ class _UniqueKeyLoader(Shallow, yaml.SafeLoader):
 def read_text(path: Path) -> str:
     """The text of a file. ConfigurationError if it cannot be read or is not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8")
+        return as_text(read_regular(path, MAX_BYTES))
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}. Check the path.") from error
     except UnicodeDecodeError as error:
@@ -67,6 +70,9 @@ def read_yaml(path: Path, text: str | None = None) -> Any:
     try:
         loader = _UniqueKeyLoader(text)  # a subclass of SafeLoader: builds plain values only
         return loader.get_single_data()
+    except TooMany as error:
+        told = f"holds more than {MAX_VALUES} values, aliases (*name) written out. Write a smaller file."
+        raise ConfigurationError(f"{path}{_position(error.problem_mark)}: {told}") from None
     except TooDeep as error:
         told = f"is nested more than {MAX_LEVELS} levels deep. Write it with fewer levels."
         raise ConfigurationError(f"{path}{_position(error.problem_mark)}: {told}") from None

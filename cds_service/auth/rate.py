@@ -1,35 +1,91 @@
-"""Rate limit per client: a token bucket."""
+"""Rate limit per client: a token bucket, which all workers of an instance draw from."""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
+import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from cds_service.auth.clients import Client
 
+_BUCKET = struct.Struct("dd")  # calls that are left, and since when
+
 
 class RateLimiter:
-    """One bucket per client id, of `rate_limit_per_minute` calls, refilled evenly. Thread-safe.
+    """One bucket per client id, of `rate_limit_per_minute` calls, refilled evenly. Safe for threads and processes.
 
-    Buckets live in the process: with n workers give `workers=n`, and each worker grants its share.
+    With a `folder`, processes that name the same one share the buckets: a connection stays with one worker, so a share
+    for each worker would be less than the limit to a client with one connection. `now` must be the same clock in all.
     """
 
-    def __init__(self, *, now: Callable[[], float] = time.monotonic, workers: int = 1) -> None:
-        self._now, self._workers = now, workers
+    def __init__(self, folder: Path | None = None, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._now, self._folder = now, folder
         self._lock = threading.Lock()
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._buckets: dict[str, _Here | _Shared] = {}
 
     def allow(self, client: Client) -> float | None:
         """None if the call is within the limit, else the seconds to wait (for Retry-After)."""
-        if client.rate_limit_per_minute is None:
+        limit = client.rate_limit_per_minute
+        if limit is None:
             return None
-        capacity = max(1.0, client.rate_limit_per_minute / self._workers)
-        per_second = client.rate_limit_per_minute / self._workers / 60
         with self._lock:
-            now = self._now()
-            level, since = self._buckets.get(client.id, (capacity, now))
-            level = min(capacity, level + (now - since) * per_second)
-            granted = level >= 1
-            self._buckets[client.id] = (level - 1 if granted else level, now)
-        return None if granted else (1 - level) / per_second
+            bucket = self._buckets.get(client.id) or self._buckets.setdefault(client.id, self._bucket(client.id))
+            with bucket.locked():
+                now = self._now()
+                level, since = bucket.read() or (float(limit), now)
+                level = min(limit, level + max(0.0, now - since) * limit / 60)
+                granted = level >= 1
+                bucket.write(level - 1 if granted else level, now)
+        return None if granted else (1 - level) * 60 / limit
+
+    def _bucket(self, client: str) -> _Here | _Shared:
+        if self._folder is None:
+            return _Here()
+        return _Shared(self._folder / hashlib.sha256(client.encode()).hexdigest()[:32])
+
+
+class _Here:
+    """A bucket of this process alone."""
+
+    _held: tuple[float, float] | None = None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        yield
+
+    def read(self) -> tuple[float, float] | None:
+        return self._held
+
+    def write(self, level: float, since: float) -> None:
+        self._held = level, since
+
+
+class _Shared:
+    """A bucket in a small file that stays open; a process that dies lets go of its lock."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def read(self) -> tuple[float, float] | None:
+        held = os.pread(self._file, _BUCKET.size, 0)
+        return _BUCKET.unpack(held) if len(held) == _BUCKET.size else None
+
+    def write(self, level: float, since: float) -> None:
+        os.pwrite(self._file, _BUCKET.pack(level, since), 0)
+
+    def __del__(self) -> None:
+        os.close(self._file)

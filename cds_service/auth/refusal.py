@@ -57,7 +57,11 @@ class Reason(Enum):
     ISSUED = ("issued", "iat is missing or not a number.", "Set iat, in seconds since 1970.")
     EXPIRED = ("expired", "exp is in the past.", "Make a new token for each call; check the client's clock.")
     FUTURE = ("future", "iat is in the future.", "Check the client's clock.")
-    LIFETIME = ("lifetime", "exp is before iat or too long after it.", "Let a token live 5 minutes.")
+    LIFETIME = (
+        "lifetime",
+        "exp is before iat or too long after it.",
+        "Let a token live 5 minutes (`CDS_TOKEN_LIFETIME`, or the client's token_lifetime, is the limit).",
+    )
     NOT_BEFORE = ("not-before", "nbf is not a number or in the future.", "Leave nbf out or set it to iat.")
     TOKEN_ID = (
         "token-id",

@@ -53,8 +53,8 @@ class Verifier:
         public_url: str,
         replay: ReplayGuard,
         now: Callable[[], float] = time.time,
-        max_lifetime_s: int = 600,
-        leeway_s: int = 5,
+        max_lifetime_s: int = 900,
+        leeway_s: int = 60,
         keys: KeyRing | None = None,
     ) -> None:
         """`public_url` is the base URL as clients see it, also behind a proxy; times in seconds.
@@ -107,7 +107,7 @@ class Verifier:
 
     def _check_claims(self, client: Client, claims: Mapping[str, Any], paths: tuple[str, ...]) -> None:
         self._check_audience(claims.get("aud"), paths)
-        self._check_times(claims)
+        self._check_times(client, claims)
         tenant = claims.get("tenant")
         _require("tenant" not in claims or isinstance(tenant, str), Reason.TENANT)
         _require(client.tenants is None or tenant in client.tenants, Reason.TENANT)
@@ -123,19 +123,26 @@ class Verifier:
         urls = {spelling for url in named if isinstance(url, str) for spelling in (url, unquote(url))}
         _require(not called.isdisjoint(map(normalise, urls)), Reason.AUDIENCE)
 
-    def _check_times(self, claims: Mapping[str, Any]) -> None:
-        now = self._now()
+    def _check_times(self, client: Client, claims: Mapping[str, Any]) -> None:
+        now, leeway = self._now(), self._skew(client)
+        own = client.spoken.token_lifetime
+        lifetime = self._lifetime if own is None else own
         expires = _seconds(claims.get("exp"), Reason.EXPIRES)
         issued = _seconds(claims.get("iat"), Reason.ISSUED)
-        _require(expires > now - self._leeway, Reason.EXPIRED)
-        _require(issued <= now + self._leeway, Reason.FUTURE)
-        _require(0 < expires - issued <= self._lifetime, Reason.LIFETIME)
+        _require(expires > now - leeway, Reason.EXPIRED)
+        _require(issued <= now + leeway, Reason.FUTURE)
+        _require(0 < expires - issued <= lifetime, Reason.LIFETIME)
         if "nbf" in claims:
-            _require(_seconds(claims["nbf"], Reason.NOT_BEFORE) <= now + self._leeway, Reason.NOT_BEFORE)
+            _require(_seconds(claims["nbf"], Reason.NOT_BEFORE) <= now + leeway, Reason.NOT_BEFORE)
+
+    def _skew(self, client: Client) -> int:
+        """Seconds by which this client's clock may differ."""
+        own = client.spoken.clock_skew
+        return self._leeway if own is None else own
 
     def _claim(self, client: Client, claims: Mapping[str, Any]) -> None:
         """Last of all, so that a refused token uses up no jti of an honest client."""
-        acceptable_until = math.ceil(claims["exp"]) + self._leeway
+        acceptable_until = math.ceil(claims["exp"]) + self._skew(client)
         _require(self._replay.claim(client.issuer, claims["jti"], acceptable_until), Reason.REPLAYED)
 
 

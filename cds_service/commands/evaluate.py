@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cds_service.commands.policy_requests import parse_file, read_bytes
 from cds_service.config import from_environment
+from cds_service.errors import InputFileError
 from cds_service.hooks.answer import Answer, answer, determinations, findings, not_used
 from cds_service.hooks.exact import as_written
 from cds_service.hooks.request import validate
@@ -28,6 +29,8 @@ def answer_file(path: Path, service_id: str | None, as_of: date | None, cards: s
     runtime = Runtime.build(from_environment(demo=True, cards=cards))
     raw = read_bytes(path)
     body = parse_file(raw, path)
+    if "hook" not in body and body.get("resourceType") in ("Bundle", "Parameters"):
+        raise InputFileError(f"{path} is a chart, not a hook request. To judge its orders: cds-service replay {path}")
     service = service_for(runtime.services, service_id, body)
     return answer(validate(body, service, raw), service, runtime, Caller("evaluate"), as_of=as_of)
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
-from cds_service.determination.decision import Cause, Determination, JudgedOrder, OrderDecision, Waiting
+from cds_service.determination.decision import Cause, Decision, Determination, JudgedOrder, OrderDecision, Waiting
 from cds_service.determination.routing import in_force
 from cds_service.policy.case import Coverage
+from cds_service.policy.trace import Missing
 
 Version = Literal["2.0", "2.1", "2.2"]
 VERSIONS: tuple[Version, ...] = ("2.0", "2.1", "2.2")
@@ -22,7 +23,10 @@ BY_RULE = "by the rule"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One situation and what is asserted in it. `BY_RULE`: as the rule's prior authorisation says."""
+    """One situation and what is asserted in it. `BY_RULE`: as the rule's prior authorisation says.
+
+    `reason` names what it is about by `{thing}`: an order, an appointment or an encounter.
+    """
 
     id: str
     when: str
@@ -40,15 +44,17 @@ _ROWS = (
     Row("coverage-not-found", "The directory finds several coverages for the member.", "not-covered",
         reason_code="coverage-not-found", reason="Coverage: the payer could not settle on one coverage of the member."),
     Row("no-active-coverage", "The patient's own coverage is not active on the day of the order.", "not-covered",
-        reason_code="no-active-coverage", reason="Coverage: the coverage is not in force on the day of the order."),
+        reason_code="no-active-coverage", reason="Coverage: the coverage is not in force on the day of the {thing}."),
     Row("contract-window", "Coverage is active today and ends before the day of the order.",
         "conditional", "conditional", ("contract-window",),
-        reason="Coverage: the order is for a day after the end of the current coverage."),
+        reason="Coverage: the {thing} is for a day after the end of the current coverage."),
     Row("member-unavailable", "The directory of members could not be asked.", "indeterminate", "indeterminate",
         reason_code="technical", reason="Coverage: the payer's directory of members could not be reached."),
+    Row("payer-unread", "The payor of the Coverage could not be read (an error, no access, too late), so that nobody "
+        "can tell whose policies apply.", "indeterminate", "indeterminate", reason_code="technical"),
     Row("unreadable", "The order has a modifier that this service does not understand.",
         "indeterminate", "indeterminate",
-        reason="Coverage: the order carries a modifier extension that this service does not understand."),
+        reason="Coverage: the {thing} carries a modifier extension that this service does not understand."),
     Row("not-declared", "The order carries an authorization, or a policy speaks to it, and the payer is not one whose "
         "coverage this deployment may assert (`CDS_PAYERS`).", "indeterminate", "indeterminate",
         reason="Coverage: this service does not assert coverage for this payer; its policy is read for guidance only."),
@@ -59,6 +65,9 @@ _ROWS = (
         "indeterminate", "indeterminate", reason_code="technical"),
     Row("no-code", "There is no such medication or device as the order names, so it has no code.",
         "indeterminate", "indeterminate"),
+    Row("not-read", "What the order asks for is in no code that is read here, and may be what a policy speaks to.",
+        "indeterminate", "indeterminate",
+        reason="Coverage: what is ordered is in no code that is read here, so that no policy was checked."),
     Row("not-approved", "The policy behind the outcome is not approved yet.", "indeterminate", "indeterminate",
         reason="Coverage: the encoding of the policy is still under review; nothing is asserted from it."),
     Row("supported", "The policy supports the order; prior authorization is as the rule says.", "covered", BY_RULE),
@@ -66,13 +75,26 @@ _ROWS = (
     Row("needs-information", "The policy needs information that the chart, as far as it was supplied, does not hold.",
         "conditional", BY_RULE, ("OTH",), documentation=True),
     Row("not-addressed", "No policy of the payer speaks to the order.", "indeterminate", "indeterminate",
-        reason="Coverage: no policy known to this service speaks to this order."),
+        reason="Coverage: no policy known to this service speaks to this {thing}."),
 )  # fmt: skip
 TABLE = {row.id: row for row in _ROWS}
 
 _AUTHORIZATION = {"required": "auth-needed", "not-required": "no-auth"}
 UNKNOWN_AUTHORIZATION = "Prior authorization: the policy does not say whether it is needed."
 OPEN_AUTHORIZATION = "Prior authorization: whether it is needed depends on what the chart does not tell."
+THINGS = {"Appointment": "appointment", "Encounter": "encounter"}  # all else is an order
+NOTHING_ASKED = "Nothing is asked for: what is open cannot be settled by information about the {thing}."
+
+
+def thing(order: JudgedOrder) -> str:
+    """What an order is called in a sentence."""
+    return THINGS.get(order.resource_type, "order")
+
+
+def later(aspect: str, order: JudgedOrder) -> str:
+    """What is said at secondary hooks in the place of what is missing: nothing is asked for there (hook-19)."""
+    when = "the order is signed" if order.resource_type not in THINGS else "its orders are signed"
+    return f"{aspect}: decided when {when}."
 
 
 def prior_authorization(row: Row, rule: str) -> Row:
@@ -168,6 +190,28 @@ def unread(decided: OrderDecision) -> tuple[str, ...]:
 def waiting(determination: Determination) -> set[Waiting]:
     """What the open criteria of a determination wait for."""
     return {w for criterion in determination.open_criteria for w in criterion.waits_for}
+
+
+def sound_questions(determination: Determination, decision: Decision) -> tuple[tuple[Missing, ...], tuple[str, ...]]:
+    """What a determination lacks, without what presupposes a fact that nobody read; and the sources not read.
+
+    A rule about a tumour asks for its level: where the problem list did not come, nobody knows of a tumour.
+    """
+    sound: set[Missing] = set()
+    doubtful: dict[Missing, None] = {}
+    for rule in determination.open:
+        missing = [m for criterion in rule.criteria for m in criterion.missing]
+        if any(_is_unread(m, decision) for m in missing):
+            doubtful.update(dict.fromkeys(missing))
+        else:
+            sound.update(missing)
+    kept = tuple([m for m in determination.missing if m in sound or m not in doubtful])
+    return kept, tuple(sorted({m.source for m in doubtful if _is_unread(m, decision)}))
+
+
+def _is_unread(missing: Missing, decision: Decision) -> bool:
+    """Was the chart not read where it would be? Answers are the clinician's, and orders come with the call."""
+    return missing.source not in ("answers", "orders") and not decision.source(missing.source).complete
 
 
 def authorization_hangs_on(determination: Determination) -> set[Waiting] | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cds_service.determination.decider import Decider
-from cds_service.determination.decision import Decision, Flagged, OrderDecision, Unclear
+from cds_service.determination.decision import Decision, Flagged, KnownOrder, OrderDecision
+from cds_service.determination.not_looked_at import not_looked_at
 from cds_service.determination.options import flagged_groups
-from cds_service.determination.routing import deciding
 from cds_service.determination.terms import Terms
 from cds_service.policy.case import Case
 from cds_service.policy.rulebook import Rulebook
@@ -17,19 +17,9 @@ def decide(case: Case, rulebook: Rulebook, terms: Terms) -> Decision:
     judged = [o for o in case.orders if o.draft and (selections is None or o.ref in selections)]
     orders = tuple([decider.result(o) for o in judged])
     flagged = flagged_groups(decider, orders)
-    coverages = tuple([c.ref for c in case.coverages])
-    unclear, words = _unclear(decider, orders), _words(case, orders, flagged)
-    return Decision(orders, flagged, dict(case.sources), case.faults, coverages, unclear, words)
-
-
-def _unclear(decider: Decider, orders: tuple[OrderDecision, ...]) -> tuple[Unclear, ...]:
-    """Coverages that decide on an order, and of which only the payor is clear."""
-    case = decider.case
-    doubts = {c.ref: doubt for c in case.coverages if (doubt := decider.directory.doubt(c))}
-    if not doubts:
-        return ()
-    first = {c.ref for d in orders for c in deciding(case, decider.order(d.order.ref))}
-    return tuple([Unclear(ref, doubts[ref]) for ref in sorted(doubts.keys() & first)])
+    known = tuple([KnownOrder(o.ref, o.codes, o.occurrence) for o in case.orders])
+    unseen = not_looked_at(case, [decider.order(d.order.ref) for d in orders], terms)
+    return Decision(orders, flagged, known, unseen, dict(case.sources), case.faults, _words(case, orders, flagged))
 
 
 def _words(case: Case, orders: tuple[OrderDecision, ...], flagged: tuple[Flagged, ...]) -> dict[str, str]:

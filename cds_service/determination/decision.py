@@ -16,6 +16,7 @@ from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from cds_service.determination.routing import Role
 from cds_service.policy.case import UNAVAILABLE, Authorization, Code, Fault, Source
+from cds_service.policy.not_looked_at import Unseen
 from cds_service.policy.trace import Missing, Trace
 
 # Several policies of one payer on one order: the first of these that occurs.
@@ -304,27 +305,46 @@ class Flagged:
     removable: bool = False
 
 
-class Unclear(NamedTuple):
-    """A coverage that decides, whose payor is known and not which of its plans."""
+class KnownOrder(NamedTuple):
+    """An order of the case, judged or not, with the day it is for."""
 
-    coverage: str
-    why: str
+    ref: str
+    codes: tuple[Code, ...] = ()
+    occurrence: date | None = None
+
+    @property
+    def resource_type(self) -> str:
+        """FHIR resource type, from the reference."""
+        return self.ref.split("/", 1)[0]
+
+
+class NotLookedAt(NamedTuple):
+    """One order or Coverage, by reference (or place); `kind` is None where intake refused it: then `text` tells why.
+
+    `text` says it, with chart text as it came: whoever shows it escapes it.
+    """
+
+    ref: str
+    kind: Unseen | None
+    text: str
+    about: str = ""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a case comes to. `words` are the chart's own for the conditions that are evidence, by reference.
+    """What a case comes to. `orders` are those that were judged, `known` all of the case, in the request's order.
 
-    `sources` say what became of each source of facts, `faults` what of the request could not be used. `coverages` are
-    the references of all that were read.
+    `not_looked_at` are orders without a determination, and coverages that lead to no payer. `sources` say what became
+    of each source of facts, `faults` what of the request could not be used. `words` are the chart's own for the
+    conditions that are evidence, by reference.
     """
 
     orders: tuple[OrderDecision, ...] = ()
     flagged: tuple[Flagged, ...] = ()
+    known: tuple[KnownOrder, ...] = ()
+    not_looked_at: tuple[NotLookedAt, ...] = ()
     sources: dict[str, Source] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
-    coverages: tuple[str, ...] = ()
-    unclear: tuple[Unclear, ...] = ()
     words: dict[str, str] = field(default_factory=dict)
 
     def of(self, ref: str) -> OrderDecision:
@@ -333,6 +353,11 @@ class Decision:
             if decided.order.ref == ref:
                 return decided
         raise KeyError(ref)
+
+    @property
+    def refs(self) -> frozenset[str]:
+        """References of all orders of the case."""
+        return frozenset([o.ref for o in self.known])
 
     def source(self, name: str) -> Source:
         """State of a source; unavailable when nothing was ever said about it."""

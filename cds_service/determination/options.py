@@ -121,7 +121,7 @@ def _supported(decider: Decider, flagging: Determination, twins: tuple[Order, ..
         # The operation is the same with either: judge the option where the flagged order stands.
         decider.evaluator.facts.operations.place_like(order, twins[0], decider.rulebook.vocabulary)
         judged = decider.bare_result(order)
-        if not _read_by(decider, twins, (judged,)):
+        if not _readers(decider, twins, (judged,)):
             return _stands(decider, version, order, judged)
     again = decider.with_orders(_applied(decider.case, twins, (order,)))
     return _stands(again, version, order, again.bare_result(order))
@@ -140,10 +140,11 @@ def _shapes_nothing(decider: Decider, order: Order) -> bool:
     return not order.texts and entry is not None and entry.role in APART_ROLES
 
 
-def _read_by(decider: Decider, orders: tuple[Order, ...], decided: Iterable[OrderDecision]) -> bool:
-    """True when a criterion that decided one of the others looks for one of the orders beside its own."""
-    sets = frozenset().union(*(decider.rulebook.vocabulary.sets_of(c) for o in orders for c in o.codes))
-    return any(sets & decider.verdict(r.order.ref, d).item.companions for r in decided for d in r.spoken)
+def _readers(decider: Decider, orders: tuple[Order, ...], decided: Iterable[OrderDecision]) -> list[OrderDecision]:
+    """Those that were decided by a criterion which looks for one of the orders beside its own."""
+    codes = {c for o in orders for c in o.codes}
+    sets = frozenset().union(*(decider.rulebook.vocabulary.sets_of(c) for c in codes))
+    return [r for r in decided if any(sets & decider.verdict(r.order.ref, d).item.companions for d in r.spoken)]
 
 
 def _dependents(decider: Decider, twins: tuple[Order, ...], gone: set[str]) -> bool:
@@ -168,7 +169,7 @@ def _no_new_warning(decider: Decider, others: list[OrderDecision], twins: tuple[
     """Fixed point: with `drafts` in place of the twins, no other order that was quiet is flagged or not supported."""
     changed = (*twins, *drafts)
     if all(_shapes_nothing(decider, o) for o in changed):
-        others = [r for r in others if _read_by(decider, changed, (r,))]
+        others = _readers(decider, changed, others)
     if not others:
         return True
     again = decider.with_orders(_applied(decider.case, twins, drafts))

@@ -83,6 +83,11 @@ class PayerDirectory:
             return found
         return self._only(self._by_name.get(plain(n)) for n in coverage.payor_names)
 
+    def names_several(self, coverage: Coverage) -> bool:
+        """Is the payor of a coverage named as several payers, which is nobody?"""
+        known = {self._by_identifier.get(i) for i in coverage.payor_identifiers} - {None}
+        return len(known or {self._by_name.get(plain(n)) for n in coverage.payor_names} - {None}) > 1
+
     @staticmethod
     def _only(found: Iterable[str | None]) -> str | None:
         distinct = {f for f in found if f is not None}

@@ -18,7 +18,8 @@ class Terms:
 
     `directory` is the registry of payers. `fires` tells of a policy's id and its version's review status whether it
     speaks (None: all do). `default_payer` is assumed without Coverage. `selections` are the orders to judge
-    (order-select), else all drafts. `billing` are the ways in which orders may be billed.
+    (order-select), else all drafts. `billing` are the ways in which orders may be billed. `payer_wanted` where a
+    coverage policy, whosever, would speak to the orders: then it matters which coverages lead to no payer.
     """
 
     directory: PayerDirectory
@@ -26,3 +27,4 @@ class Terms:
     default_payer: str | None = None
     selections: tuple[str, ...] | None = None
     billing: Billing = field(default_factory=dict)
+    payer_wanted: bool = False

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 from cds_service.facts import chart, elements, orders
 from cds_service.facts.intake import Reading, read
-from cds_service.facts.references import Index, Json, key_of
+from cds_service.facts.references import Index, Json, key_of, resource_of
 from cds_service.facts.sources import Supplied
 from cds_service.facts.validity import READABLE, accepted_types
 from cds_service.facts.whose import ANOTHERS, Owner
 from cds_service.policy.case import Case, Code, Coverage, Fault, Order, Source, SourceState, day_of
+from cds_service.policy.not_looked_at import Unseen, said
+from cds_service.policy.safe_names import safe_name
 
 _T = TypeVar("_T")
 _BY_REF = attrgetter("ref")
@@ -60,6 +62,7 @@ class CaseBuilder:
         self.faults: list[Fault] = []
         self.drafts: list[tuple[str, Reading]] = []
         self.settled: list[str] = []
+        self.blank: set[str] = set()  # order forms that are still empty
         self._unusable: dict[str, list[str]] = {}
         self._foreign: list[str] = []
         self._sources: dict[str, Source] = {}
@@ -73,16 +76,17 @@ class CaseBuilder:
 
     def draft_orders(self, bundle: Json, path: str) -> None:
         """The draft orders of the event; a Bundle whose other resources may be referred to."""
-        entries = elements.listed(bundle.get("entry"))
-        resources = [entry.get("resource") if isinstance(entry, dict) else None for entry in entries]
+        entries = elements.entries(bundle)
+        resources = [resource_of(entry) for entry in entries]
         for entry, resource in zip(entries, resources, strict=True):
             if isinstance(resource, dict):
                 self.index.add(resource, entry.get("fullUrl"))
         accepted, seen = accepted_types(resources), dict[str, Json]()
         for number, resource in enumerate(resources):
-            element, trouble = self._draft(resource, seen, accepted)
-            if trouble:
-                self._fault("orders", f"{path}.entry[{number}].resource{element}", trouble)
+            place = f"{path}.entry[{number}].resource"
+            element, why = self._draft(resource, place, seen, accepted)
+            if why is not None:
+                self._unseen(f"{place}{element}", why)
         self._sources["orders"] = self._state("orders", SourceState.READ if entries else SourceState.EMPTY)
         if self._live and self.drafts:
             self.received = min(elements.local_day(self._live, _written(reading)) for _, reading in self.drafts)
@@ -94,32 +98,42 @@ class CaseBuilder:
         self._lack("orders", *supplied.source.unusable)
         self._sources["active-orders"] = supplied.source
 
-    def _draft(self, resource: Any, seen: dict[str, Json], accepted: Collection[str]) -> tuple[str, str]:
+    def _draft(
+        self, resource: Any, place: str, seen: dict[str, Json], accepted: Collection[str]
+    ) -> tuple[str, Unseen | None]:
         """Take up one draft order; tells which element of it is in the way, and how."""
-        kind = resource.get("resourceType", "") if isinstance(resource, dict) else None
-        if not isinstance(kind, str):
-            return "", "is not a resource"
-        if kind == "SupplyRequest" and not orders.is_settled(resource):
-            # Not among the orders of CDS Hooks, and yet a way to order an implant.
-            self._fault("orders", _place(resource, len(seen)), "is a SupplyRequest, which is not read")
-            return "", ""
+        kind = resource.get("resourceType") if isinstance(resource, dict) else None
+        if not isinstance(kind, str) or not kind:
+            return "", Unseen.NO_RESOURCE
         if kind not in orders.ORDER_TYPES:
-            return "", "is a Bundle inside a Bundle, whose orders are not read" if kind == "Bundle" else ""
+            if kind not in orders.SUPPORT_TYPES and not orders.is_settled(resource):
+                known = kind if kind in orders.OTHER_TYPES else "resource of another type"
+                self._unseen(_name(resource) or place, Unseen.OTHER_TYPE, known)
+            return "", None
         own = resource.get("id")
         if not isinstance(own, str) or not own:
-            return ".id", "is missing, so the order cannot be named"
+            if not orders.is_blank(resource):
+                return ".id", Unseen.NO_ID
+            self.faults.append(Fault(f"{place}.id", f"{place}.id", said(Unseen.NO_ID), why=Unseen.NO_ID))
+            return "", None
         ref = f"{kind}/{own}"
         if ref in seen:  # the same order twice is one order
-            return (".id", "repeats the id of another draft order") if seen[ref] != resource else ("", "")
+            return (".id", Unseen.SAME_ID) if seen[ref] != resource else ("", None)
         seen[ref] = resource
+        if orders.is_blank(resource):
+            self.blank.add(ref)
         if orders.is_settled(resource):
             self.settled.append(ref)
         elif len(self.drafts) == MAX_ORDERS:
             if FURTHER_ORDERS not in self.orders_unusable:
-                self._fault("orders", FURTHER_ORDERS, f"only {MAX_ORDERS:,} orders are checked in one call")
-        elif (reading := self._intake(resource, ref, "orders", accepted)) is not None:
+                self._unseen(FURTHER_ORDERS, Unseen.TOO_MANY, f"{MAX_ORDERS:,}")
+        elif (reading := self._intake(resource, ref, "orders", accepted)) is None:
+            pass
+        elif orders.is_settled(reading.resource or {}):  # by a word in another spelling
+            self.settled.append(ref)
+        else:
             self.drafts.append((ref, reading))
-        return "", ""
+        return "", None
 
     def supply(self, name: str, supplied: Supplied) -> None:
         """One source of the chart."""
@@ -183,8 +197,7 @@ class CaseBuilder:
         for ref, (resource, _, _) in self.drafts:
             named = (resource or {}).get("codeReference") or (resource or {}).get("medicationReference")
             if self.index.key(named) in names:
-                self._fault("orders", ref, "takes its code from a resource that cannot be read")
-                self._lack("orders", ref)
+                self.not_looked_at(ref, Unseen.FAULTY_PRODUCT)
 
     def names_another(self, appointment: Json) -> bool:
         """Does an appointment have patients, and this one is not among them?"""
@@ -204,6 +217,10 @@ class CaseBuilder:
     def _fault(self, source: str, ref: str, text: str) -> None:
         self.faults.append(Fault(ref, ref, text, fatal=True))
         self._unusable.setdefault(source, []).append(ref)
+
+    def _unseen(self, ref: str, why: Unseen, about: str = "") -> None:
+        self.faults.append(Fault(ref, ref, said(why, about), fatal=True, why=why))
+        self._unusable.setdefault("orders", []).append(ref)
 
     def _state(self, name: str, state: SourceState) -> Source:
         known = self._sources.get(name)
@@ -238,11 +255,16 @@ class CaseBuilder:
             if resource.get("resourceType") in ("Device", "Medication"):
                 self.index.add(resource)
 
-    def not_checked(self, ref: str, why: str) -> None:
+    def not_looked_at(self, ref: str, why: Unseen, about: str = "") -> None:
         """A draft order of which too little is known to check it."""
         if ref not in self.orders_unusable:
-            self._fault("orders", ref, why)
+            self._unseen(ref, why, about)
             self._lack("orders", ref)
+
+    @property
+    def orders_of_others(self) -> tuple[str, ...]:
+        """References of draft orders that are another patient's."""
+        return tuple(self._foreign)
 
     @property
     def orders_unusable(self) -> tuple[str, ...]:
@@ -351,9 +373,13 @@ def _is_active(reading: Reading) -> bool:
 
 
 def _place(resource: Json, number: int) -> str:
-    """How to name a resource that has no `Type/id`."""
+    """How to name a resource that may have no `Type/id`."""
+    return _name(resource) or safe_name(f"{resource.get('resourceType')}[{number}]")
+
+
+def _name(resource: Json) -> str:
     kind, own = resource.get("resourceType"), resource.get("id")
-    return f"{kind}/{own}" if isinstance(own, str) else f"{kind}[{number}]"
+    return f"{kind}/{own}" if isinstance(own, str) else ""
 
 
 def _by_ref(facts: Iterable[_T]) -> tuple[_T, ...]:

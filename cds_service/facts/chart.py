@@ -265,7 +265,13 @@ def coverage(resource: Json, ref: str, faulty: frozenset[str], index: Index) -> 
         type_texts=elements.texts([kind]) if kind else (),
         classes=tuple(map(_class, elements.listed(resource.get("class")))) if "class" in resource else (),
         unread="type" in faulty or "class" in faulty,
+        self_paid=_is_self_paid(elements.listed(resource.get("payor")), index),
     )
+
+
+def _is_self_paid(payors: list[Any], index: Index) -> bool:
+    keys = [index.key(payor) or "" for payor in payors]
+    return bool(keys) and all(key.startswith(("Patient/", "RelatedPerson/")) for key in keys)
 
 
 def _class(item: Json) -> CoverageClass:

@@ -1,90 +1,52 @@
-"""Code systems come in several spellings; this is where they become one.
+"""Codes come in several spellings; this is where they become one.
 
-CPT as URL or OID, HCPCS with http or https, ICD-10-CM with or without dot, CPT with modifiers. Systems that are
-not known keep their URI, so that a client's own table can map their codes.
+ICD-10-CM with or without dot, CPT with modifiers, one of HCPCS' two levels as the other. How systems are named is told
+in `code_systems`. Systems that are not read keep their URI, so that a client's own table can map their codes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Container, Mapping
 from functools import lru_cache
 from typing import Any
 
 from cds_service.facts import elements
+from cds_service.facts.code_systems import (
+    ACT_CODE,
+    CPT,
+    HCPCS,
+    ICD10CM,
+    ICD10PCS,
+    LOINC,
+    RXNORM,
+    SNOMED,
+    SOPT,
+    URI,
+    key_of,
+)
 from cds_service.policy.case import Code
 
-CPT, HCPCS, ICD10CM, ICD10PCS, SNOMED, LOINC, RXNORM, SOPT, ACT_CODE = (
-    "cpt", "hcpcs", "icd-10-cm", "icd-10-pcs", "snomed", "loinc", "rxnorm", "sopt", "v3-actcode",
-)  # fmt: skip
+__all__ = ["ACT_CODE", "COUNTED", "CPT", "HCPCS", "ICD10CM", "ICD10PCS", "LOINC", "RXNORM", "SNOMED", "SOPT", "URI"]
 
-URI = {
-    CPT: "http://www.ama-assn.org/go/cpt",
-    HCPCS: "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets",
-    ICD10CM: "http://hl7.org/fhir/sid/icd-10-cm",
-    ICD10PCS: "http://www.cms.gov/Medicare/Coding/ICD10",
-    SNOMED: "http://snomed.info/sct",
-    LOINC: "http://loinc.org",
-    RXNORM: "http://www.nlm.nih.gov/research/umls/rxnorm",
-    SOPT: "https://nahdo.org/sopt",
-    ACT_CODE: "http://terminology.hl7.org/CodeSystem/v3-ActCode",
+# How codes of these systems look: what does not is a code of another system, or none.
+_LOOKS = {
+    CPT: re.compile(r"\d{4}[\dA-Z]"),
+    HCPCS: re.compile(r"[A-Z]\d{4}"),
+    ICD10CM: re.compile(r"[A-Z]\d[\dA-Z](?:\.[\dA-Z]{1,4})?"),
+    ICD10PCS: re.compile(r"[\dA-HJ-NP-Z]{7}"),
+    SNOMED: re.compile(r"\d{6,18}"),
+    LOINC: re.compile(r"(?:\d{1,7}|L[A-Z]{1,2}\d+|MTHU\d+)-\d", re.IGNORECASE),
 }
-
-# URLs without their scheme, OIDs with or without `urn:oid:`.
-_ALIASES = {
-    "www.ama-assn.org/go/cpt": CPT,
-    "ama-assn.org/go/cpt": CPT,
-    "2.16.840.1.113883.6.12": CPT,
-    "www.cms.gov/medicare/coding/hcpcsreleasecodesets": HCPCS,
-    "www.cms.gov/medicare/coding/medhcpcsgeninfo": HCPCS,
-    "2.16.840.1.113883.6.285": HCPCS,
-    "2.16.840.1.113883.6.14": HCPCS,
-    "hl7.org/fhir/sid/icd-10-cm": ICD10CM,
-    "hl7.org/fhir/sid/icd-10": ICD10CM,
-    "2.16.840.1.113883.6.90": ICD10CM,
-    "www.cms.gov/medicare/coding/icd10": ICD10PCS,
-    "hl7.org/fhir/sid/icd-10-pcs": ICD10PCS,
-    "2.16.840.1.113883.6.4": ICD10PCS,
-    "snomed.info/sct": SNOMED,
-    "2.16.840.1.113883.6.96": SNOMED,
-    "loinc.org": LOINC,
-    "2.16.840.1.113883.6.1": LOINC,
-    "www.nlm.nih.gov/research/umls/rxnorm": RXNORM,
-    "2.16.840.1.113883.6.88": RXNORM,
-    "nahdo.org/sopt": SOPT,
-    "www.nahdo.org/sopt": SOPT,
-    "phdsc.org/standards/payer-typology.asp": SOPT,
-    "www.phdsc.org/standards/payer-typology.asp": SOPT,
-    "2.16.840.1.113883.3.221.5": SOPT,
-    "hl7.org/fhir/v3/actcode": ACT_CODE,
-    "2.16.840.1.113883.5.4": ACT_CODE,
-}
-# Names in place of a URI, or as HL7's terminology site has them; letters and digits alone count.
-_NAMES = {
-    "cpt": CPT,
-    "cpt4": CPT,
-    "hcpcs": HCPCS,
-    "hcpcslevelii": HCPCS,
-    "hcpcslevel2": HCPCS,
-    "icd10cm": ICD10CM,
-    "icd10pcs": ICD10PCS,
-    "snomed": SNOMED,
-    "snomedct": SNOMED,
-    "loinc": LOINC,
-    "rxnorm": RXNORM,
-    "v3actcode": ACT_CODE,
-}
-_SCHEME = re.compile(r"^(?:https?://(?:terminology\.hl7\.org/codesystem/)?|urn:oid:)")
-_NO_NAME = re.compile(r"[./:]")
-_NO_LETTER = re.compile(r"[^a-z0-9]")
-# The name of the system, a code, modifiers.
-_SPELT = (
-    r"^(?:(?:CPT(?:\(R\)|®)?|HCPCS)[\s:-]{{0,3}})?{}"
-    r"(?:\s{{0,3}}[-:]?\s{{0,3}}([0-9A-Z]{{2}}(?:[-,\s]{{1,3}}[0-9A-Z]{{2}})*))?$"
+_NO_MARK = r"[^0-9A-Z]"
+# The name of the system, a code, and modifiers of two characters each, whatever stands between them.
+_SPELT = re.compile(
+    rf"^{_NO_MARK}{{0,9}}(?:(?:CPT|HCPCS|CPT-?4|CPTR)(?:\(R\)|®|\(TM\)|TM)?(?:{_NO_MARK}{{0,3}}CODE)?{_NO_MARK}{{0,3}})?"
+    rf"(\d{{4}}[\dA-Z]|[A-Z]\d{{4}})(?:\.0{{1,2}})?"
+    rf"(?:{_NO_MARK}{{0,5}}([0-9A-Z]{{2}}(?:{_NO_MARK}{{1,5}}[0-9A-Z]{{2}})*))?{_NO_MARK}{{0,9}}$"
 )
-_CPT = re.compile(_SPELT.format(r"(\d{4}[\dA-Z])"))
-_HCPCS = re.compile(_SPELT.format(r"([A-V]\d{4})"))
-_BETWEEN = re.compile(r"[-,\s]+")
+_BETWEEN = re.compile(rf"{_NO_MARK}+")
 # A quantity written behind a code: "22853 x2". X2 is a modifier too, and behind a hyphen it is one.
 _TIMES = re.compile(r"(?<=\w)\s{0,3}[x×*]\s{0,3}\d{1,3}$", re.IGNORECASE)
 # A code at the beginning of a text, or behind the name of its system.
@@ -97,28 +59,56 @@ COUNTED = "a quantity"
 
 
 def system_key(uri: str) -> str:
-    """Short key of a code system; the URI itself when it is not one we know. Case and http(s) do not matter."""
-    bare = _SCHEME.sub("", uri.strip().split("|", 1)[0].lower()).rstrip("/")
-    return _ALIASES.get(bare) or (None if _NO_NAME.search(bare) else _NAMES.get(_NO_LETTER.sub("", bare))) or uri
+    """Short key of a code system; the URI itself when it is not one that policies read."""
+    return key_of(uri) or uri
+
+
+def is_known(system: str) -> bool:
+    """Is this (a key, or a URI) a code system that is known here, whether or not policies read it?"""
+    return system in URI or key_of(system) is not None
+
+
+def is_code(code: Code) -> bool:
+    """Does a code look like one of its system? Always, where it is not known how those look."""
+    looks = _LOOKS.get(code.system)
+    return looks is None or looks.fullmatch(code.code) is not None
 
 
 @lru_cache(maxsize=4096)  # codes come again and again; they say nothing of a patient
 def normalise(uri: str, code: str) -> tuple[Code, tuple[str, ...]]:
-    """A code in one spelling, and the CPT/HCPCS modifiers (and COUNTED) that were written into it."""
-    key, text = system_key(uri), code.strip()
+    """A code in one spelling, and the CPT/HCPCS modifiers (and COUNTED) that were written into it.
+
+    A text of CPT's or HCPCS' system with more than one reading, or none, stays as it is: see `is_code`.
+    """
+    key = system_key(uri)
+    text = code.strip() if code.isascii() else unicodedata.normalize("NFKC", code.replace("\u00ae", "(R)")).strip()
     if key in (CPT, HCPCS):
-        bare = _TIMES.sub("", text)
-        counted = () if bare == text else (COUNTED,)
-        for system, pattern in ((CPT, _CPT), (HCPCS, _HCPCS)):
-            match = pattern.match(bare.upper())
-            if match:  # HCPCS level II codes are sent under CPT's system, and the reverse
-                modifiers = tuple(dict.fromkeys(_BETWEEN.split(match[2]))) if match[2] else ()
-                return Code(system, match[1]), modifiers + counted
+        return _billed(key, text)
+    if key in (ICD10CM, ICD10PCS):
+        return _diagnosis(key, text.upper()), ()
+    return Code(key, text), ()
+
+
+def _billed(key: str, text: str) -> tuple[Code, tuple[str, ...]]:
+    bare = _TIMES.sub("", text)
+    counted = () if bare == text else (COUNTED,)
+    match = _SPELT.match(bare.upper())
+    if match is None:
         return Code(key, text.upper()), ()
-    if key == ICD10CM:
-        bare = text.upper().replace(".", "")
-        return Code(key, f"{bare[:3]}.{bare[3:]}" if len(bare) > 3 else bare), ()
-    return Code(key, text.upper() if key == ICD10PCS else text), ()
+    modifiers = tuple(dict.fromkeys(_BETWEEN.split(match[2]))) if match[2] else ()
+    # Level II codes are sent under CPT's system, and the reverse: how a code looks tells.
+    return Code(CPT if match[1][0].isdigit() else HCPCS, match[1]), modifiers + counted
+
+
+def _diagnosis(key: str, text: str) -> Code:
+    """A code of ICD-10-CM, or of ICD-10-PCS: both go by `ICD-10`, and each is sent under the other's address."""
+    bare = text.replace(".", "")
+    dotted = f"{bare[:3]}.{bare[3:]}" if len(bare) > 3 else bare
+    diagnosis = _LOOKS[ICD10CM].fullmatch(dotted) is not None
+    procedure = text == bare and _LOOKS[ICD10PCS].fullmatch(bare) is not None
+    if key == ICD10PCS and (procedure or not diagnosis):
+        return Code(ICD10PCS, text)
+    return Code(ICD10PCS, text) if procedure and not diagnosis else Code(ICD10CM, dotted)
 
 
 def read(concept: Any, local: Mapping[Code, Code] | None = None) -> tuple[tuple[Code, ...], tuple[str, ...]]:
@@ -143,18 +133,29 @@ def read(concept: Any, local: Mapping[Code, Code] | None = None) -> tuple[tuple[
     return (tuple(found), extras) if len(found) < 2 else (elements.distinct(found), elements.distinct(extras))
 
 
-def without_system(concept: Any) -> tuple[Code, ...]:
-    """CPT and HCPCS codes that a CodeableConcept seems to hold: in codings that name no system, or in its words.
+def seeming(concept: Any, own: Container[str] = ()) -> tuple[Code, ...]:
+    """CPT and HCPCS codes that a CodeableConcept seems to hold, in a coding or in its words.
 
-    In words, a code counts at their beginning or behind the name of its system. Whether it is one, a catalogue tells.
+    In codings without a system, with one that is not known, or whose codes do not look like this one; not with one of
+    `own`, which the client has declared to be dictionaries of its own. In words, a code counts at their beginning or
+    behind the name of its system. Whether it is one, a catalogue tells.
     """
     if not isinstance(concept, dict):
         return ()
     codings = [c for c in elements.listed(concept.get("coding")) if isinstance(c, dict)]
-    written = [c["code"] for c in codings if not c.get("system") and elements.text(c.get("code"))]
+    found = [_seeming(elements.text(c.get("system")) or "", c.get("code"), own) for c in codings]
     words = elements.text(concept.get("text")) or ""
-    written += [match[1] for match in _IN_WORDS.finditer(words[:_FIRST_WORDS])]
-    return elements.distinct([normalise(CPT, code)[0] for code in written])
+    found += [normalise(CPT, match[1])[0] for match in _IN_WORDS.finditer(words[:_FIRST_WORDS])]
+    return elements.distinct([code for code in found if code is not None])
+
+
+def _seeming(system: str, code: object, own: Container[str]) -> Code | None:
+    if not (isinstance(code, str) and code):
+        return None
+    named = normalise(system, code)[0] if system else None
+    if named is not None and (named.system in own or (is_known(named.system) and is_code(named))):
+        return None
+    return normalise(CPT, code)[0]
 
 
 def of_all(value: object) -> tuple[Code, ...]:

@@ -19,6 +19,12 @@ def listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def entries(bundle: object) -> list[Any]:
+    """The entries of a Bundle; some writers make a list of one its member."""
+    given = bundle.get("entry") if isinstance(bundle, dict) else None
+    return [given] if isinstance(given, dict) else listed(given)
+
+
 def text(value: object) -> str | None:
     """A non-empty string, or None."""
     return value if isinstance(value, str) and value else None

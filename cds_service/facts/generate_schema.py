@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cds_service.facts.validity import READABLE, SCHEMA_FILE, SHORT, STRING_LIMIT, Element, Shape, shape
+from cds_service.facts.validity import COMPARED, READABLE, SCHEMA_FILE, SHORT, STRING_LIMIT, ZONE, Element, Shape, shape
 
 TARGET = Path(__file__).with_name(SCHEMA_FILE)
 # How often an item of a questionnaire, and an extension, may nest before the judge is asked.
@@ -34,8 +34,8 @@ _YEAR = "(?:19|20)[0-9]{2}"
 _MONTH = "(?:0[1-9]|1[0-2])"
 _DAY = "(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
-_ZONE = "(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9])"
 _TEXT = {"type": "string", "pattern": r"\S", "maxLength": STRING_LIMIT}
+_COMPARED = {"type": "string", "pattern": r"^\S(?:[\s\S]*\S)?$", "maxLength": STRING_LIMIT}
 _URI = {"type": "string", "pattern": r"^[!-~]+$", "maxLength": STRING_LIMIT}
 PRIMITIVES: dict[str, dict[str, Any]] = {
     "base64Binary": {"type": "string", "pattern": "^(?:[A-Za-z0-9+/]{4})+$"},
@@ -43,10 +43,10 @@ PRIMITIVES: dict[str, dict[str, Any]] = {
     "canonical": _URI,
     "code": {"type": "string", "pattern": "^[!-~]+(?: [!-~]+)*$", "maxLength": SHORT["code"]},
     "date": {"type": "string", "pattern": f"^{_YEAR}(?:-{_MONTH}|-{_DAY})?$"},
-    "dateTime": {"type": "string", "pattern": f"^{_YEAR}(?:-{_MONTH}|-{_DAY}(?:T{_CLOCK}{_ZONE})?)?$"},
+    "dateTime": {"type": "string", "pattern": f"^{_YEAR}(?:-{_MONTH}|-{_DAY}(?:T{_CLOCK}{ZONE})?)?$"},
     "decimal": {"type": "number", "minimum": -1e12, "maximum": 1e12},
     "id": {"type": "string", "pattern": r"^[A-Za-z0-9.\-]{1,64}$"},
-    "instant": {"type": "string", "pattern": f"^{_YEAR}-{_DAY}T{_CLOCK}{_ZONE}$"},
+    "instant": {"type": "string", "pattern": f"^{_YEAR}-{_DAY}T{_CLOCK}{ZONE}$"},
     "integer": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
     "markdown": _TEXT,
     "oid": {"type": "string", "pattern": r"^urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+$"},
@@ -110,6 +110,8 @@ class _Generator:
     def _value(self, owner: Shape, element: Element, variant: str) -> dict[str, Any] | None:
         if element.codes:
             return {"enum": sorted(element.codes)}
+        if element.kind == "string" and f"{owner.name}.{element.name}" in COMPARED:
+            return _COMPARED
         if element.kind:
             return {"$ref": f"#/$defs/{element.kind}"}
         found = _variant(owner.name, element, variant)

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 from cds_service.facts import validity
 from cds_service.facts.repair import Repair, fhirpath
 from cds_service.facts.validity import READABLE
-from cds_service.policy.case import Fault
+from cds_service.policy.case import Fault, Harm
 
-DEPTH_LIMIT = 64
 # URLs of modifier extensions whose meaning this service honours. None yet: each makes a resource unusable.
 UNDERSTOOD_MODIFIERS: frozenset[str] = frozenset()
 _NONE: frozenset[str] = frozenset()
@@ -57,33 +56,14 @@ def _unusable(ref: str, path: str, text: str) -> Reading:
 
 def _read_around(resource: dict[str, Any], kind: str, ref: str) -> Reading:
     """The slow path: what the schema does not accept, judged by fhir.resources and repaired."""
-    if _deeper_than(resource, DEPTH_LIMIT):
-        return _unusable(ref, kind, f"is nested deeper than {DEPTH_LIMIT} levels")
     for name in ("implicitRules", "_implicitRules", "modifierExtension"):
         if _changes_meaning(resource, name):
             text = f"{ref}: {name} may change the meaning of the resource and is not understood by this service"
             return _unusable(ref, f"{kind}.{name}", text)
     repair = Repair(resource, ref)
     clean = repair.run()
-    if clean is None:
-        return Reading(None, tuple(repair.faults), frozenset(repair.faulty))
     _read_contained(resource, clean, repair)
     return Reading(clean, tuple(repair.faults), frozenset(repair.faulty))
-
-
-def _deeper_than(value: object, limit: int) -> bool:
-    level: list[Any] = [value]
-    for _ in range(limit + 1):
-        level = [part for item in level for part in _parts(item)]
-        if not level:
-            return False
-    return True
-
-
-def _parts(value: object) -> list[Any]:
-    if isinstance(value, dict):
-        return [part for part in value.values() if isinstance(part, dict | list)]
-    return [part for part in value if isinstance(part, dict | list)] if isinstance(value, list) else []
 
 
 def _changes_meaning(resource: Mapping[str, Any], name: str) -> bool:
@@ -100,10 +80,11 @@ def _read_contained(resource: Mapping[str, Any], clean: dict[str, Any], repair: 
     given = resource.get("contained")
     if given is None or given in ("", [], {}):
         if "contained" in resource:
-            repair.fault(("contained",), "is empty and was left out")
+            repair.fault(("contained",), "is empty and was left out", Harm.NONE)
         return
     if not isinstance(given, list):
-        repair.fault(("contained",), "is a single item where FHIR R4 has a list; it was read as a list of one")
+        text = "is a single item where FHIR R4 has a list; it was read as a list of one"
+        repair.fault(("contained",), text, Harm.NONE)
         given = [given]
     kept = [found for index, item in enumerate(given) if (found := _contained(item, index, repair)) is not None]
     if kept:

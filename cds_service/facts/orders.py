@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from cds_service.facts import codes, elements
 from cds_service.facts.authorizations import authorizations
 from cds_service.facts.references import Index, Json
 from cds_service.policy.case import Code, Order
+from cds_service.policy.not_looked_at import Unseen
 
 ORDER_TYPES = frozenset(
     {
@@ -23,6 +24,45 @@ SETTLED = frozenset(
     {"revoked", "cancelled", "completed", "entered-in-error", "stopped", "ended", "fulfilled", "noshow", "finished"}
 )
 BILLING_OPTIONS = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-billing-options"
+
+# Resources that orders refer to, or that come with them: no orders themselves. With ORDER_TYPES they are all that may
+# stand among draft orders in silence; whatever else does (older types, resources that wrap orders) is not looked at.
+SUPPORT_TYPES = frozenset(
+    {
+        "Account", "ActivityDefinition", "AllergyIntolerance", "Binary", "BodySite", "BodyStructure", "CareTeam",
+        "ClaimResponse", "ClinicalImpression", "Condition", "Consent", "Contract", "Coverage",
+        "CoverageEligibilityResponse", "DetectedIssue", "Device", "DeviceDefinition", "DeviceMetric",
+        "DiagnosticReport", "DocumentReference", "Endpoint", "EpisodeOfCare", "FamilyMemberHistory", "Flag", "Goal",
+        "Group", "HealthcareService", "ImagingStudy", "Immunization", "InsurancePlan", "Location", "Measure",
+        "Media", "Medication", "MedicationAdministration", "MedicationDispense", "MedicationKnowledge",
+        "MedicationStatement", "Observation", "OperationOutcome", "Organization", "OrganizationAffiliation",
+        "Patient", "Person", "PlanDefinition", "Practitioner", "PractitionerRole", "Procedure", "Provenance",
+        "Questionnaire", "QuestionnaireResponse", "RelatedPerson", "RiskAssessment", "Schedule", "Slot", "Specimen",
+        "SpecimenDefinition", "Substance",
+    }
+)  # fmt: skip
+
+# Types that wrap or were orders, by the names they may be told by: any other name may be a text that somebody wrote.
+OTHER_TYPES = frozenset(
+    {
+        "Basic", "Bundle", "CarePlan", "Claim", "Communication", "Composition", "CoverageEligibilityRequest",
+        "DeviceUseRequest", "DeviceUseStatement", "DiagnosticOrder", "DiagnosticRequest", "EnrollmentRequest",
+        "ImmunizationRecommendation", "List", "MedicationOrder", "MedicationPrescription", "MessageHeader",
+        "NutritionIntake", "NutritionRequest", "Parameters", "ProcedureRequest", "ProcessRequest", "ReferralRequest",
+        "RequestGroup", "RequestOrchestration", "SupplyDelivery", "SupplyRequest", "Task", "Transport",
+    }
+)  # fmt: skip
+
+_ASKING = frozenset({"ServiceRequest", "DeviceRequest", "MedicationRequest"})
+# Elements of these that say what is asked for.
+_CHOICE = frozenset(
+    {
+        "code", "codeCodeableConcept", "codeReference", "medication", "medicationCodeableConcept",
+        "medicationReference", "orderDetail", "note", "contained", "dosageInstruction", "instantiatesCanonical",
+        "instantiatesUri", "parameter",
+    }
+)  # fmt: skip
+_BILLING = (codes.CPT, codes.HCPCS)
 
 _CODE_ELEMENT = {
     "ServiceRequest": "code",
@@ -99,19 +139,46 @@ def _reasons(resource: Json, index: Index) -> tuple[tuple[Code, ...], bool]:
     return elements.distinct(found), unread
 
 
-def without_system(resource: Json, index: Index) -> tuple[Code, ...]:
-    """CPT and HCPCS codes that an order seems to have, and does not say to be of a code system."""
-    return elements.distinct([code for concept in coded_by(resource, index) for code in codes.without_system(concept)])
+def is_blank(resource: Json) -> bool:
+    """Is it a form that nobody has filled in yet: nothing chosen, and not a word? As it came, before intake."""
+    if resource["resourceType"] not in _ASKING:
+        return False
+    return not any(_holds(value) for name, value in resource.items() if name.removeprefix("_") in _CHOICE)
 
 
-def untold(order: Order) -> str:
-    """Why an order may ask for anything; empty where it says what it asks for, or asks for nothing of its own."""
+def _holds(value: object) -> bool:
+    """Does an element hold anything but emptiness?"""
+    if isinstance(value, dict):
+        return any(map(_holds, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds, value))
+    return bool(value.strip()) if isinstance(value, str) else value is not None
+
+
+def unseen(
+    order: Order, resource: Json, index: Index, is_catalogued: Callable[[Code], bool], own: Collection[str]
+) -> tuple[Unseen, str] | None:
+    """Why what an order asks for is not known, and which code it may be; None where it is, or is nobody's business.
+
+    For an order that no policy knows by its codes. `own` are the code systems that the client has declared to be its
+    own; an order in codes of such dictionaries is passed over: each laboratory test has one.
+    """
+    if any(code.system in _BILLING and not codes.is_code(code) for code in order.codes):
+        return Unseen.NOT_A_CODE, ""
+    told = [*coded_by(resource, index), *elements.concepts(resource.get("orderDetail"))]
+    for code in (code for concept in told for code in codes.seeming(concept, own)):
+        if is_catalogued(code):
+            return Unseen.NO_SYSTEM, code.code
     if order.codes:
-        return ""
+        return None
     if _CODE_ELEMENT.get(order.resource_type, "") in order.faulty:
-        return "has a code that could not be read"
-    asks = order.resource_type in ("ServiceRequest", "DeviceRequest", "MedicationRequest")
-    return "says neither by a code nor in words what is ordered" if asks and not order.texts else ""
+        return Unseen.FAULTY_CODE, ""
+    return (Unseen.NO_CODE, "") if order.resource_type in _ASKING and not order.texts else None
+
+
+def words(order: Order, resource: Json, index: Index) -> tuple[str, ...]:
+    """How the concepts of an order without a billing code say what is ordered; not what stands in its notes."""
+    return () if any(code.system in _BILLING for code in order.codes) else elements.texts(coded_by(resource, index))
 
 
 def _product(resource: Json, index: Index) -> Json | None:

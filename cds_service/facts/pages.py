@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from cds_service.facts.references import Json
+from cds_service.facts.references import Json, key_of
 
 # What may be missing from a page, in words that go after "could not be read:" and "is not whole:".
 NO_RESOURCE = "an entry without a resource"
@@ -15,6 +15,7 @@ ERROR = "what an error was reported about"
 NOT_SENT = "results that were counted, but not sent"
 NO_COUNT = "a total that is not a number"
 FURTHER = "further pages"
+PART = "a part of a batch that failed"
 _HARMLESS = ("information", "warning", "success")
 
 
@@ -23,7 +24,7 @@ class Page:
     """One page: resources with their fullUrl but without OperationOutcomes, and the `next` link as it stands there.
 
     `matches` counts the resources that are not merely included. `faults` say what is missing; absence may only be
-    concluded from pages without any.
+    concluded from pages without any. `included` are the positions of entries that came along with the matches.
     """
 
     entries: tuple[tuple[Json, object], ...]
@@ -32,6 +33,7 @@ class Page:
     matches: int
     warnings: int
     faults: tuple[str, ...]
+    included: frozenset[int] = frozenset()
 
 
 def read_page(bundle: Json) -> Page:
@@ -39,22 +41,55 @@ def read_page(bundle: Json) -> Page:
     faults: dict[str, None] = {}
     entries: list[tuple[Json, object]] = []
     outcomes: list[Json] = []
-    included = 0
+    included: set[int] = set()
+    deleted: set[str] = set()
     for entry in _listed(bundle.get("entry"), faults):
         resource: Any = entry.get("resource") if isinstance(entry, dict) else None
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
         mode = _mode(entry) if isinstance(kind, str) and "search" in entry else None
-        if not isinstance(kind, str):
+        if gone := _deleted(entry):
+            deleted.add(gone)
+        elif _has_failed(entry):
+            faults[PART] = None
+        elif not isinstance(kind, str):
             faults[NO_RESOURCE] = None
         elif kind == "OperationOutcome" or mode == "outcome":
             outcomes.append(resource)
         else:
+            if mode == "include":
+                included.add(len(entries))
             entries.append((resource, entry.get("fullUrl")))
-            included += mode == "include"
     if any(map(_is_failure, outcomes)):
         faults[ERROR] = None
     following, total = _next(bundle.get("link"), faults), _total(bundle.get("total"), faults)
-    return Page(tuple(entries), following, total, len(entries) - included, len(outcomes), tuple(faults))
+    if bundle.get("type") == "history":
+        entries, included = _newest(entries, deleted), set()
+    matches = len(entries) - len(included)
+    return Page(tuple(entries), following, total, matches, len(outcomes), tuple(faults), frozenset(included))
+
+
+def _has_failed(entry: object) -> bool:
+    """Is it a request of a batch that was answered with an error (FHIR R4, batch-response)?"""
+    response = entry.get("response") if isinstance(entry, dict) else None
+    return isinstance(response, dict) and str(response.get("status"))[:1] in ("4", "5")
+
+
+def _deleted(entry: object) -> str | None:
+    """`Type/id` of an entry that says that a resource was deleted (FHIR R4, history)."""
+    request = entry.get("request") if isinstance(entry, dict) and "resource" not in entry else None
+    if not isinstance(request, dict) or request.get("method") != "DELETE":
+        return None
+    url = request.get("url")
+    return key_of(url) if isinstance(url, str) else None
+
+
+def _newest(entries: list[tuple[Json, object]], deleted: set[str]) -> list[tuple[Json, object]]:
+    """Of a history, which is sorted with the newest first, the last version of each resource that still is."""
+    found: dict[object, tuple[Json, object]] = {}
+    for number, (resource, url) in enumerate(entries):
+        own = f"{resource['resourceType']}/{resource['id']}" if isinstance(resource.get("id"), str) else number
+        found.setdefault(own, (resource, url))
+    return [pair for own, pair in found.items() if own not in deleted]
 
 
 def lacks(pages: Iterable[Page]) -> bool:
@@ -66,6 +101,8 @@ def lacks(pages: Iterable[Page]) -> bool:
 def _listed(given: object, faults: dict[str, None]) -> list[Any]:
     if given is None or isinstance(given, list):
         return given or []
+    if isinstance(given, dict):  # one entry, by a writer that makes a list of one its member
+        return [given]
     faults[NO_LIST] = None
     return []
 

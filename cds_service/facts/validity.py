@@ -22,7 +22,12 @@ READABLE = frozenset((
     "RelatedPerson", "ServiceRequest", "Task", "VisionPrescription",
 ))  # fmt: skip
 SCHEMA_FILE = "r4b.schema.json"
+# Ids that FHIR forbids but that still name a resource without ambiguity: real servers write them.
+NAMES_IT = r"[A-Za-z0-9._:~+=@|,*$\-]{1,255}"
 STRING_LIMIT = 1_048_576  # characters; FHIR R4 section 2.24.0.1
+# Texts that are compared, not read: what is around them is padding, and passed over.
+COMPARED = frozenset(("Reference.reference", "Identifier.value", "Coverage.subscriberId", "CoverageClass.value"))
+ZONE = "(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9])"
 # FHIR R4 sets no other limit to codes and URIs (of code systems), but no real one comes near these. What is longer is
 # not read: caches remember codes.
 SHORT = {"code": 200, "uri": 2000}
@@ -57,11 +62,12 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What fhir.resources knows of one type: elements by JSON name, value[x] groups, groups that are required."""
+    """What fhir.resources knows of one type: elements by JSON name, value[x] groups, and which of both are required."""
 
     name: str
     is_resource: bool
     elements: Mapping[str, Element]
+    required: tuple[str, ...]
     choices: tuple[tuple[str, ...], ...]
     required_choices: tuple[tuple[str, ...], ...]
 
@@ -89,6 +95,29 @@ def accepted_types(resources: Iterable[Any]) -> list[str]:
     return [kind for kind, found in by_kind.items() if _accepts(kind, found)]
 
 
+def accepts_rest(resource: Mapping[str, Any]) -> bool:
+    """True: valid FHIR R4 but for a time zone, required elements, or an id that it forbids; False: ask `problems`.
+
+    Of a resource that intake has rebuilt, without what it contains. Says yes only where `accepts` would, had the
+    resource a zone, the missing elements and another id.
+    """
+    try:
+        return _are_valid(resource["resourceType"], _definitions_of_the_rest)([resource])
+    except ValueError:
+        return False
+
+
+@cache
+def accepts_element(resource_type: str, name: str) -> Callable[[Any], bool]:
+    """Whether a top-level element is valid FHIR R4 and safe to read untouched; never where FHIR R4 has no such name."""
+    definition = _definitions()[resource_type]["properties"].get(name)
+    return _compiled(definition, _definitions()) if definition else _never
+
+
+def _never(_value: object) -> bool:
+    return False
+
+
 def _accepts(kind: str, resources: list[Mapping[str, Any]]) -> bool:
     try:
         if not _are_valid(kind)(resources):
@@ -113,18 +142,49 @@ def _schema() -> dict[str, Any]:
 
 
 @cache
-def _are_valid(resource_type: str) -> Callable[[list[Any]], bool]:
-    """The compiled schema of a list of one resource type, with the definitions that it reaches and no others."""
-    definitions = _schema()["$defs"]
+def _definitions() -> dict[str, Any]:
+    definitions: dict[str, Any] = _schema()["$defs"]
+    return definitions
+
+
+@cache
+def _definitions_of_the_rest() -> dict[str, Any]:
+    return {name: _rest(name, schema) for name, schema in _definitions().items()}
+
+
+def _rest(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A definition that asks for no zone, no element that is required, and no id as FHIR has them.
+
+    Extensions stay as they are: they may have two members, and the judge is asked where one of them is not the url.
+    """
+    if name in ("dateTime", "instant"):
+        return {**schema, "pattern": schema["pattern"].replace(ZONE, f"{ZONE}?")}
+    if "required" not in schema or name.partition(":")[0] == "Extension":
+        return schema
+    rest = {key: rule for key, rule in schema.items() if key not in ("required", "allOf")}
+    if "resourceType" in rest["properties"]:
+        rest["required"] = ["resourceType"]
+        rest["properties"] = {**rest["properties"], "id": {"type": "string", "pattern": f"^{NAMES_IT}$"}}
+    return rest
+
+
+@cache
+def _are_valid(resource_type: str, of: Callable[[], dict[str, Any]] = _definitions) -> Callable[[list[Any]], bool]:
+    """The compiled schema of a list of one resource type."""
+    return _compiled({"items": {"$ref": f"#/$defs/{resource_type}"}}, of())
+
+
+def _compiled(root: dict[str, Any], definitions: dict[str, Any]) -> Callable[[Any], bool]:
+    """A compiled schema, with the definitions that it reaches and no others."""
     reached: dict[str, Any] = {}
-    pending = [resource_type]
+    pending = list(_references(root))
     while pending:
         name = pending.pop()
         if name not in reached:
             reached[name] = definitions[name]
             pending.extend(_references(definitions[name]))
-    root = {"$schema": _schema()["$schema"], "items": {"$ref": f"#/$defs/{resource_type}"}, "$defs": reached}
-    return jsonschema_rs.Draft202012Validator(root, pattern_options=jsonschema_rs.RegexOptions()).is_valid
+    whole = {"$schema": _schema()["$schema"], **root, "$defs": reached}
+    return jsonschema_rs.Draft202012Validator(whole, pattern_options=jsonschema_rs.RegexOptions()).is_valid
 
 
 def _references(schema: Any) -> Iterator[str]:
@@ -185,13 +245,15 @@ def shape(name: str) -> Shape:
     model = _models().get(name) or _model(name)
     bare = model.model_construct()
     required = {field for field, _ in bare.get_required_fields()}
-    elements = (_element(model, field, required) for key, field in model.model_fields.items() if key != "fhir_comments")
+    fields = model.model_fields.items()
+    elements = [_element(model, field, required) for key, field in fields if key != "fhir_comments"]
     groups = bare.get_one_of_many_fields().values()
     needed = [group for group in groups if _extra(model.model_fields[group[0]]).get("one_of_many_required")]
     return Shape(
         name,
         bool(model.has_resource_base()),
         {element.name: element for element in elements},
+        tuple(element.name for element in elements if element.required),
         tuple(map(tuple, groups)),
         tuple(map(tuple, needed)),
     )

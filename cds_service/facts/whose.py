@@ -8,7 +8,7 @@ from typing import Any
 
 from cds_service import urls
 from cds_service.facts import elements
-from cds_service.facts.references import Index, Json
+from cds_service.facts.references import Index, Json, searched
 from cds_service.facts.sources import read_value
 
 ANOTHERS = "belongs to another patient and is not used"
@@ -48,6 +48,9 @@ class Owner:
         return UNCLEAR if given and given.isdisjoint(self._identifiers()) else ""
 
     def _by_reference(self, subject: Json, text: str, resource: Json) -> str:
+        if (wanted := searched(text)) is not None:
+            pair = (wanted.system, wanted.value)
+            return "" if pair in self._identifiers() or self._index.key(text) == self.ref else UNCLEAR
         key = self._index.key(text)
         if key == self.ref:
             return ANOTHERS if self._is_elsewhere(text) else ""

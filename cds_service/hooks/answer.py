@@ -14,13 +14,15 @@ from cds_service.errors import Issue, MissingData, RequestError
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.codes import URI
 from cds_service.hooks import gather
+from cds_service.hooks.in_dialect import in_dialect
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.hooks.selections import selected
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Fault, Order, SourceState
+from cds_service.policy.not_looked_at import Unseen
 from cds_service.policy.trace import Trace
-from cds_service.render import notices
+from cds_service.render import unseen
 from cds_service.render.cards import render
 from cds_service.render.explanation import explain
 from cds_service.render.parts import Context, RenderedCard
@@ -94,7 +96,27 @@ def answer(
     if service.group == "crd":
         from cds_service.hooks.crd import answer_crd  # crd builds on this module: imported late to break the circle
 
-        return answer_crd(request, service, runtime, caller, as_of=as_of, live=live, timing=clock)
+        done = answer_crd(request, service, runtime, caller, as_of=as_of, live=live, timing=clock)
+    else:
+        done = _advise(request, service, runtime, caller, as_of=as_of, live=live, clock=clock)
+    topics = f"{runtime.settings.base_url}/CodeSystem/card-topics"
+    with clock.stage("render"):
+        done.rendered = in_dialect(done.rendered, caller.dialect, topics, runtime.new_id)
+        done.response["cards"] = [r.card for r in done.rendered]
+    return done
+
+
+def _advise(
+    request: HookRequest,
+    service: Service,
+    runtime: Runtime,
+    caller: Caller,
+    *,
+    as_of: date | None,
+    live: bool,
+    clock: Timing,
+) -> Answer:
+    """Cards for the orders of an advisor's call."""
     book, now = runtime.book, runtime.now()
     builder = CaseBuilder(
         request.patient_id,
@@ -125,8 +147,9 @@ def answer(
         with clock.stage("gather"):
             fetched += gather.gather(request, needed, builder, runtime, caller, deadline)
     case = builder.build()
+    payer_wanted = any(outline.kind == "coverage" for outline in outlines)
     with clock.stage("evaluate"):
-        decision = decide(case, book.rulebook, runtime.terms(chosen))
+        decision = decide(case, book.rulebook, runtime.terms(chosen, payer_wanted=payer_wanted))
     if outlines:
         _refuse_if_unobtainable(decision)
     done = Answer(
@@ -134,7 +157,7 @@ def answer(
         fetched=fetched, timing=clock, revision=book.rulebook.revision,
     )  # fmt: skip
     with clock.stage("render"):
-        _render(done, builder, runtime, payer_wanted=any(outline.kind == "coverage" for outline in outlines))
+        _render(done, builder, runtime)
     return done
 
 
@@ -149,7 +172,7 @@ def _refuse_if_unreadable(builder: CaseBuilder) -> None:
     """400 when there were orders and none of them can be named: nothing is left to answer about."""
     if builder.drafts or builder.settled or not builder.orders_unusable:
         return
-    unnamed = [f for f in builder.faults if f.fatal and ".entry[" in f.ref]
+    unnamed = [f for f in builder.faults if f.fatal and f.why in (Unseen.NO_RESOURCE, Unseen.NO_ID)]
     if unnamed and len(unnamed) == len(builder.orders_unusable):
         raise RequestError(*(Issue(f.text, f.path, "required") for f in unnamed))
 
@@ -184,7 +207,7 @@ def _unobtainable(decided: OrderDecision, decision: Decision) -> set[str] | None
     return sources if sources and sources == unavailable else None
 
 
-def _render(done: Answer, builder: CaseBuilder, runtime: Runtime, *, payer_wanted: bool) -> None:
+def _render(done: Answer, builder: CaseBuilder, runtime: Runtime) -> None:
     base = runtime.settings.base_url
     context = Context(
         policies=done.policies,
@@ -197,9 +220,8 @@ def _render(done: Answer, builder: CaseBuilder, runtime: Runtime, *, payer_wante
         payer_label=runtime.book.directory.label,
     )
     done.rendered = render(done.decision, context)
-    if payer_wanted:
-        done.rendered += notices.coverage_unread(done.decision, context)
-        done.rendered += notices.plan_unclear(done.decision, context)
+    foreign = bool(done.decision.source("orders").foreign)
+    done.rendered += unseen.card(done.decision.not_looked_at, context, read=foreign)
     now = runtime.now()
     for rendered in done.rendered:
         if rendered.about is not None:

@@ -13,7 +13,6 @@ from itertools import islice
 from typing import Any
 
 import jsonschema_rs
-import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 from referencing import Registry
@@ -21,6 +20,8 @@ from referencing.jsonschema import DRAFT202012
 
 from cds_service.content_files import bundled
 from cds_service.errors import Issue
+from cds_service.policy.safe_names import safe_step
+from cds_service.policy.source import Document
 
 MOST_FAULTS = 100
 
@@ -28,7 +29,7 @@ MOST_FAULTS = 100
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
     """The parsed contract."""
-    loaded: dict[str, Any] = yaml.safe_load(text())
+    loaded: dict[str, Any] = Document("openapi.yaml", text()).data
     return loaded
 
 
@@ -92,7 +93,7 @@ def _issues(errors: Iterable[ValidationError], base: str) -> Iterable[Issue]:
 def _path(base: str, steps: Iterable[str | int]) -> str:
     path = base
     for step in steps:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+        path += f"[{step}]" if isinstance(step, int) else f".{safe_step(step)}"
     return path.lstrip(".")
 
 

@@ -7,18 +7,27 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from cds_service.determination.crd_outcome import Authority
+from cds_service.determination.crd_outcome import Authority, thing
 from cds_service.determination.decide import decide
 from cds_service.determination.decision import JudgedOrder, OrderDecision
+from cds_service.errors import outcome
 from cds_service.facts import elements
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.codes import URI
+from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json
 from cds_service.hooks import crd_orders, gather
 from cds_service.hooks.answer import Answer, Timing
 from cds_service.hooks.crd_assert import Speaker
 from cds_service.hooks.crd_billing import ways
-from cds_service.hooks.crd_check import check_coverage, check_orders, check_prefetch, is_modifier
+from cds_service.hooks.crd_check import (
+    check_coverage,
+    check_orders,
+    check_prefetch,
+    is_modifier,
+    shortcomings,
+    warnings,
+)
 from cds_service.hooks.crd_gather import CrdData
 from cds_service.hooks.crd_members import MemberQuery, MemberState
 from cds_service.hooks.crd_orders import Scope
@@ -29,8 +38,11 @@ from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.hooks.selections import selected
 from cds_service.hooks.services import Service
 from cds_service.policy.case import Case, Order, Source, SourceState
+from cds_service.policy.not_looked_at import UNCODED
 from cds_service.render import crd
-from cds_service.render.cards import render
+from cds_service.render.about import OrderNames
+from cds_service.render.cards import drawn
+from cds_service.render.crd import Reason
 from cds_service.render.crd_cards import CrdCards
 from cds_service.render.explanation import explain
 from cds_service.render.parts import Context, RenderedCard
@@ -48,6 +60,8 @@ def answer_crd(
 ) -> Answer:
     """Answer a validated CRD call. Raises RequestError (400), MissingData (412) or NotCrd (422)."""
     wishes = preferences(request.extension, caller.crd_version)
+    if "systemActions" in caller.dialect.omit:
+        wishes = replace(wishes, coverage_info=False)
     call = _Call(request, service, runtime, caller, wishes, as_of, live, timing)
     with timing.stage("gather"):
         call.read()
@@ -89,22 +103,27 @@ class _Call:
 
     def read(self) -> None:
         """Orders, Coverage with its payer, and what the payer's policies read; refuses what must be refused."""
-        check_prefetch(self.request.prefetch)
+        self.unread = check_prefetch(self.request.prefetch)
         self.scope: Scope = crd_orders.collect(self.request, self.data)
         self.selected = selected(self.request, self.builder)
         source = self.data.coverage()
-        check_orders(self.builder, self.scope.orders, self.selected or self.scope.orders)
-        self.coverage, self.payer = check_coverage(self.data, source, self.directory)
+        self.lacking = check_orders(self.builder, self.scope.orders, self.selected or self.scope.orders)
+        self.paying = check_coverage(self.data, source, self.directory)
+        self.coverage, self.payer = self.paying.coverage, self.paying.payer
         self.data.sources(self._needed())
         self.member = self._member()
 
     def _needed(self) -> set[str]:
         """Sources that the payer's policies and the guidelines read for the orders in question."""
-        orders = [o for o in self.builder.draft() if self.selected is None or o.ref in self.selected]
+        drafts = self.builder.draft()
+        gather.name_uncoded(drafts, self.builder, self.runtime)
+        unread = {f.ref: "not-read" for f in self.builder.faults if f.why in UNCODED}
+        self.scope.uncoded = {**unread, **self.scope.uncoded}
+        orders = [o for o in drafts if self.selected is None or o.ref in self.selected]
         return gather.sources_needed(gather.concerning(orders, self.builder, self.runtime), orders)
 
     def _member(self) -> MemberState:
-        if self.runtime.members is None:
+        if self.runtime.members is None or self.payer is None:
             return "found"
         resource = self.builder.index.resolve(self.coverage.ref) or {}
         query = MemberQuery(self.payer, tuple(_identifiers(resource)), self._born(), self.now.date())
@@ -122,7 +141,9 @@ class _Call:
         # Nothing counts but the one coverage, which is known whole: no authorisation under another one does either.
         sources = {**case.sources, "coverage": Source(SourceState.READ)}
         self.case: Case = replace(case, coverages=(self.coverage,), sources=sources)
-        terms = self.runtime.terms_of_payer(self.selected, ways(self.scope.orders))
+        read = {ref: reading.resource for ref, reading in self.builder.drafts}
+        self.plain = {ref: read.get(ref) or resource for ref, resource in self.scope.orders.items()}
+        terms = self.runtime.terms_of_payer(self.selected, ways(self.plain))
         self.decision = decide(self.case, self.book.rulebook, terms)
 
     # --- what is said -------------------------------------------------------------------------------
@@ -137,8 +158,10 @@ class _Call:
         actions = self._actions(done)
         self._cards(done)
         done.response = {"cards": [r.card for r in done.rendered]}
-        if actions:
+        if actions or self.request.hook in PRIMARY:  # CDS Hooks leaves it free; clients look for it at these hooks
             done.response["systemActions"] = actions
+        if said := warnings(self.builder, self.scope.orders.keys(), self.coverage.ref, self.unread):
+            done.response["extension"] = {WARNINGS: outcome(said)}
         return done
 
     def _actions(self, done: Answer) -> list[Json]:
@@ -147,14 +170,18 @@ class _Call:
         speaker = self._speaker(done.record_id)
         found = []
         for order, decided in self._in_scope():
-            made = speaker.assertions(order, self.scope.orders[order.ref], decided)
+            plain = self.plain[order.ref]
+            made = speaker.assertions(order, plain, decided)
+            if short := tuple(map(Reason, shortcomings(self.builder, order.ref))):
+                made = [replace(a, reasons=(*a.reasons, *short)) for a in made]
             said = [crd.extension(a, self.wishes.version) for a in made]
-            before = crd.own(self.scope.orders[order.ref], self.coverage.ref)
+            before = crd.own(plain, self.coverage.ref)
             same = crd.says_the_same(before, said) or _already_authorised(decided, before)
             done.assertions[order.ref] = [_told(e, sent=self.wishes.coverage_info and not same) for e in said]
             if self.wishes.coverage_info and not same:
                 resource = crd.annotated(written[order.ref], self.coverage.ref, said)
-                found.append({"type": "update", "description": _DESCRIPTION, "resource": resource})
+                description = _DESCRIPTION.format(thing=thing(order))
+                found.append({"type": "update", "description": description, "resource": resource})
         return found
 
     def _in_scope(self) -> list[tuple[JudgedOrder, OrderDecision | None]]:
@@ -164,9 +191,14 @@ class _Call:
         for ref in self.scope.orders:
             if ref in decided:
                 found.append((decided[ref].order, decided[ref]))
-            elif ref in self._modified() and (self.selected is None or ref in self.selected):
+            elif self._is_told(ref):
                 found.append((JudgedOrder(ref, (), self.builder.day(Order(ref))), None))
         return found
+
+    def _is_told(self, ref: str) -> bool:
+        """Is it an order that cannot be judged, and can be told so?"""
+        told = ref in self.lacking and ref.split("/", 1)[0] in ORDER_TYPES and not ref.startswith("entry[")
+        return told or (ref in self._modified() and (self.selected is None or ref in self.selected))
 
     def _modified(self) -> frozenset[str]:
         return frozenset(f.ref for f in self.builder.faults if f.fatal and is_modifier(f))
@@ -187,25 +219,35 @@ class _Call:
             self.now.date(),
             self.request.hook in PRIMARY,
             self._modified(),
-            self.scope.uncoded,
+            {**self.lacking, **self.scope.uncoded},
             self.builder.index,
+            self.directory.payers[self.payer].contact if self.payer else None,
+            self.paying.unread,
         )
 
     def _cards(self, done: Answer) -> None:
         context = self._context()
         maker = CrdCards(
-            self.directory.label(self.payer),
+            self._insurer(),
             self.wishes.version,
             f"{self.runtime.settings.base_url}/CodeSystem/card-types",
             self.wishes.switched_off,
             self.wishes.max_cards,
             context,
+            OrderNames(self.decision, self.book.policies),
+            self.request.hook not in PRIMARY,
         )
-        done.rendered = maker.of(render(self.decision, context), tuple(self.scope.unreadable))
+        done.rendered = maker.of(drawn(self.decision, context), tuple(self.scope.unreadable))
         for rendered in done.rendered:
             address = context.link(rendered.card["uuid"])
             if any(link["url"] == address for link in rendered.card.get("links", ())):
                 done.explanations[rendered.card["uuid"]] = self._explained(rendered, context)
+
+    def _insurer(self) -> str:
+        """The payer's name; where nobody knows it, as the Coverage calls its payor."""
+        if self.payer:
+            return self.directory.label(self.payer)
+        return next(iter(self.coverage.payor_names), "The insurer")
 
     def _explained(self, rendered: RenderedCard, context: Context) -> Json:
         return explain(rendered, context, self.now)
@@ -224,7 +266,9 @@ class _Call:
         )
 
 
-_DESCRIPTION = "Add the payer's coverage information to the order"
+# Under this name a response has an OperationOutcome: what the client wrote otherwise than FHIR R4, or not at all.
+WARNINGS = "cds-service.warnings"
+_DESCRIPTION = "Add the payer's coverage information to the {thing}"
 
 
 def _already_authorised(decided: OrderDecision | None, before: list[Json]) -> bool:

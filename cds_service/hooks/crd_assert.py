@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from cds_service.determination.crd_outcome import (
+    NOTHING_ASKED,
     OPEN_AUTHORIZATION,
     TABLE,
     UNKNOWN_AUTHORIZATION,
@@ -18,9 +19,12 @@ from cds_service.determination.crd_outcome import (
     authorization_hangs_on,
     behind,
     in_version,
+    later,
     prior_authorization,
     situation,
+    sound_questions,
     standing,
+    thing,
     unread,
 )
 from cds_service.determination.decision import Cause, Decision, Determination, JudgedOrder, OrderDecision
@@ -29,8 +33,9 @@ from cds_service.facts.references import Index, Json
 from cds_service.hooks.crd_billing import as_written, billing_codes, variants
 from cds_service.hooks.crd_ids import id_of
 from cds_service.policy.case import Authorization, Code, Coverage
+from cds_service.policy.model import Contact
 from cds_service.render import crd, questionnaire
-from cds_service.render.crd import NO_DOCUMENTS, Assertion, Documents, PolicyLink, Reason
+from cds_service.render.crd import NO_DOCUMENTS, Assertion, Documents, Needed, PolicyLink, Reason, in_time
 from cds_service.render.markdown import joined
 from cds_service.render.policies import Policies
 
@@ -39,7 +44,11 @@ _CODED_BY = {"MedicationRequest": "medication", "DeviceRequest": "device"}
 
 @dataclass(frozen=True)
 class Speaker:
-    """Who asserts what to whom: everything that is the same for all orders of a call."""
+    """Who asserts what to whom: everything that is the same for all orders of a call.
+
+    `asks_for_documents` at primary hooks; at the others nothing is asked for. `payer_unread` tells why the payor could
+    not be read; then `contact`, the payer's, is None.
+    """
 
     decision: Decision
     policies: Policies
@@ -54,6 +63,8 @@ class Speaker:
     modifiers: frozenset[str] = frozenset()
     uncoded: Mapping[str, str] = field(default_factory=dict)
     index: Index = field(default_factory=Index)
+    contact: Contact | None = None
+    payer_unread: str = ""
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -64,7 +75,8 @@ class Speaker:
         """All that is said of one order; `decided` is None where the order could not be read."""
         made: list[tuple[tuple[Any, ...], Assertion]] = []
         for billed, judged in variants(decided):
-            said = replace(self._assertion(order, resource, judged), billing_codes=())
+            said = self._assertion(order, resource, judged)
+            said = said if self.asks_for_documents else in_time(said)
             codes_ = billed or billing_codes(order.codes, _governing(judged), self.policies)
             same = next((i for i, (_, other) in enumerate(made) if other == said), None)
             if same is None:
@@ -87,6 +99,7 @@ class Speaker:
         authorization = decided.authorization if decided and row.id == "authorised" else None
         said_by_policy = row.id in ("supported", "not-supported", "needs-information", "technical", "not-approved")
         governing = _governing(decided) if said_by_policy else None
+        reasons = tuple(self._reasons(row, order, decided))
         return Assertion(
             id=self._id(order, resource),
             coverage=self.coverage.ref,
@@ -94,8 +107,10 @@ class Speaker:
             made_on=self.today,
             pa_needed=spoken.pa_needed,
             info_needed=spoken.info_needed,
-            reasons=tuple(self._reasons(row, decided)),
+            reasons=reasons,
+            needed=_needed(order, reasons[-1]) if "OTH" in spoken.info_needed else None,
             link=self._link(governing) if governing else None,
+            contact=self._contact(governing),
             dependencies=governing.given if governing else (),
             satisfied_pa_id=authorization.number if authorization else None,
             expires=self._expires(row, authorization, said),
@@ -106,6 +121,8 @@ class Speaker:
         found = standing(self.coverage, order, self.today, self.member)
         if found is not None:
             return found
+        if self.payer_unread:
+            return "payer-unread"
         if decided is None:
             return "unreadable" if order.ref in self.modifiers else "technical"
         found = situation(decided, self.authority)
@@ -115,50 +132,75 @@ class Speaker:
         forms = (f for d in said for f in questionnaire.open_forms(d, self.policies.folders))
         return tuple(dict.fromkeys(f.canonical(self.base_url) for f in forms))
 
+    def _contact(self, said: Determination | None) -> Json | None:
+        """Whom to ask about the assertion: the policy's own line, else the payer's, as a FHIR ContactDetail."""
+        contact = (self.policies.spoken(said).policy.contact if said else None) or self.contact
+        return contact.model_dump(exclude_defaults=True) if contact else None
+
     def _documents(self, row: Row, forms: tuple[str, ...]) -> Documents:
-        """Documentation is asked for on primary hooks only: on others it is too early (CRD 2.2, hook-19)."""
-        if not row.documentation or not self.asks_for_documents:
+        if not row.documentation:
             return NO_DOCUMENTS
         if not forms:
             return Documents(("conditional",))
         purpose = "withpa" if row.pa_needed == "auth-needed" else "retain-doc"
         return Documents(("clinical",), (purpose,), forms)
 
-    def _reasons(self, row: Row, decided: OrderDecision | None) -> Iterator[Reason]:
+    def _reasons(self, row: Row, order: JudgedOrder, decided: OrderDecision | None) -> Iterator[Reason]:
+        """At least one wherever something is open; the last says what is."""
         if row.reason:
-            yield Reason(row.reason, row.reason_code)
+            yield Reason(row.reason.format(thing=thing(order)), row.reason_code)
         governing = _governing(decided)
         if row.id == "not-supported" and governing:
             yield Reason(f"Coverage: {governing.because}")
         if row.id == "needs-information" and decided:
-            wanted = dict.fromkeys(m.text for d in decided.primary for m in d.missing)
-            yield Reason(" ".join(["Coverage: more information is needed.", *_open(wanted)]))
+            yield Reason(f"{_WANTED} {self._wanted(decided)}", later=later("Coverage", order))
+        if row.id == "payer-unread":
+            text = f"Coverage: the payor of the coverage could not be read: {self.payer_unread}."
+            yield Reason(text, row.reason_code)
         if row.id in ("technical", "no-code"):
             yield Reason(self._unread(decided), row.reason_code)
         if row.id == "supported" and row.pa_needed == "indeterminate":
-            yield self._authorization_open(behind(decided) if decided else ())
+            yield self._authorization_open(order, behind(decided) if decided else ())
+
+    def _wanted(self, decided: OrderDecision) -> str:
+        """What is missing, shortly; the questionnaires ask all of it. Nothing presupposes what was not read.
+
+        Where nothing is named that would settle it, the sentence of the rule that is open.
+        """
+        asked, sources = dict[str, None](), set[str]()
+        for said in (d for d in decided.primary if d.policy is not None):
+            missing, unread_sources = sound_questions(said, self.decision)
+            asked |= dict.fromkeys(m.text for m in missing)
+            sources |= set(unread_sources)
+        told = [*_open(asked)]
+        if sources:
+            told.append(f"Not read: {joined([_IN_WORDS.get(s, s) for s in sorted(sources)])}.")
+        open_ = _governing(decided)
+        return " ".join(told) or (open_.because if open_ else "")
 
     def _unread(self, decided: OrderDecision | None) -> str:
         if decided and decided.order.ref in self.uncoded and not decided.covered_by_policy:
-            return f"Coverage: the {_CODED_BY[decided.order.resource_type]} of the order could not be read."
+            return f"Coverage: the {_CODED_BY.get(decided.order.resource_type, 'code')} of the order could not be read."
         sources = _by_cause(unread(decided), self.decision) if decided else "the order"
         return f"Coverage: data that the policy needs could not be read: {sources}."
 
-    def _authorization_open(self, said: tuple[Determination, ...]) -> Reason:
+    def _authorization_open(self, order: JudgedOrder, said: tuple[Determination, ...]) -> Reason:
         """Why a supported order is not told whether it needs prior authorization."""
         hangs_on = [waits for d in said if (waits := authorization_hangs_on(d)) is not None]
         if not hangs_on:
             return Reason(UNKNOWN_AUTHORIZATION)
         failed = sorted({w.source for w in set().union(*hangs_on) if w.cause is Cause.FAILED})
         if not failed:
-            return Reason(OPEN_AUTHORIZATION)
+            return Reason(OPEN_AUTHORIZATION, later=later("Prior authorization", order))
         text = f"Prior authorization: data that the policy needs could not be read: {_by_cause(failed, self.decision)}."
         return Reason(text, "technical")
 
     def _link(self, said: Determination) -> PolicyLink | None:
+        """The policy, or the first source of what it says here that has an address."""
         spoken = self.policies.spoken(said)
         policy, version = spoken
-        url = policy.url or next((s.url for s in version.sources.values() if s.url), None)
+        cited = (version.sources[name].url for name in said.cites if name in version.sources)
+        url = policy.url or next((url for url in cited if url), None)
         if url is None:
             return None
         note = "" if spoken.approved else "; pending review"
@@ -194,16 +236,29 @@ def _by_cause(sources: Iterable[str], decision: Decision) -> str:
     return "; ".join(f"{joined(names)} ({detail})" for detail, names in causes.items())
 
 
+_WANTED = "Coverage: more information is needed."
+MOST_QUESTIONS, MOST_STATEMENTS = 2, 1  # of a reason: a line to read, not a form
+
+
 def _open(texts: Iterable[str]) -> Iterator[str]:
     """Questions as they are; statements are said to be unknown, for alone they would read as facts of the chart."""
-    stated = []
+    questions: list[str] = []
+    stated: list[str] = []
     for text in texts:
-        if text.endswith("?"):
-            yield text
-        else:
-            stated.append(text.rstrip("."))
+        (questions if text.endswith("?") else stated).append(text)
+    yield from questions[:MOST_QUESTIONS]
     if stated:
-        yield f"Not known whether this holds: {'; '.join(stated)}."
+        yield f"Not known whether this holds: {'; '.join(s.rstrip('.') for s in stated[:MOST_STATEMENTS])}."
+    more = len(questions[MOST_QUESTIONS:]) + len(stated[MOST_STATEMENTS:])
+    if more:
+        yield f"{more} more {'points are' if more > 1 else 'point is'} open."
+
+
+def _needed(order: JudgedOrder, reason: Reason) -> Needed:
+    """The nature of what is needed, or that nothing is: `reason` is what leaves the order open."""
+    if reason.later:
+        return Needed(reason.text.removeprefix(f"{_WANTED} "), reason.later)
+    return Needed(NOTHING_ASKED.format(thing=thing(order)))
 
 
 def _uri(code: Code) -> tuple[str, str]:

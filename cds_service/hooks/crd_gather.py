@@ -10,8 +10,9 @@ from typing import Any
 from cds_service.facts import elements
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.client import Fetched, Query
+from cds_service.facts.orders import ORDER_TYPES
 from cds_service.facts.references import Json, is_readable, key_of
-from cds_service.facts.sources import BY_NAME, Supplied, query_for, read_prefetch, read_value
+from cds_service.facts.sources import BY_NAME, Supplied, distinct, merge, query_for, read_prefetch
 from cds_service.hooks import gather
 from cds_service.hooks.crd_services import LOOK_UPS
 from cds_service.hooks.request import HookRequest
@@ -19,6 +20,8 @@ from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.case import Source, SourceState
 
 _CAME = "what came cannot be used"
+NOT_SUPPLIED = "not supplied"
+GONE = (404, 410)  # the server was asked, and has no such resource
 
 _UNREACHED = Source(SourceState.UNAVAILABLE, "neither in prefetch nor readable")
 
@@ -39,9 +42,20 @@ class CrdData:
         self.log: list[Json] = []
         self.status: dict[str, int | None] = {}
         self.details: dict[str, str] = {}
-        for value in look_ups.values():
-            self._index(read_value(value))
         self._supplied = read_prefetch(sources)
+        for key, value in look_ups.items():
+            self._look_up(read_prefetch({key: value}))
+        for name, supplied in self._supplied.items():
+            if name.startswith("other:"):
+                self._index(supplied)
+
+    def _look_up(self, found: dict[str, Supplied]) -> None:
+        """Orders and what they refer to are no evidence about the patient; what came along with them is."""
+        for name, supplied in found.items():
+            self._index(supplied)
+            if not name.startswith("other:") and BY_NAME[name].kind not in ORDER_TYPES:
+                known = self._supplied.get(name)
+                self._supplied[name] = merge(known, supplied) if known else supplied
 
     def _index(self, supplied: Supplied) -> None:
         for resource, full_url in supplied.resources:
@@ -62,7 +76,7 @@ class CrdData:
         for ref in wanted:
             found = fetched.get(ref)
             self.status[ref] = found.status if found else None
-            self.details[ref] = found.detail or _CAME if found else "not supplied"
+            self.details[ref] = found.detail or _CAME if found else NOT_SUPPLIED
             for resource in found.resources if found else ():
                 index.add(resource)
 
@@ -84,35 +98,22 @@ class CrdData:
         elif supplied.next_page:
             fetched = self._fetch([Query("coverage", supplied.next_page, continues=True)])
             supplied = gather.continued(supplied, fetched.get("coverage"))
-        supplied = replace(supplied, resources=list(_distinct(supplied.resources)))
+        supplied = replace(supplied, resources=distinct(supplied.resources))
         self.builder.supply("coverage", supplied)
         self.read(payors(r for r, _ in supplied.resources if r.get("resourceType") == "Coverage"))
         return supplied.source
 
     def sources(self, needed: set[str]) -> None:
         """Supply the builder with the other sources that the policies read."""
-        prefetch = {k: v for k, v in self.request.prefetch.items() if self._name(k, v) != "coverage"}
         self.log += gather.gather(
-            replace(self.request, prefetch=prefetch),
+            self.request,
             needed - {"coverage"},
             self.builder,
             self.runtime,
             self.caller,
             self.deadline,
+            {name: supplied for name, supplied in self._supplied.items() if name != "coverage"},
         )
-
-    @staticmethod
-    def _name(key: str, value: object) -> str:
-        return next(iter(read_prefetch({key: value})))
-
-
-def _distinct(resources: Iterable[tuple[Json, object]]) -> Iterator[tuple[Json, object]]:
-    """Each resource once: the same one, by id and content, may come under several keys or in several pages."""
-    known: dict[tuple[str, str], Json] = {}
-    for resource, full_url in resources:
-        name = str(resource.get("resourceType")), str(resource.get("id"))
-        if known.setdefault(name, resource) is resource or known[name] != resource:
-            yield resource, full_url
 
 
 def payors(coverages: Iterable[Mapping[str, Any]]) -> Iterator[str]:

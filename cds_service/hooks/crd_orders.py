@@ -12,10 +12,12 @@ from typing import Any
 from cds_service.errors import Issue, MissingData, RequestError
 from cds_service.facts import elements
 from cds_service.facts.orders import ORDER_TYPES
-from cds_service.facts.references import Json, key_of
+from cds_service.facts.references import Json, key_of, resource_of
+from cds_service.facts.sources import read_value
 from cds_service.hooks.crd_check import is_told
-from cds_service.hooks.crd_gather import CrdData
+from cds_service.hooks.crd_gather import GONE, CrdData
 from cds_service.hooks.crd_servers import Servers
+from cds_service.hooks.envelope import plain
 from cds_service.hooks.exact import holds_decimal, loads_exact
 from cds_service.hooks.request import HookRequest
 
@@ -24,7 +26,6 @@ _BUNDLES = ("draftOrders", "appointments")
 _BY_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
 # What a performer can be asked for; appointments and encounters have hooks of their own.
 _DISPATCHED_TYPES = ORDER_TYPES - {"Appointment", "Encounter"}
-_GONE = (404, 410)
 _UNREAD = "could not be read, by prefetch or from the FHIR server"
 
 
@@ -33,7 +34,7 @@ class Scope:
     """Orders in scope by `Type/id` as they came, in the order of the request, and what could not be read.
 
     `entries` are what the case is given of a Bundle that may hold more than orders; else it is given the orders.
-    `uncoded` are orders whose medication or device could not be read, each with the situation that makes.
+    `uncoded` are orders of which it could not be read what they ask for, each with the situation that makes.
     """
 
     orders: dict[str, Json] = field(default_factory=dict)
@@ -47,7 +48,7 @@ def collect(request: HookRequest, data: CrdData) -> Scope:
     scope, path = _SCOPES[request.hook](request, data)
     entries = scope.entries or [{"resource": r} for r in scope.orders.values()]
     data.builder.draft_orders({"entry": entries}, path)
-    scope.unreadable += [f"{f.path} {f.text}" for f in data.builder.faults if is_told(f)]
+    scope.unreadable += [f"{f.ref} {f.text}" for f in data.builder.faults if is_told(f)]
     _read_codes(scope, data)
     return scope
 
@@ -55,7 +56,7 @@ def collect(request: HookRequest, data: CrdData) -> Scope:
 def _context(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
     """order-sign, order-select: draft orders stand in the context; broken ones are kept to be named."""
     bundle = request.context["draftOrders"]
-    scope = Scope(entries=elements.listed(bundle.get("entry")))
+    scope = Scope(entries=elements.entries(bundle))
     for number, (resource, full_url) in enumerate(_entries(bundle)):
         data.builder.index.add(resource, full_url)
         scope.orders.setdefault(_key(resource) or f"entry[{number}]", resource)
@@ -69,8 +70,8 @@ def _appointments(request: HookRequest, data: CrdData) -> tuple[Scope, str]:
     own = [r for r, _ in _entries(bundle) if not data.builder.names_another(r)]
     based_on = {id(r): list(_based_on(r)) for r in own}
     found = _looked_up((ref for refs in based_on.values() for ref in refs), request, data)
-    for number, entry in enumerate(elements.listed(bundle.get("entry"))):
-        resource = entry.get("resource") if isinstance(entry, dict) else None
+    for number, entry in enumerate(elements.entries(bundle)):
+        resource = resource_of(entry)
         named = [found[ref] for ref in based_on.get(id(resource), [])]
         orders = {ref: o for ref, o in named if o is not None}
         scope.unreadable += [ref for ref, o in named if o is None]
@@ -166,14 +167,13 @@ def _read_codes(scope: Scope, data: CrdData) -> None:
     data.read(key for key in keys.values() if key and not key.startswith("#"))
     for ref, key in keys.items():
         if index.resolve(named[ref], within=scope.orders[ref]) is None:
-            scope.uncoded[ref] = "no-code" if data.status.get(key or "", 404) in _GONE else "technical"
+            scope.uncoded[ref] = "no-code" if data.status.get(key or "", 404) in GONE else "technical"
 
 
 def _entries(bundle: object) -> Iterator[tuple[Json, object]]:
-    entries = bundle.get("entry") if isinstance(bundle, dict) else None
-    for entry in elements.listed(entries):
-        resource = entry.get("resource") if isinstance(entry, dict) else None
-        if isinstance(resource, dict):
+    for entry in elements.entries(bundle):
+        resource = resource_of(entry)
+        if resource is not None:
             yield resource, entry.get("fullUrl")
 
 
@@ -186,7 +186,7 @@ def as_written(request: HookRequest, scope: Scope) -> dict[str, Json]:
     """The orders in scope with every number as the client wrote it: 1.00 does not come back as 1.0."""
     if not request.raw or not any(holds_decimal(o) for o in scope.orders.values()):
         return scope.orders
-    exact = loads_exact(request.raw)
+    exact = plain(loads_exact(request.raw))
     # By content as well as by id: the same order may stand in the request twice, in two versions.
     written = {ref: r for r in _resources(exact) if (ref := _key(r)) in scope.orders and r == scope.orders[ref]}
     return {ref: written.get(ref, resource) for ref, resource in scope.orders.items()}
@@ -195,7 +195,6 @@ def as_written(request: HookRequest, scope: Scope) -> dict[str, Json]:
 def _resources(body: Mapping[str, Any]) -> Iterator[Json]:
     """Every resource of a request's context and prefetch, the context's last so that it wins."""
     for value in (body.get("prefetch") or {}).values():
-        if isinstance(value, dict):
-            yield from (r for r, _ in _entries(value)) if value.get("resourceType") == "Bundle" else [value]
+        yield from (r for r, _ in read_value(value).resources)
     for name in _BUNDLES:
         yield from (r for r, _ in _entries(body["context"].get(name)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cds_service.facts import elements
 from cds_service.facts.outbound import parse_base
 from cds_service.facts.references import Json, base_of
+from cds_service.facts.sources import read_value
 from cds_service.hooks.request import HookRequest
 
 
@@ -13,9 +13,8 @@ class Servers:
 
     def __init__(self, request: HookRequest) -> None:
         self._own = _spelt(request.fhir.base) if request.fhir else None
-        values = [v for v in request.prefetch.values() if isinstance(v, dict)]
-        entries = [e for v in values for e in elements.listed(v.get("entry")) if isinstance(e, dict)]
-        self._told = {id(e.get("resource")): _server(e.get("fullUrl")) for e in entries}
+        every = [pair for value in request.prefetch.values() for pair in read_value(value).resources]
+        self._told = {id(resource): _server(url) for resource, url in every}
 
     def may_hold(self, reference: str) -> bool:
         """Whether the client's own server may hold what is referred to: the reference names it, or none."""

@@ -89,12 +89,24 @@ _SWITCHES = {
     "claim": ("Claim", "Questions about the coding of orders that matter when the claim is made."),
     NOT_CHECKED: ("Not Checked", "Orders of the call that could not be read, so that nothing is said about them."),
 }
+_ENCOUNTERS = (COVERAGE_INFO, NOT_CHECKED)
+_OFFERED = {
+    "order-select": tuple(t for t in _SWITCHES if t != "claim"),  # codes are questioned when orders are signed
+    "encounter-start": _ENCOUNTERS,
+    "encounter-discharge": _ENCOUNTERS,
+}
 CARD_TYPES = tuple(t for t in _SWITCHES if t != COVERAGE_INFO)
+
+
+def nothing_to_say(service: Service) -> dict[str, Any]:
+    """The answer without cards; at the primary hooks clients look for the list of actions as well."""
+    actions: dict[str, Any] = {"systemActions": []} if service.group == "crd" and service.hook in PRIMARY else {}
+    return {"cards": [], **actions}
 
 
 def configuration_options(hook: str) -> list[dict[str, Any]]:
     """Options of one service; cards about orders are offered where orders are judged, not for encounters."""
-    offered = (COVERAGE_INFO, NOT_CHECKED) if hook.startswith("encounter") else _SWITCHES
+    offered = _OFFERED.get(hook, tuple(_SWITCHES))
     switches = [
         {"code": c, "type": "boolean", "name": _SWITCHES[c][0], "description": _SWITCHES[c][1], "default": True}
         for c in offered

@@ -8,14 +8,15 @@ from typing import Any
 from cds_service.errors import MissingData
 from cds_service.facts.builder import CaseBuilder
 from cds_service.facts.client import Fetched, Query
-from cds_service.facts.orders import untold, without_system
+from cds_service.facts.orders import unseen, words
 from cds_service.facts.references import is_readable
 from cds_service.facts.sources import BY_NAME, Supplied, merge, read_prefetch
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.runtime import Caller, Runtime
-from cds_service.policy.case import UNAVAILABLE, Code, Order, Source, SourceState
-from cds_service.policy.rulebook import Outline
-from cds_service.policy.vocabulary import Vocabulary
+from cds_service.policy.case import UNAVAILABLE, Order, Source, SourceState
+from cds_service.policy.item_words import named_in
+from cds_service.policy.not_looked_at import Unseen
+from cds_service.policy.rulebook import Outline, Rulebook
 
 _NAMES = frozenset(BY_NAME)
 
@@ -47,10 +48,15 @@ def gather(
     runtime: Runtime,
     caller: Caller,
     deadline: float | None = None,
+    supplied: dict[str, Supplied] | None = None,
 ) -> list[dict[str, Any]]:
-    """Fill the builder from prefetch and, for what is missing, from the FHIR server; returns what was fetched."""
-    supplied = read_prefetch(request.prefetch)
-    missing = sorted(needed - supplied.keys() - builder.known)
+    """Fill the builder from prefetch and, for what is missing, from the FHIR server; returns what was fetched.
+
+    `supplied` is the prefetch by source, where the caller has read it already.
+    """
+    supplied = read_prefetch(request.prefetch) if supplied is None else dict(supplied)
+    whole = {name for name, value in supplied.items() if not value.partial}
+    missing = sorted(needed - whole - builder.known)
     pages = {n: s.next_page for n, s in supplied.items() if s.next_page and n in needed}
     log: list[dict[str, Any]] = []
     queries = [Query(n, BY_NAME[n].query(request.patient_id)) for n in missing]
@@ -58,7 +64,7 @@ def gather(
     if queries:
         fetched = fetch(request, queries, runtime, caller, deadline)
         for name in missing:
-            supplied[name] = as_supplied(fetched.get(name))
+            supplied[name] = _with(supplied.get(name), fetched.get(name))
         for name in pages:
             supplied[name] = continued(supplied[name], fetched.get(f"{name}+"))
         log = [log_of(f) for f in fetched.values()]
@@ -67,6 +73,14 @@ def gather(
         if name != "planned-orders":  # those are the orders that are judged, and taken up as such
             builder.supply(name, value)
     return log
+
+
+def _with(sent: Supplied | None, fetched: Fetched | None) -> Supplied:
+    """What was fetched, with what the client had sent of it along with other data."""
+    found = as_supplied(fetched)
+    if sent is None:
+        return found
+    return sent if found.source.state is SourceState.UNAVAILABLE else merge(sent, found)
 
 
 def planned_orders(
@@ -109,28 +123,37 @@ def products(
     for found in fetched.values():
         builder.take_products(found.resources)
     for order, ref in builder.products_unread().items():
-        builder.not_checked(order, f"{ref} could not be read")
+        builder.not_looked_at(order, Unseen.PRODUCT, ref)
     return [log_of(f) for f in fetched.values()]
 
 
 def name_uncoded(drafts: Iterable[Order], builder: CaseBuilder, runtime: Runtime) -> None:
-    """Let orders count as not checked that have no code which is read, and may ask for what policies speak to.
+    """Let orders count as not looked at that no policy knows by their codes, and that may ask for what policies govern.
 
-    An order with a code of a local system is passed over: each laboratory test has one, and the client's table maps it.
+    An order with a code of a local system is passed over, unless its words are a governed item's: the client's table
+    maps such codes. So is an order form that is still empty.
     """
-    vocabulary, given = runtime.book.rulebook.vocabulary, dict(builder.drafts)
+    rulebook, given = runtime.book.rulebook, dict(builder.drafts)
+    vocabulary = rulebook.vocabulary
+    own = {code.system for code in builder.local}
     for order in drafts:
-        if vocabulary.membership(order.codes) or vocabulary.procedure(order.codes) is not None:
+        if order.ref in builder.blank or vocabulary.knows(order.codes):
             continue
         resource = given[order.ref].resource
-        if resource is not None and any(_is_known(c, vocabulary) for c in without_system(resource, builder.index)):
-            builder.not_checked(order.ref, "names a code, but no code system that is known here")
-        elif why := untold(order):
-            builder.not_checked(order.ref, why)
+        assert resource is not None
+        found = unseen(order, resource, builder.index, vocabulary.is_known, own)
+        if found is not None:
+            builder.not_looked_at(order.ref, *found)
+        elif (label := _governed(order, resource, builder, rulebook)) != "":
+            builder.not_looked_at(order.ref, Unseen.IN_WORDS, label)
 
 
-def _is_known(code: Code, vocabulary: Vocabulary) -> bool:
-    return code in vocabulary.procedures or bool(vocabulary.sets_of(code))
+def _governed(order: Order, resource: dict[str, Any], builder: CaseBuilder, rulebook: Rulebook) -> str:
+    """The label of the governed item that an order without a billing code names; empty where a policy reads it."""
+    named = words(order, resource, builder.index)
+    if not named or rulebook.concerning(order, builder.day(order)):
+        return ""
+    return named_in(named, rulebook.item_labels)
 
 
 def fetch(

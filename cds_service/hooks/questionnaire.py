@@ -19,6 +19,8 @@ from cds_service.facts.sources import SPECS, read_value
 from cds_service.hooks.dtr_request import Asked, patient_of
 from cds_service.hooks.runtime import Caller, Runtime
 from cds_service.policy.logic import Outcome
+from cds_service.policy.not_looked_at import Unseen
+from cds_service.policy.safe_names import safe_name
 from cds_service.render.questionnaire import RuleForm, find, open_forms, questionnaire, response
 
 BUNDLE_PROFILE = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/DTR-QPackageBundle"
@@ -97,9 +99,17 @@ class _Case:
     def _refuse(self, wanted: Asked) -> None:
         """400 for orders and Coverage that cannot be used, and for orders whose forms are wanted without Coverage."""
         names = {*self.builder.orders_unusable, *self.case.source("coverage").unusable}
-        faults = [f for f in self.builder.faults if f.fatal and f.ref in names]
+        faults = [f for f in self.builder.faults if (f.fatal and f.ref in names) or f.why is Unseen.NO_ID]
+        faults = [f for f in faults if f.why is not Unseen.OTHER_TYPE]
         if faults:
-            raise RequestError(*(Issue(f"{f.ref}: {f.text}", f.path, "structure") for f in faults))
+            raise RequestError(
+                *(
+                    Issue(
+                        f"{safe_name(f.ref)}: {f.text}", safe_name(f.path) if f.path == f.ref else f.path, "structure"
+                    )
+                    for f in faults
+                )
+            )
         if wanted.orders and not wanted.canonicals and not self.case.coverages:
             raise RequestError(Issue("has no Coverage, which says whose forms", "Parameters.parameter", "required"))
 
@@ -108,7 +118,7 @@ class _Case:
         found: dict[str, None] = {}
         for coverage in self.case.coverages:
             if doubt := self.directory.doubt(coverage):
-                found[f"The payer of {coverage.ref} is not known: {doubt}."] = None
+                found[f"The payer of {safe_name(coverage.ref)} is not known: {doubt}."] = None
             elif self.directory.find(coverage) is None:
                 found[_UNSERVED if coverage.payor_identifiers else _NAMELESS] = None
         if any(o.get("resourceType") not in tuple(ORDER_TYPES) for o in self.asked_orders):
@@ -116,7 +126,7 @@ class _Case:
         for ref, (resource, _, _) in self.builder.drafts:
             named = (resource or {}).get("codeReference") or (resource or {}).get("medicationReference")
             if named and self.builder.index.resolve(named, within=resource) is None:
-                found[f"What {ref} takes its code from did not come as 'referenced'."] = None
+                found[f"What {safe_name(ref)} takes its code from did not come as 'referenced'."] = None
         return list(found)
 
     def _supply(self, wanted: Asked) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from cds_service.errors import ConfigurationError
 from cds_service.facts.client import Allowed, Fetched, Query
 from cds_service.hooks.crd_members import Members, plugged_in
 from cds_service.hooks.crd_services import CRD_SERVICES
+from cds_service.hooks.dialects import STANDARD, Dialect
 from cds_service.hooks.ids import new_id
 from cds_service.hooks.services import ADVISORS, Service
 from cds_service.policy.case import Code
@@ -52,17 +53,18 @@ class Book:
 
 def load_book(settings: Settings) -> Book:
     """Load, check and compile the content that the settings name. Raises Faults or ConfigurationError."""
-    return book_of(settings, read_source(_cards(settings)))
+    return book_of(settings, read_source(cards_of(settings)))
 
 
 def book_of(settings: Settings, source: Source) -> Book:
     """As `load_book`, but from content that was read before."""
-    rulebook = rulebook_of(source, _cards(settings).name)
+    rulebook = rulebook_of(source, cards_of(settings).name)
     _check_payers(settings, rulebook.content.payers)
     return Book(rulebook, source)
 
 
-def _cards(settings: Settings) -> Path:
+def cards_of(settings: Settings) -> Path:
+    """Where the policies are: a folder, or a compiled file."""
     return Path(settings.cards) if settings.cards else bundled("cards")
 
 
@@ -106,14 +108,13 @@ class Runtime:
 
     @classmethod
     def build(cls, settings: Settings, *, fhir: Fetching | None = None, book: Book | None = None) -> Runtime:
-        """Load the content, unless given as `book`, and offer the services that the settings name."""
-        offered = [s for s in (*ADVISORS, *CRD_SERVICES) if s.group in settings.offered]
+        """Load the content, unless given as `book`, and offer the services that the settings name.
+
+        The CRD services first: clients and conformance tools take the first that discovery lists for a hook.
+        """
+        offered = [s for s in (*CRD_SERVICES, *ADVISORS) if s.group in settings.offered]
         services = {s.id: s for s in offered}
         return cls(settings, book or load_book(settings), fhir, services=services, members=plugged_in(settings.demo))
-
-    def reloaded(self) -> Runtime:
-        """The same with its content read again. Raises Faults or ConfigurationError."""
-        return replace(self, book=load_book(self.settings))
 
     def fires(self, policy: str, status: str) -> bool:
         """Not if switched off; outside demo mode only if approved, unless the deployment shows unreviewed ones."""
@@ -128,9 +129,10 @@ class Runtime:
         """True where no policy may fire, because none is approved."""
         return not any(self.shows(o.status) for told in self.book.rulebook.outlines.values() for o in told)
 
-    def terms(self, selections: tuple[str, ...] | None = None) -> Terms:
+    def terms(self, selections: tuple[str, ...] | None = None, *, payer_wanted: bool = False) -> Terms:
         """By what an advisor decides, beside the content."""
-        return Terms(self.book.directory, self._fires, self.settings.default_payer or None, selections)
+        default = self.settings.default_payer or None
+        return Terms(self.book.directory, self._fires, default, selections, payer_wanted=payer_wanted)
 
     def terms_of_payer(self, selections: tuple[str, ...] | None = None, billing: Billing | None = None) -> Terms:
         """By what a payer's own services decide: whose Coverage it is, is told by identifiers alone."""
@@ -162,3 +164,4 @@ class Caller:
     stopped: bool = False
     crd_version: str = "2.0"
     jti: tuple[str, str, int] | None = None
+    dialect: Dialect = STANDARD

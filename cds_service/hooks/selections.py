@@ -5,6 +5,7 @@ from __future__ import annotations
 from cds_service.errors import Issue, RequestError
 from cds_service.facts import elements
 from cds_service.facts.builder import CaseBuilder
+from cds_service.facts.references import resource_of
 from cds_service.hooks.request import HookRequest
 
 
@@ -25,9 +26,8 @@ def selected(request: HookRequest, builder: CaseBuilder) -> tuple[str, ...] | No
 
 
 def _drafts(request: HookRequest) -> set[str]:
-    entries = elements.listed(request.context["draftOrders"].get("entry"))
-    resources = [e.get("resource") for e in entries if isinstance(e, dict)]
-    return {f"{r.get('resourceType')}/{r.get('id')}" for r in resources if isinstance(r, dict)}
+    resources = [resource_of(e) for e in elements.entries(request.context["draftOrders"])]
+    return {f"{r.get('resourceType')}/{r.get('id')}" for r in resources if r is not None}
 
 
 def _named(selection: str, drafts: set[str], builder: CaseBuilder) -> str | None:

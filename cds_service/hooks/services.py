@@ -11,6 +11,7 @@ from cds_service.facts.codes import URI
 from cds_service.facts.sources import BY_NAME, SPECS
 from cds_service.policy.rulebook import Rulebook
 
+CDS_HOOKS = "2.0.0"  # the version of CDS Hooks that the services implement; `version` came with 3.0.0-ballot
 ADVISOR_USAGE = (
     "Answers with cards only. Prefetch may be left out where fhirServer and fhirAuthorization are sent; "
     "Coverage is optional."
@@ -98,6 +99,7 @@ def _entry(service: Service, rulebook: Rulebook) -> dict[str, Any]:
         "hook": service.hook,
         "title": service.title,
         "description": service.description,
+        "version": CDS_HOOKS,
         "usageRequirements": service.usage,
         "prefetch": prefetch(service, rulebook) if service.prefetch is None else dict(service.prefetch),
     }
@@ -105,12 +107,15 @@ def _entry(service: Service, rulebook: Rulebook) -> dict[str, Any]:
 
 
 def service_for(services: Mapping[str, Service], wanted: str | None, body: Mapping[str, Any]) -> Service:
-    """The service of the id `wanted`, or the first of the request's hook. Raises NotFound or RequestError."""
+    """The service of the id `wanted`, else of the request's hook: an advisor, where one is offered: it needs least.
+
+    Raises NotFound or RequestError.
+    """
     if wanted is not None:
         if wanted not in services:
             raise NotFound(f"There is no service '{wanted}'. Offered: {', '.join(services)}.")
         return services[wanted]
-    for service in services.values():
-        if service.hook == body.get("hook"):
-            return service
+    fitting = [s for s in services.values() if s.hook == body.get("hook")]
+    if fitting:
+        return min(fitting, key=lambda s: s.group != "advisor")
     raise RequestError("is one that no service answers", path="hook", code="value")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
 from uuid import uuid4
 
 from cds_service.ledger.document import dumps, milliseconds, serialise
+from cds_service.ledger.feedback_items import override_of, rest
 from cds_service.ledger.lane import Transaction
 from cds_service.ledger.mask import Mask
 from cds_service.ledger.projection import cards_of, project_feedback
@@ -56,9 +58,9 @@ def _document(tx: Transaction, service: str, client: str | None, item: object, n
         raise Rejected("must be accepted or overridden", ".outcome")
     at = _timestamp(item.get("outcomeTimestamp"))
     suggestions = _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
-    reason, comment = _reason(item.get("overrideReason"))
-    offered = reason["code"] in card["override_reasons"] if reason and reason["code"] else None
-    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), reason, comment]
+    told = override_of(item)
+    reason = told.main(card["override_reasons"])
+    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(item)]
     return {
         "id": str(uuid4()),
         "received": milliseconds(now),
@@ -68,9 +70,9 @@ def _document(tx: Transaction, service: str, client: str | None, item: object, n
         "outcome": outcome,
         "at": at,
         "suggestions": suggestions,
-        "reason": reason,
-        "reasonOffered": offered,
-        "commented": bool(comment),
+        "reason": asdict(reason) if reason else None,
+        "reasonOffered": reason.offered(card["override_reasons"]) if reason else None,
+        "commented": bool(told.comment),
         "digest": sha256(dumps(content)).hexdigest(),
     }
 
@@ -103,8 +105,8 @@ def _timestamp(value: object) -> int:
 
 
 def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[list[str]]:
-    """The accepted suggestions as pairs of uuid and label."""
-    if value is None and outcome == "overridden":
+    """The accepted suggestions as pairs of uuid and label; an override counts whatever it names beside."""
+    if not isinstance(value, list) and outcome == "overridden":
         return []
     if not isinstance(value, list) or (not value and outcome == "accepted"):
         raise Rejected("must name at least one suggestion", ".acceptedSuggestions")
@@ -112,44 +114,8 @@ def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[
     accepted = []
     for i, element in enumerate(value):
         uuid = uuid_of(element.get("id") if isinstance(element, Mapping) else None)
-        if uuid not in known:
+        if uuid in known:
+            accepted.append(known[uuid])
+        elif outcome == "accepted":
             raise Rejected("is not a suggestion of the card", f".acceptedSuggestions[{i}].id")
-        accepted.append(known[uuid])
     return accepted
-
-
-def _reason(value: object) -> tuple[Json | None, str]:
-    """The override reason as system, code and display, and the clinician's comment."""
-    if value is None:
-        return None, ""
-    if not isinstance(value, Mapping):
-        raise Rejected("must be an object", ".overrideReason")
-    comment = value.get("userComment")
-    if comment is not None and not isinstance(comment, str):
-        raise Rejected("must be a text", ".overrideReason.userComment")
-    coding = _coding(value.get("reason"))
-    if coding is None and not comment:
-        raise Rejected("needs a reason, a userComment, or both", ".overrideReason")
-    return coding, comment or ""
-
-
-def _coding(value: object) -> Json | None:
-    """A Coding, or the first coding of a CodeableConcept (CDS Hooks 1.x clients send either)."""
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
-        raise Rejected("must be a Coding", ".overrideReason.reason")
-    codings = value.get("coding")
-    if isinstance(codings, list) and codings and isinstance(codings[0], Mapping):
-        value = {"display": value.get("text"), **codings[0]}
-    coding = {k: _plain(value.get(k)) for k in ("system", "code", "display")}
-    if not coding["code"] and not coding["display"]:
-        raise Rejected("is missing", ".overrideReason.reason.code")
-    return coding
-
-
-def _plain(value: object) -> str | None:
-    """Text that every database can hold: no NUL, no lone surrogate, at most 255 characters."""
-    if not isinstance(value, str):
-        return None
-    return value.replace("\0", "").encode("utf-8", "replace").decode()[:255] or None

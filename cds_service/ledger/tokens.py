@@ -59,8 +59,10 @@ def secret_of(request: Json) -> str | None:
 def without_token(request: Json) -> Json:
     """The request without the token where it belongs."""
     authorization = request.get("fhirAuthorization")
-    if not isinstance(authorization, dict) or "access_token" not in authorization:
+    if authorization is None or (isinstance(authorization, dict) and "access_token" not in authorization):
         return request
+    if not isinstance(authorization, dict):  # not as CDS Hooks has it, and perhaps the token itself
+        return {**request, "fhirAuthorization": REMOVED}
     return {**request, "fhirAuthorization": {**authorization, "access_token": REMOVED}}
 
 

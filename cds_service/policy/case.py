@@ -13,6 +13,8 @@ from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from cds_service.policy.not_looked_at import Unseen
+
 if TYPE_CHECKING:
     from dataclasses import dataclass as fact
 else:
@@ -71,14 +73,28 @@ class Source:
 UNAVAILABLE = Source(SourceState.UNAVAILABLE, "not supplied")
 
 
+class Harm(StrEnum):
+    """What a deviation from FHIR R4 costs."""
+
+    NONE = "none"  # it was read as what it plainly says, or no fact is read from it
+    MISSING = "missing"  # an element that FHIR R4 requires is not there
+    LOST = "lost"  # an element, or the whole resource, could not be used
+
+
 @fact(frozen=True, slots=True)
 class Fault:
-    """Something in the input that could not be used, by reference; never with its value."""
+    """Something in the input that is not as FHIR R4 has it, by reference; never with its value.
+
+    `fatal`: nothing of the resource is used. `why` is the kind, where a whole order was not looked at for a reason of
+    ours; `text` says it.
+    """
 
     ref: str
     path: str
     text: str
     fatal: bool = False
+    harm: Harm = Harm.LOST
+    why: Unseen | None = None
 
 
 @fact(frozen=True, slots=True)
@@ -101,7 +117,8 @@ class CoverageClass(NamedTuple):
 class Coverage:
     """One insurance coverage, with every identifier and name its payor is known by, and its own type and classes.
 
-    `unread` tells that the type or a class could not be read: it may have said anything.
+    `unread` tells that the type or a class could not be read: it may have said anything. `self_paid`: whoever pays is a
+    person, the patient mostly, who has no policies.
     """
 
     ref: str
@@ -114,6 +131,7 @@ class Coverage:
     type_texts: tuple[str, ...] = ()
     classes: tuple[CoverageClass, ...] = ()
     unread: bool = False
+    self_paid: bool = False
 
     @property
     def says_more(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from cds_service.errors import ContentError
 from cds_service.policy.check_files import has_set
+from cds_service.policy.check_patterns import repeats_fault
 from cds_service.policy.content import Content
 from cds_service.policy.model import ValueSet
 from cds_service.policy.source import Document, Path
@@ -77,7 +78,7 @@ def _pattern_fault(pattern: str) -> tuple[str, str] | None:
         re.compile(f"(?:{pattern})")
     except re.error:
         return "patterns are joined, so flags must not hold for all.", "Write them on a group: (?-i:...)."
-    return None
+    return repeats_fault(pattern)
 
 
 def _included(value_set: ValueSet, content: Content) -> set[str]:

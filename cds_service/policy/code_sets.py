@@ -86,12 +86,16 @@ class CodeSet:
                 yield expression
 
 
-def _flatten(sets: Mapping[str, ValueSet], set_id: str, seen: frozenset[str] = frozenset()) -> list[ValueSet]:
-    if set_id in seen or set_id not in sets:
-        return []
-    value_set = sets[set_id]
-    below = [s for i in value_set.includes for s in _flatten(sets, i, seen | {set_id})]
-    return [value_set, *below]
+def _flatten(sets: Mapping[str, ValueSet], set_id: str) -> list[ValueSet]:
+    """The set and what it includes, each once: twenty sets that include each other in pairs have a million ways."""
+    found: dict[str, ValueSet] = {}
+    ahead = [set_id]
+    while ahead:
+        name = ahead.pop()
+        if name not in found and name in sets:
+            found[name] = sets[name]
+            ahead += reversed(sets[name].includes)
+    return list(found.values())
 
 
 def compile_set(sets: Mapping[str, ValueSet], set_id: str) -> CodeSet:

@@ -47,6 +47,7 @@ def lint(content: Content, today: date) -> list[Notice]:
         document = next((d for n, d in folder.documents.items() if n.endswith("/policy.yaml")), None)
         if document is not None:
             found += _gaps(folder, document)
+            found += _links(folder, document)
             for index, version in enumerate(folder.policy.versions):
                 at: Path = ("versions", index)
                 found += _VersionLint(folder, version, document, at, vocabulary, content.value_sets, today).run()
@@ -90,6 +91,25 @@ def _gaps(folder: PolicyFolder, document: Document) -> Iterator[Notice]:
             text = f"no version is in force from {end + timedelta(days=1)} to {start - timedelta(days=1)}."
             path: Path = ("versions", second, "effective")
             yield notice(document, path, "gap", text, "Close it, or say in 'changes' that this gap is meant.")
+
+
+def _links(folder: PolicyFolder, document: Document) -> Iterator[Notice]:
+    """Addresses that lead to a home page or a search: a reader would have to look for the policy again."""
+    urls: list[tuple[Path, str | None]] = [(("url",), folder.policy.url)]
+    for index, version in enumerate(folder.policy.versions):
+        urls += [(("versions", index, "sources", name, "url"), s.url) for name, s in version.sources.items()]
+    for path, url in urls:
+        if url is not None and not is_deep(url):
+            text = f"'{url}' leads to no document: it is a home page or a search."
+            yield notice(document, path, "shallow-link", text, "Name the page itself, or leave 'url' out.")
+
+
+def is_deep(url: str) -> bool:
+    """True where an address names a document of its site, as far as can be told by looking at it."""
+    address, _, query = url.partition("#")[0].partition("?")
+    path = address.partition("://")[2].partition("/")[2].rstrip("/")
+    last = path.rpartition("/")[2].partition(".")[0].lower()
+    return bool(last) and (bool(query) or last not in ("index", "default", "home", "search"))
 
 
 @dataclass

@@ -56,6 +56,16 @@ class Operation:
         return tuple(o for o in orders if o.reason_codes or o.reason_refs or o.reasons_faulty)
 
     @lazy
+    def refs(self) -> frozenset[str]:
+        """Of its members."""
+        return frozenset([p.order.ref for p in self.members])
+
+    @lazy
+    def maybe_refs(self) -> frozenset[str]:
+        """Of the orders that may be in it."""
+        return frozenset([p.order.ref for p in self.maybe])
+
+    @lazy
     def regions(self) -> frozenset[str]:
         """Regions of the primaries; where they do not say, those of the other members."""
         return all_regions(self.primaries) or all_regions(self.sure)

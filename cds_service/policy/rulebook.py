@@ -11,6 +11,7 @@ from cds_service.policy.case import Code, Order
 from cds_service.policy.code_sets import CodeSet, starts
 from cds_service.policy.compile import CompiledVersion, compile_version, item_criteria, sources_of
 from cds_service.policy.content import Content, PolicyFolder
+from cds_service.policy.item_words import Labels, labels_of
 from cds_service.policy.model import Policy, Version, criterion_ids
 from cds_service.policy.remember import remember
 from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
@@ -82,6 +83,13 @@ class Rulebook:
     def revision(self) -> str:
         """Hash of the content."""
         return self.content.revision
+
+    @cached_property
+    def item_labels(self) -> Labels:
+        """How what policies speak to is called here: their items, and the codes of those that the catalogue names."""
+        items = (item for f in self.content.policies.values() for v in f.policy.versions for item in v.orders.values())
+        spoken = (code for name in self.outlines for code in self.vocabulary.sets[name].codes)
+        return labels_of({*(item.label for item in items), *filter(None, map(self.vocabulary.label, spoken))})
 
     def speaking(self, order: Order, payer: str, day: date) -> tuple[CompiledVersion, ...]:
         """Versions in force that may speak to an order: of one payer, or (ALL_PAYERS) of everyone.

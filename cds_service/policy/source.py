@@ -16,6 +16,8 @@ from cds_service.errors import ContentError
 Path = tuple[str | int, ...]
 
 MAX_LEVELS = 64
+MAX_NODES = 250_000
+MAX_BYTES = 16 * 1024 * 1024
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -23,27 +25,64 @@ class TooDeep(yaml.MarkedYAMLError):
     """Something stands below more levels than any file needs; the mark is of the last level that is permitted."""
 
 
-class Shallow:
-    """For a loader: refuses what is nested too deeply, in brackets or by indentation, while it is being read.
+class TooMany(yaml.MarkedYAMLError):
+    """More values than any file needs, with each alias (*name) written out; the mark is where they are too many."""
+
+
+class Bounded:
+    """For a loader: refuses what is nested too deeply, and what holds too many values, before anything is made of it.
 
     A loader calls itself for every level. Python counts its own calls, but not libyaml's: a hundred thousand of them
-    overrun the stack, and that ends the process.
+    overrun the stack, and that ends the process. Values are counted as they would be with every alias written out,
+    for so they are gone through later: nine aliases of nine aliases, nine levels deep, are 400 million.
     """
 
-    _level = 0
+    most = MAX_NODES
+    _level = _nodes = 0
 
     def descend_resolver(self, parent: Any, _index: Any) -> None:
         """A value is begun (PyYAML's hook for tags that go by place, which no file here has)."""
         self._level += 1
+        self._nodes += 1
         if self._level > MAX_LEVELS:
             raise TooDeep(problem=f"more than {MAX_LEVELS} levels", problem_mark=parent.start_mark)
+        if self._nodes > self.most:
+            raise TooMany(problem=f"more than {self.most} values", problem_mark=parent and parent.start_mark)
 
     def ascend_resolver(self) -> None:
         """The value is complete."""
         self._level -= 1
 
+    def get_single_node(self) -> Any:
+        """The root, once it is known how much there is with every alias written out."""
+        root = super().get_single_node()  # type: ignore[misc]
+        if root is not None:
+            _written_out(root, self.most, {})
+        return root
 
-class _Loader(Shallow, _Base):  # type: ignore[misc]
+
+def _written_out(node: Any, most: int, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """Values at and below a node, and levels, with every alias written out: each node is looked at once."""
+    if id(node) in known:
+        found = known[id(node)]
+        if found is None:
+            raise yaml.composer.ComposerError(None, None, "an alias inside its own anchor", node.start_mark)
+        return found
+    known[id(node)] = None
+    parts = node.value if isinstance(node.value, list) else ()
+    below = [
+        _written_out(child, most, known) for part in parts for child in (part if isinstance(part, tuple) else (part,))
+    ]
+    values, levels = 1 + sum(n for n, _ in below), 1 + max((n for _, n in below), default=0)
+    if levels > MAX_LEVELS + 1:
+        raise TooDeep(problem=f"more than {MAX_LEVELS} levels", problem_mark=node.start_mark)
+    if values > most:
+        raise TooMany(problem=f"more than {most} values", problem_mark=node.start_mark)
+    known[id(node)] = values, levels
+    return values, levels
+
+
+class _Loader(Bounded, _Base):  # type: ignore[misc]
     """libyaml's loader where it exists, with JSON's implicit types only."""
 
 
@@ -74,6 +113,8 @@ def _refuse_what_is_no_text(file: str, text: str) -> None:
 
 
 _SYNTAX = (
+    (f"more than {MAX_NODES}", f"more than {MAX_NODES} values, aliases (*name) written out.", "Write a smaller file."),
+    ("inside its own anchor", "an alias (*name) stands inside its own anchor.", "Write it out."),
     ("more than", f"nested more than {MAX_LEVELS} levels deep.", "Write it with fewer levels."),
     ("mapping values are not allowed", "a ': ' where a text goes on.", "Quote the text, or correct the indentation."),
     ("could not find expected ':'", "a key without ': '.", "Write key: value."),
@@ -106,6 +147,8 @@ class Document:
         self.file = file
         self._marks: dict[Path, tuple[int, int]] = {}
         self._keys: dict[Path, tuple[int, int]] = {}
+        if len(text) > MAX_BYTES:
+            raise ContentError(file, 1, 1, f"the file is larger than {MAX_BYTES} bytes.", "Split it up.")
         _refuse_what_is_no_text(file, text)
         loader = _Loader(text)
         try:
@@ -115,8 +158,6 @@ class Document:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             raise ContentError(file, line, column, *_syntax(error, text, line)) from error
-        except RecursionError as error:
-            raise ContentError(file, 1, 1, "an alias (*name) stands inside its own anchor.", "Write it out.") from error
         except yaml.YAMLError as error:
             raise ContentError(file, 1, 1, "not valid YAML: a character that YAML forbids.", "Remove it.") from error
         finally:

@@ -13,6 +13,7 @@ from cds_service.policy.logic import NOT_MET, Outcome
 from cds_service.policy.mentions import Mention
 from cds_service.policy.operation import BOOKINGS, Members, Operation, Placed, order_evidence
 from cds_service.policy.past_operations import PastOperation, past_operations
+from cds_service.policy.services import Services
 from cds_service.policy.trace import Evidence, Missing
 from cds_service.policy.vocabulary import Vocabulary
 
@@ -51,6 +52,7 @@ class Facts:
         self.case = case
         self.vocabulary = vocabulary
         self._mentions: dict[tuple[str, str], Mention | None] = {}
+        self._baskets: dict[str, Members] = {}
         self._illegible: dict[tuple[str, bool], list[str]] = {}
         self.absences = Absences(case)
         # What no order can change, by day; a case with other orders keeps it.
@@ -60,6 +62,11 @@ class Facts:
     def operations(self) -> Operations:
         """Orders sorted into operations."""
         return operations_of(self.case, self.vocabulary)
+
+    @lazy
+    def services(self) -> Services:
+        """Orders by what they ask for."""
+        return Services(self.case, self.vocabulary, self.operations)
 
     def illegible(self, value_set: str, past: bool = False) -> list[str]:
         """Conditions that may be members without our seeing it: no code in any system that the value set uses.
@@ -119,6 +126,13 @@ class Facts:
             return False
         return me.ref not in self._bookings or not self.vocabulary.same_service(me.codes, other.codes)
 
+    def all_apart(self, me: Order, found: list[tuple[Order, Evidence]]) -> list[tuple[Order, Evidence]]:
+        """Of orders with their evidence, those that are apart from one."""
+        if self._bookings:
+            return [pair for pair in found if self.apart(me, pair[0])]
+        own = me.ref
+        return [pair for pair in found if pair[0].ref != own]
+
     @lazy
     def _bookings(self) -> frozenset[str]:
         """Appointments and encounters for what an order of the case asks for as well."""
@@ -170,6 +184,16 @@ class Facts:
                 (p.order, order_evidence(p.order, how)) for p in every if (how := self.may_match(p.order, value_set))
             ]
             found = operation.members_in[value_set] = (sure, maybe)
+        return found
+
+    def basket_in(self, value_set: str) -> Members:
+        """The same of all orders of the case."""
+        found = self._baskets.get(value_set)
+        if found is None:
+            orders = self.case.orders
+            sure = [(o, order_evidence(o, how)) for o in orders if (how := self.matches(o, value_set))]
+            maybe = [(o, order_evidence(o, how)) for o in orders if (how := self.may_match(o, value_set))]
+            found = self._baskets[value_set] = (sure, maybe)
         return found
 
     def _in(self, placed: tuple[Placed, ...], value_set: str) -> list[tuple[Order, Evidence]]:

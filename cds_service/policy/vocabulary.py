@@ -80,6 +80,14 @@ class Vocabulary:
                 return entry
         return None
 
+    def is_known(self, code: Code) -> bool:
+        """Does the catalogue, or a value set, have a code?"""
+        return code in self.procedures or bool(self.sets_of(code))
+
+    def knows(self, codes: tuple[Code, ...]) -> bool:
+        """Does the catalogue, or a value set, have one of the codes?"""
+        return bool(self.membership(codes)) or self.procedure(codes) is not None
+
     def code_of(self, codes: tuple[Code, ...]) -> Code | None:
         """The code that says what is ordered: one of the catalogue, else of a billing system, else the first."""
         if len(codes) < 2:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from cds_service.determination.decision import Decision, Flagged, Option, OrderDecision
-from cds_service.policy.trace import Evidence, Trace
+from cds_service.policy.trace import Trace
 from cds_service.render import actions, notices, wording
+from cds_service.render.about import OrderNames, told
 from cds_service.render.covered import OPTIONS, covered_lines, covered_orders, supporter
-from cds_service.render.markdown import escape, lower_first
+from cds_service.render.markdown import lower_first
 from cds_service.render.parts import (
     DISCLAIMER,
     Context,
@@ -17,6 +16,7 @@ from cds_service.render.parts import (
     RenderedCard,
     card_of,
     code_of,
+    evidence_line,
     finding_key,
     governing,
     named,
@@ -29,20 +29,26 @@ MOST_EVIDENCE = 12  # lines of evidence on a card
 
 
 def render(decision: Decision, context: Context) -> list[RenderedCard]:
-    """All cards of an answer, most urgent first."""
-    cards = [notices.safety(f, context) for f in notices.distinct(decision.orders, "safety")]
+    """All cards of what was looked at, most urgent first, each with the orders it is about."""
+    cards = drawn(decision, context)
+    names = OrderNames(decision, context.policies) if cards else None
+    return [told(card, names) for card in cards] if names else cards
+
+
+def drawn(decision: Decision, context: Context) -> list[RenderedCard]:
+    """The cards of `render` before each is `told`: CRD makes others of them."""
+    cards = [notices.safety(r, decision.refs, context) for r in notices.distinct(decision, "safety")]
     covered = covered_orders(decision, context) if decision.flagged else ()
     groups = [(decision.of(group.orders[0]), group) for group in decision.flagged]
     for flag in ("warning", "info"):
-        cards += [_flagged(d, g, covered, decision.words, context) for d, g in groups if d.flag == flag]
+        cards += [_flagged(d, g, covered, decision, context) for d, g in groups if d.flag == flag]
     cards += notices.missing_information(decision, context)
-    cards += notices.coding(decision.orders, context)
-    cards += notices.unreadable(decision, context)
+    cards += notices.coding(decision, context)
     return cards
 
 
 def _flagged(
-    decided: OrderDecision, group: Flagged, covered: tuple[Covered, ...], words: Mapping[str, str], context: Context
+    decided: OrderDecision, group: Flagged, covered: tuple[Covered, ...], decision: Decision, context: Context
 ) -> RenderedCard:
     policies, said, operation = context.policies, governing(decided), decided.operation
     spoken, label, code = policies.spoken(said), policies.item(said).label, code_of(decided, policies)
@@ -56,7 +62,7 @@ def _flagged(
         "ordered": named(ordered.label, ordered.code.code) if ordered else "",
     }
     templates = wording.summary_templates(policies.words(said), kind)
-    detail = _detail(decided, group, covered, words, context)
+    detail = _detail(decided, group, covered, decision, context)
     card = card_of(
         context,
         wording.first_fitting(templates, **values),
@@ -86,7 +92,7 @@ def _flagged(
 
 
 def _detail(
-    decided: OrderDecision, group: Flagged, covered: tuple[Covered, ...], words: Mapping[str, str], context: Context
+    decided: OrderDecision, group: Flagged, covered: tuple[Covered, ...], decision: Decision, context: Context
 ) -> str:
     said = governing(decided)
     lines = [f"**Why:** {said.because}"]
@@ -96,7 +102,7 @@ def _detail(
     if group.offered:
         lines += ["", f"**{OPTIONS[supporter(decided, context)]}**"]
         lines += [f"- {option_text(o)}" for o in group.offered]
-    evidence = evidence_lines(said.trace, words) if said.trace else []
+    evidence = evidence_lines(said.trace, decision) if said.trace else []
     if evidence:
         lines += ["", "**Evidence**", *evidence]
     lines += ["", policy_line(context.policies.spoken(said)), "", DISCLAIMER]
@@ -108,15 +114,11 @@ def option_text(option: Option) -> str:
     return named(option.label[:1].upper() + option.label[1:], option.code.code)
 
 
-def evidence_lines(trace: Trace, words: Mapping[str, str]) -> list[str]:
+def evidence_lines(trace: Trace, decision: Decision) -> list[str]:
     """The facts that the outcome rests on: code, the chart's own words (escaped), reference."""
     facts = dict.fromkeys([fact for node in trace.walk() for fact in node.evidence])
-    return list(dict.fromkeys([_evidence_line(f, words.get(f.ref)) for f in facts]))[:MOST_EVIDENCE]
-
-
-def _evidence_line(fact: Evidence, words: str | None) -> str:
-    told = [escape(t) for t in (fact.code, words) if t]
-    return f"- {escape(fact.text)}{': ' if told else ''}{' '.join(told)} ({escape(fact.ref)})"
+    words, refs = decision.words, decision.refs
+    return list(dict.fromkeys([evidence_line(f, words.get(f.ref), refs) for f in facts]))[:MOST_EVIDENCE]
 
 
 def _suggestions(group: Flagged, code: str, label: str, context: Context) -> list[Json]:

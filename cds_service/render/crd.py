@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -27,6 +27,8 @@ TOPICS = {
     "claim": "Claim",
 }
 DETAIL = "http://terminology.hl7.org/CodeSystem/crd-coverage-detail"
+DETAILS = {"policy-link": "Policy Link"}
+_URLS = frozenset({"policy-link"})
 # Reason codes of the guide's value set, with their displays; before 2.2 there are none that fit, so text says it.
 REASONS = {
     "no-member-found": "Member not found",
@@ -48,10 +50,22 @@ def topic(code: str, system: str = TEMP) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why: a text that says which aspect it is about, with a code of the guide where one fits."""
+    """Why: a text that says which aspect it is about, with a code of the guide where one fits.
+
+    `later` stands in for it where it is too early to ask; empty where the text asks for nothing.
+    """
 
     text: str
     code: str | None = None
+    later: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What info-needed OTH is about (ext-coverage-information: it must have a detail); `later` as in a reason."""
+
+    text: str
+    later: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +101,22 @@ class Assertion:
     info_needed: tuple[str, ...] = ()
     billing_codes: tuple[tuple[str, str], ...] = ()
     reasons: tuple[Reason, ...] = ()
+    needed: Needed | None = None
     link: PolicyLink | None = None
+    contact: Json | None = None
     dependencies: tuple[str, ...] = ()
     satisfied_pa_id: str | None = None
     expires: date | None = None
+
+
+def in_time(a: Assertion) -> Assertion:
+    """The assertion as a secondary hook may carry it: nothing in it asks for information (CRD 2.2, hook-19).
+
+    The one place that all of its texts pass there, in codes and in words.
+    """
+    reasons = [Reason(r.later) if r.later else r for r in a.reasons]
+    needed = Needed(a.needed.later or a.needed.text) if a.needed else None
+    return replace(a, documents=NO_DOCUMENTS, reasons=tuple(dict.fromkeys(reasons)), needed=needed)
 
 
 def extension(a: Assertion, version: Version) -> Json:
@@ -109,13 +135,17 @@ def _parts(a: Assertion, version: Version) -> Iterator[Json]:
     for system, code in a.billing_codes:
         yield {"url": "billingCode", "valueCoding": {"system": system, "code": code}}
     yield from (_reason(r, version) for r in a.reasons)
+    if a.needed:
+        yield _detail(None, "Information needed", a.needed.text, None, version)
     if a.link:
-        yield _detail(a.link, version)
+        yield _detail("policy-link", "Policy link", a.link.url, a.link.qualification, version)
     yield from _references(a, version)
     yield {"url": "date", "valueDate": a.made_on.isoformat()}
     yield {"url": "coverage-assertion-id", "valueString": a.id}
     if a.satisfied_pa_id:
         yield {"url": "satisfied-pa-id", "valueString": a.satisfied_pa_id}
+    if a.contact:
+        yield {"url": "contact", "valueContactDetail": a.contact}
     if a.expires and version != "2.0":
         yield {"url": "expiry-date", "valueDate": a.expires.isoformat()}
 
@@ -141,18 +171,18 @@ def _reason(reason: Reason, version: Version) -> Json:
     return {"url": "reason", "valueCodeableConcept": concept}
 
 
-def _detail(link: PolicyLink, version: Version) -> Json:
-    """A policy-link: 2.0 has neither the code nor URLs, 2.1 has no category."""
-    temp = {"system": TEMP, "code": "policy-link", "display": "Policy Link"}
-    official = {"system": DETAIL, "code": "policy-link", "display": "Policy Link"}
-    codings = {"2.0": [], "2.1": [temp], "2.2": [official, temp]}[version]
-    concept: Json = {"coding": codings, "text": "Policy link"} if codings else {"text": "Policy link"}
+def _detail(code: str | None, name: str, value: str, qualification: str | None, version: Version) -> Json:
+    """One detail: 2.0 has neither the codes nor URLs, 2.1 has no category. The guide has no code for what is needed."""
+    concept: Json = {"text": name}
+    if code and version != "2.0":
+        temp = {"system": TEMP, "code": code, "display": DETAILS[code]}
+        official = {"system": DETAIL, "code": code, "display": DETAILS[code]}
+        concept = {"coding": [official, temp] if version == "2.2" else [temp], **concept}
     parts: list[Json] = [{"url": "category", "valueCode": "cat-other"}] if version == "2.2" else []
-    parts += [
-        {"url": "code", "valueCodeableConcept": concept},
-        {"url": "value", "valueString" if version == "2.0" else "valueUrl": link.url},
-        {"url": "qualification", "valueString": link.qualification},
-    ]
+    kind = "valueUrl" if code in _URLS and version != "2.0" else "valueString"
+    parts += [{"url": "code", "valueCodeableConcept": concept}, {"url": "value", kind: value}]
+    if qualification:
+        parts.append({"url": "qualification", "valueString": qualification})
     return {"url": "detail", "extension": parts}
 
 
@@ -183,7 +213,8 @@ def about(value: Mapping[str, Any], coverage: str) -> bool:
 def own(resource: Mapping[str, Any], coverage: str) -> list[Json]:
     """The coverage-information that a resource carries about this coverage."""
     given = resource.get("extension")
-    return [e for e in (given if isinstance(given, list) else ()) if is_coverage_information(e) and about(e, coverage)]
+    listed = given if isinstance(given, list) else [given]
+    return [e for e in listed if isinstance(e, dict) and is_coverage_information(e) and about(e, coverage)]
 
 
 def _substance(value: Mapping[str, Any]) -> str:
@@ -222,5 +253,6 @@ def annotated(resource: Mapping[str, Any], coverage: str, extensions: list[Json]
     """The whole resource with these extensions about one coverage; all else as it was, other extensions in order."""
     given = resource.get("extension")
     replaced = own(resource, coverage)
-    kept = [e for e in (given if isinstance(given, list) else []) if not any(e is r for r in replaced)]
+    listed = given if isinstance(given, list) else [given] if given else []
+    kept = [e for e in listed if not any(e is r for r in replaced)]
     return {**resource, "extension": [*kept, *extensions]}

@@ -14,14 +14,15 @@ from typing import Any
 
 from cds_service.determination.crd_outcome import Version
 from cds_service.determination.decision import Flagged, OrderDecision
+from cds_service.render.about import OrderNames, told
 from cds_service.render.actions import replaceable
 from cds_service.render.cards import option_text
 from cds_service.render.covered import OPTIONS, supporter
 from cds_service.render.crd import CARD_TYPES, TEMP, TOPICS, topic
 from cds_service.render.markdown import escape, joined, lower_first
-from cds_service.render.notices import not_checked
 from cds_service.render.parts import DISCLAIMER, Context, RenderedCard, finding_key, governing, policy_line
 from cds_service.render.policies import Spoken
+from cds_service.render.unseen import not_checked
 from cds_service.render.wording import SUMMARY_LIMIT
 
 Json = dict[str, Any]
@@ -36,7 +37,8 @@ _ORDER = (*TOPICS, NOT_CHECKED)
 class CrdCards:
     """How cards are made for one call: insurer, version, what is switched off, how many at most, and in which words.
 
-    `own_topics` is the code system of the topics that the guide has no code for.
+    `own_topics` is the code system of the topics that the guide has no code for. `early` at secondary hooks: it is too
+    early for questions about coding (CRD 2.2, hook-19).
     """
 
     insurer: str
@@ -45,13 +47,15 @@ class CrdCards:
     switched_off: frozenset[str]
     max_cards: int
     context: Context
+    names: OrderNames
+    early: bool = False
 
     def of(self, rendered: Iterable[RenderedCard], unread: tuple[str, ...]) -> list[RenderedCard]:
-        """CRD cards made of an advisor's, and one about what is `unread`: references, or places with what is wrong.
+        """CRD cards made of an advisor's as `drawn`, and one about what is `unread`: references, or places and faults.
 
         The most important come first, and no more than asked for.
         """
-        made = [c for r in rendered for c in self._made(r)]
+        made = [told(c, self.names) for r in rendered for c in self._made(r)]
         if unread:
             made.append(self._unread(unread))
         kept = [c for c in made if _topic(c) not in self.switched_off]
@@ -61,7 +65,7 @@ class CrdCards:
     def _made(self, r: RenderedCard) -> Iterator[RenderedCard]:
         if r.kind == "safety":
             yield self._remark(r, "contraindication")
-        elif r.kind == "coding":
+        elif r.kind == "coding" and not self.early:
             yield self._remark(r, "claim")
         elif r.kind in ("against", "none") and r.about:
             yield self._reference(r, r.about)
@@ -127,7 +131,7 @@ class CrdCards:
 
     def _detail(self, r: RenderedCard, group: Flagged, decided: OrderDecision, by: str, reading: list[str]) -> str:
         said = governing(decided)
-        lines = [f"**About {r.names['name']}:** {said.because}"]
+        lines = [f"**Why:** {said.because}"]
         if group.ordered:
             lines += ["", "**Ordered already**", *(f"- {option_text(o)}" for o in group.ordered)]
         if group.offered:

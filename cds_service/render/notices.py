@@ -1,11 +1,11 @@
-"""Cards beside the flagged orders: safety notices, coding questions, what is missing, orders that were not checked."""
+"""Cards beside the flagged orders: safety notices, coding questions, what is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from cds_service.determination.decision import Decision, Finding, OrderDecision, strongest
-from cds_service.policy.case import UNAVAILABLE
 from cds_service.render import wording
 from cds_service.render.covered import covered_orders
 from cds_service.render.markdown import escape, joined, lower_first
@@ -16,6 +16,7 @@ from cds_service.render.parts import (
     RenderedCard,
     card_of,
     code_of,
+    evidence_line,
     finding_key,
     governing,
     named,
@@ -26,56 +27,74 @@ from cds_service.render.parts import (
 from cds_service.render.still_open import open_line
 
 
-def distinct(orders: Iterable[OrderDecision], kind: str) -> list[Finding]:
-    """Findings of a kind; twins that say the same of the same code count once."""
-    found: dict[tuple[str, str, str], Finding] = {}
-    for decided in orders:
+class Remark(NamedTuple):
+    """One finding, and all the orders that it is about: twins, of which the same is said."""
+
+    finding: Finding
+    orders: tuple[str, ...]
+
+
+def distinct(decision: Decision, kind: str) -> list[Remark]:
+    """Remarks of a kind; of twins, what is the same is said once and of all of them."""
+    found: dict[tuple[str, str, str], list[Finding]] = {}
+    for decided in decision.orders:
         if kind == "coding" and decided.authorization is not None:
             continue  # an authorised order is never questioned
         for finding in decided.findings:
             if finding.kind == kind:
-                found.setdefault((finding.key, finding.rule, finding.text), finding)
-    return list(found.values())
+                found.setdefault((finding.key, finding.rule, finding.text), []).append(finding)
+    return [Remark(same[0], _about(same, decision)) for same in found.values()]
 
 
-def safety(finding: Finding, context: Context) -> RenderedCard:
+def _about(found: list[Finding], decision: Decision) -> tuple[str, ...]:
+    """The orders that some findings are about, with those that they count as the same order, in the request's order."""
+    evidence = {e.ref for f in found for t in f.trace.walk() for e in t.evidence}
+    refs = {f.order for f in found}
+    codes = {frozenset(o.codes) for o in decision.known if o.ref in refs and o.codes}
+    alike = (o.ref for o in decision.known if o.ref in refs or (o.ref in evidence and frozenset(o.codes) in codes))
+    return tuple(alike)
+
+
+def safety(remark: Remark, orders: Collection[str], context: Context) -> RenderedCard:
     """A critical card for one safety finding."""
-    text = finding.text
+    finding, text = remark.finding, remark.finding.text
     summary = text if len(text) < wording.SUMMARY_LIMIT else "Safety notice for an order: see detail"
-    evidence = [
-        f"- {escape(e.text)}: {escape(e.code)} ({escape(e.ref)})" for t in finding.trace.walk() for e in t.evidence
-    ]
+    evidence = [evidence_line(e, None, orders) for t in finding.trace.walk() for e in t.evidence]
     spoken = context.policies.spoken(finding)
-    policy = policy_line(spoken)
-    detail = "\n".join(
-        [f"**Safety:** {text}", "", "**Evidence**", *dict.fromkeys(evidence), "", policy, "", DISCLAIMER]
-    )
+    lead = "**Safety notice**" if summary == text else f"**Safety:** {text}"  # nobody reads the same line twice
+    told = [lead, "", "**Evidence**", *dict.fromkeys(evidence)]
+    detail = "\n".join([*told, "", policy_line(spoken), "", DISCLAIMER])
     card = card_of(context, summary, detail, "critical", source_of(spoken, "contraindication"))
     card["overrideReasons"] = override_reasons()
-    return _finding_card(card, "safety", (finding,), context)
+    return _finding_card(card, "safety", (remark,), context)
 
 
-def coding(orders: tuple[OrderDecision, ...], context: Context) -> list[RenderedCard]:
+def coding(decision: Decision, context: Context) -> list[RenderedCard]:
     """One info card for all questions about coding; none where there is no question."""
-    found = distinct(orders, "coding")
-    if not found:
+    remarks = distinct(decision, "coding")
+    if not remarks:
         return []
+    found = [r.finding for r in remarks]
     summary = found[0].text if len(found) == 1 else f"{len(found)} questions about the coding of these orders"
     if len(summary) >= wording.SUMMARY_LIMIT:
         summary = "A question about the coding of an order"
-    lines = [f"- {f.text} ({escape(f.order)})" for f in found]
-    detail = "\n".join(["**Please check**", *lines, "", DISCLAIMER])
+    lines = [] if summary == found[0].text else [f"- {f.text}" for f in found]
+    detail = "\n".join([_IF_RIGHT, *lines, "", DISCLAIMER])
     card = card_of(context, summary, detail, "info", source_of(context.policies.spoken(found[0]), "guideline"))
-    return [_finding_card(card, "coding", tuple(found), context)]
+    return [_finding_card(card, "coding", tuple(remarks), context)]
 
 
-def _finding_card(card: Json, kind: str, found: tuple[Finding, ...], context: Context) -> RenderedCard:
+_IF_RIGHT = "**Please check.** Nothing needs to be done if the orders are right as they are."
+
+
+def _finding_card(card: Json, kind: str, remarks: tuple[Remark, ...], context: Context) -> RenderedCard:
+    found = tuple([r.finding for r in remarks])
     first = found[0]
     return RenderedCard(
         card,
         kind,
         finding_key(context.patient_ref, kind, *sorted(f"{f.rule}|{f.order}" for f in found)),
-        tuple(dict.fromkeys(f.order for f in found)),
+        tuple(dict.fromkeys(ref for r in remarks for ref in r.orders)),
         findings=found,
         policy=first.policy,
         version=first.version,
@@ -134,51 +153,3 @@ def _undecided(decided: OrderDecision, decision: Decision, context: Context) -> 
     if len(set(found.values())) > 1:
         told = "; ".join(f"{escape(payer)}: {outcome.replace('-', ' ')}" for payer, outcome in sorted(found.items()))
         yield f"- Which coverage pays first? {told}."
-
-
-def not_checked(count: int, *, read: bool = False) -> str:
-    """How a card says that orders were not checked; `read`: not for want of reading them."""
-    was = "were" if count > 1 else "was"
-    return f"{count} order{'s' if count > 1 else ''} {was if read else f'could not be read and {was}'} not checked"
-
-
-def unreadable(decision: Decision, context: Context) -> list[RenderedCard]:
-    """Orders that could not be checked at all: said, because silence would read as approval."""
-    source_of_orders = decision.source("orders")
-    foreign = source_of_orders.foreign
-    unusable = (*source_of_orders.unusable, *foreign)
-    if not unusable:
-        return []
-    texts = {f.ref: f.text for f in decision.faults if f.fatal}
-    lines = [f"- {escape(ref)}: {escape(texts.get(ref, 'could not be read'))}" for ref in unusable]
-    detail = "\n".join(["**Not checked**", *lines, "", DISCLAIMER])
-    source = {"label": "CDS service"}
-    card = card_of(context, not_checked(len(unusable), read=bool(foreign)), detail, "info", source)
-    return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "unreadable", *unusable), unusable)]
-
-
-def coverage_unread(decision: Decision, context: Context) -> list[RenderedCard]:
-    """Said where a Coverage could not be read: that no payer's policy was checked. Not where none was sent."""
-    source = decision.source("coverage")
-    if decision.coverages or source.complete or source == UNAVAILABLE:
-        return []
-    why = ", ".join(source.unusable) or source.detail
-    detail = "\n".join(["**Not checked**", f"- The policies of the payer: {escape(why)}", "", DISCLAIMER])
-    summary = "The coverage could not be read: no policy of the payer was checked"
-    card = card_of(context, summary, detail, "info", {"label": "CDS service"})
-    return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "coverage-unread"), ())]
-
-
-def plan_unclear(decision: Decision, context: Context) -> list[RenderedCard]:
-    """Said where the payor of a coverage that decides is known, and not which of its plans: nobody's policy is guessed.
-
-    Where the payor is not known, nothing is said: then no policy here would be about the coverage.
-    """
-    if not decision.unclear:
-        return []
-    lines = [f"- The policies of the payer of {escape(ref)}: {escape(why)}" for ref, why in decision.unclear]
-    refs = [ref for ref, _ in decision.unclear]
-    detail = "\n".join(["**Not checked**", *lines, "", DISCLAIMER])
-    summary = "The plan of the coverage is not clear: no policy of its payer was checked"
-    card = card_of(context, summary, detail, "info", {"label": "CDS service"})
-    return [RenderedCard(card, "unreadable", finding_key(context.patient_ref, "plan-unclear", *refs), ())]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from cds_service.determination.decision import Determination, Finding, Flagged, OrderDecision
 from cds_service.policy.case import Code
+from cds_service.policy.trace import Evidence
 from cds_service.render.crd import topic
 from cds_service.render.markdown import escape
 from cds_service.render.policies import Policies, Spoken
@@ -92,6 +93,16 @@ def code_of(decided: OrderDecision, policies: Policies) -> str:
     """The order's code that the policy governs; where its own text was matched, the first code that may be shown."""
     codes = policies.code(governing(decided), decided.order.codes)
     return next((escape(c.code) for c in codes if is_public(c, policies.vocabulary)), "")
+
+
+def evidence_line(fact: Evidence, words: str | None, orders: Collection[str]) -> str:
+    """A fact as a card shows it: what it is, code, the chart's own words (escaped), and where it was read.
+
+    Not of one of the `orders` of the case: cards name those by label and code.
+    """
+    told = [escape(t) for t in (fact.code, words) if t]
+    where = "" if fact.ref in orders else f" ({escape(fact.ref)})"
+    return f"- {escape(fact.text)}{': ' if told else ''}{' '.join(told)}{where}"
 
 
 def finding_key(*parts: str) -> str:

@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 from cds_service.policy.case import Code
+from cds_service.policy.safe_names import safe_name
 from cds_service.policy.trace import Missing, Trace
 from cds_service.policy.vocabulary import Vocabulary
 
 Json = dict[str, Any]
-_LEGAL = re.compile(r"[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.\-]{1,64}")
 # Codes of known systems in the shape that they have there (normalised: facts/codes.py).
 _SHAPES = {
     "cpt": re.compile(r"\d{4}[\dA-Z]"),
@@ -83,4 +83,4 @@ def public_ref(ref: str) -> str:
     """A reference as a page may show it; what is written where FHIR has an id may be anything, a name too."""
     if ref.startswith("Patient/"):
         return "the patient's record"
-    return ref if _LEGAL.fullmatch(ref) else f"{ref.partition('/')[0]} (id withheld)"
+    return safe_name(ref)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template
+from jinja2 import StrictUndefined, Template, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cds_service.errors import ContentError
@@ -75,6 +75,13 @@ def summary_templates(own: ItemWording, kind: str) -> tuple[str, ...]:
     return (*getattr(own, _LINES[kind]), *DEFAULTS[kind])
 
 
+# What only inserts and chooses: a loop, a call or "x" * 10**9 could hold up the service, and no line needs one.
+_PLAIN = (
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.CondExpr, nodes.Name, nodes.Const,
+    nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.Add,
+)  # fmt: skip
+
+
 def faults(folder: PolicyFolder) -> Iterator[ContentError]:
     """A policy's templates that cannot be filled in."""
     document = next((d for n, d in folder.documents.items() if n.endswith("/card.yaml")), None)
@@ -92,6 +99,8 @@ def faults(folder: PolicyFolder) -> Iterator[ContentError]:
 def _fault(text: str) -> str:
     """Why a template cannot be filled in, with something ordered or nothing; empty if it can."""
     try:
+        if node := next((n for n in _ENVIRONMENT.parse(text).find_all(nodes.Node) if type(n) not in _PLAIN), None):
+            return f"{type(node).__name__} on line {node.lineno} is not offered; insert values, and choose by if"
         for ordered in ("x", ""):
             fill(text, {**dict.fromkeys(VALUES, "x"), "ordered": ordered})
     except Exception as error:  # noqa: BLE001 - a template is the author's code, and may raise anything

@@ -9,8 +9,9 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from cds_service.facts import elements
-from cds_service.facts.references import Index, key_of
-from cds_service.facts.sources import SPECS
+from cds_service.facts.pages import FURTHER
+from cds_service.facts.references import Index, resource_of
+from cds_service.facts.sources import NESTED, SPECS, read_value
 from cds_service.replay.known import active_on, as_draft, as_on, known_on, signing_day
 
 Json = dict[str, Any]
@@ -24,7 +25,7 @@ SIGNED_TYPES = frozenset(
 # Orders that no clinician signs: they follow from others, or are choices within one.
 _DERIVED = frozenset({"filler-order", "instance-order", "reflex-order", "option"})
 # Types of no patient in particular that charts refer to.
-SHARED_TYPES = frozenset({"Organization", "Medication"})
+SHARED_TYPES = frozenset({"Organization", "Medication", "Device"})
 _KEYS = {spec.kind: spec.key for spec in SPECS if spec.name not in ("planned-orders", "patient", "active-orders")}
 CHART_TYPES = SIGNED_TYPES | _KEYS.keys() | {"Patient"}
 _PATIENT = {"NutritionOrder": "patient", "VisionPrescription": "patient", "Coverage": "beneficiary",
@@ -73,8 +74,8 @@ def patient_of(resource: Mapping[str, Any]) -> str | None:
 
 def charts_of(bundle: Json) -> tuple[list[Chart], list[str]]:
     """The charts in a Bundle in order of patient id; second: what it lacks, or holds about no patient it names."""
-    entries = [_named(e) for e in elements.listed(bundle.get("entry")) if isinstance(e, dict)]
-    known = [e for e in entries if e is not None]
+    supplied = read_value(bundle)
+    known = [Entry(_with_id(r, url), url if isinstance(url, str) else None) for r, url in supplied.resources]
     index = Index()
     for entry in known:
         index.add(entry.resource, entry.full_url)
@@ -82,7 +83,9 @@ def charts_of(bundle: Json) -> tuple[list[Chart], list[str]]:
     own = [e for e in known if e.resource.get("resourceType") in CHART_TYPES]
     patients = {k for e in own if (k := _patient_key(e, index))}
     charts = {k: Chart(k.removeprefix("Patient/")) for k in sorted(patients)}
-    lacking = ["its further pages are not in the file"] if _has_more(bundle) else []
+    lacking = ["its further pages are not in the file"] if FURTHER in supplied.source.unusable else []
+    if supplied.source.detail == NESTED:
+        lacking.append(f"holds {NESTED}")
     for number, entry in enumerate(own):
         key = _patient_key(entry, index) or (next(iter(patients)) if len(patients) == 1 else None)
         if key is None:
@@ -94,25 +97,14 @@ def charts_of(bundle: Json) -> tuple[list[Chart], list[str]]:
     return list(charts.values()), lacking
 
 
-def _has_more(bundle: Json) -> bool:
-    links = (link for link in elements.listed(bundle.get("link")) if isinstance(link, dict))
-    return any(link.get("relation") == "next" for link in links)
-
-
 def _patient_key(entry: Entry, index: Index) -> str | None:
     key = index.key(patient_of(entry.resource))
     return key if key is not None and key.startswith("Patient/") else None
 
 
-def _named(entry: Json) -> Entry | None:
-    """An entry's resource; one that is yet to be created has its fullUrl's uuid as its id."""
-    resource, url = entry.get("resource"), entry.get("fullUrl")
-    url = url if isinstance(url, str) else None
-    if not isinstance(resource, dict):
-        return None
-    if "id" not in resource and url:
-        resource = {**resource, "id": key_of(url).rpartition("/")[2].removeprefix("urn:uuid:")}
-    return Entry(resource, url)
+def _with_id(resource: Json, full_url: object) -> Json:
+    """A resource that is yet to be created has its fullUrl's id."""
+    return resource_of({"resource": resource, "fullUrl": full_url}) or resource
 
 
 # --- events -----------------------------------------------------------------------------------------
@@ -180,9 +172,9 @@ def _prefetch(chart: Chart, orders: list[Entry], day: date | None, index: Index)
         by_url = (patient.full_url or "").startswith("urn:")
         prefetch["patient"] = _bundle("searchset", [patient]) if by_url else patient.resource
     prefetch["activeOrders"] = _bundle("searchset", list(_active(chart, orders, day)))
-    medications = _referred(orders, "medicationReference", chart, index)
-    if medications:
-        prefetch["medications"] = _bundle("searchset", medications)
+    for key, element in (("medications", "medicationReference"), ("devices", "codeReference")):
+        if found := _referred(orders, element, chart, index):
+            prefetch[key] = _bundle("searchset", found)
     return prefetch
 
 

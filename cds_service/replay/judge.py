@@ -13,10 +13,12 @@ import orjson
 from cds_service.config import Settings
 from cds_service.errors import RequestError
 from cds_service.hooks.answer import Answer, answer, determinations
-from cds_service.hooks.request import parse, validate
+from cds_service.hooks.envelope import plain
+from cds_service.hooks.request import parse_chart, validate
 from cds_service.hooks.runtime import Book, Caller, Runtime
 from cds_service.hooks.services import service_for
 from cds_service.policy.compiled import load
+from cds_service.policy.not_looked_at import Unseen
 from cds_service.replay.changes import Changed, changes
 from cds_service.replay.charts import Chart, Event, charts_of, events
 from cds_service.replay.problems import Problem
@@ -72,11 +74,11 @@ class Desk:
     def document(self, data: bytes, file: str, line: int | None, result: Result) -> None:
         """Judge one JSON document: a hook request or a Bundle. What cannot be used is noted in the result."""
         try:
-            body = parse(data)
+            body = parse_chart(data)
         except RequestError as error:
             result.problem(file, line, "faulty", "; ".join(i.text for i in error.issues))
             return
-        if body.get("resourceType") == "Bundle":
+        if body.get("resourceType") in ("Bundle", "Parameters"):
             self.bundle(body, file, line, result)
         elif "hook" in body:
             self.judge(Event(str(body.get("hookInstance", "")), body), file, line, result)
@@ -117,7 +119,9 @@ class Desk:
             origin = {"file": file, "line": line, "event": event.id}
             for told in _lines(after, origin, result):
                 result.lines += told
-            for fault in (f for f in after.case.faults if f.fatal and f.ref in _drafts(event)):
+            unused = [f for f in after.case.faults if f.fatal and f.ref in _drafts(event)]
+            result.tally.in_words += sum(f.why is Unseen.IN_WORDS for f in unused)
+            for fault in (f for f in unused if f.why is not Unseen.IN_WORDS):
                 result.problem(file, line, "faulty", f"order {fault.ref} is not used: {fault.text}")
         if self.before is not None and result.tally.problems["internal"] == internal:
             origin = {"file": file, "line": line, "event": event.id}
@@ -139,7 +143,7 @@ class Desk:
 
 
 def _drafts(event: Event) -> frozenset[str]:
-    entries = (event.body["context"].get("draftOrders") or {}).get("entry", ())
+    entries = (plain(event.body)["context"].get("draftOrders") or {}).get("entry", ())
     found = (e.get("resource") for e in entries if isinstance(e, dict))
     return frozenset(f"{r.get('resourceType')}/{r.get('id')}" for r in found if isinstance(r, dict))
 

@@ -26,6 +26,9 @@ def show(outcome: Outcome, compared: bool, out: Console) -> None:
         _show_changes(outcome, out)
     if outcome.unheard:
         out.print(_unheard(outcome))
+    if tally.in_words:
+        told = f"{tally.in_words:,} orders say only in words what is ordered, and were not checked."
+        out.print(Text(f"{told} 'cds-service policy unmapped' names their codes.", style="yellow"))
     if tally.problems:
         told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(tally.problems.items()))
         out.print(Text(f"Not replayed: {told}.", style="yellow"))

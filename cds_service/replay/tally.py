@@ -16,14 +16,16 @@ Reason = tuple[str, str]  # policy, what made the difference
 class Tally:
     """What was replayed so far. What follows `rows` is filled where two policy sets are compared.
 
-    `days` are those of the orders, `spoke` the versions that gave a determination or remark, `meant` those that differ
-    from the baseline's and may speak to an order of their days, whoever its payer.
+    `in_words` counts orders that were not checked because only their words say what is ordered. `days` are those of
+    the orders, `spoke` the versions that gave a determination or remark, `meant` those that differ from the baseline's
+    and may speak to an order of their days, whoever its payer.
     """
 
     events: int = 0
     orders: int = 0
     determinations: int = 0
     changed_orders: int = 0
+    in_words: int = 0
     rows: Counter[Row] = field(default_factory=Counter)
     shifts: Counter[Shift] = field(default_factory=Counter)
     reasons: Counter[Reason] = field(default_factory=Counter)
@@ -38,6 +40,7 @@ class Tally:
         self.orders += other.orders
         self.determinations += other.determinations
         self.changed_orders += other.changed_orders
+        self.in_words += other.in_words
         for name in _COUNTERS:
             getattr(self, name).update(getattr(other, name))
 
@@ -64,5 +67,5 @@ class Tally:
         return tally
 
 
-_NUMBERS = ("events", "orders", "determinations", "changed_orders")
+_NUMBERS = ("events", "orders", "determinations", "changed_orders", "in_words")
 _COUNTERS = ("rows", "shifts", "reasons", "days", "spoke", "meant", "problems")

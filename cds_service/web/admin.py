@@ -16,8 +16,8 @@ def application() -> Flask:
     logs.configure(settings.log_level)
     from cds_service.web import metrics
     from cds_service.web.app import create_admin_app
-    from cds_service.web.control import Watcher
     from cds_service.web.in_force import InForce
+    from cds_service.web.watch import Watcher
 
     folder = process.RunFolder.inherited()
     metrics.share(folder.metrics)

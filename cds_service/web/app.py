@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Flask
 
+from cds_service.auth.rate import RateLimiter
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
 from cds_service.web import access, demo_fhir, dtr, explanations, feedback, health, hooks_api, problems
@@ -15,16 +16,20 @@ from cds_service.web.call import call
 from cds_service.web.callers import check_loopback_name, check_operators_name
 from cds_service.web.control import Live, Texts
 from cds_service.web.direct import Direct
+from cds_service.web.front import Front
 from cds_service.web.pages import pages
 from cds_service.web.turns import LentFetching, Turns
+from cds_service.web.unread import Unread
 
 
-def create_app(runtime: Runtime, ledger: Ledger, texts: Texts | None = None) -> Flask:
+def create_app(
+    runtime: Runtime, ledger: Ledger, texts: Texts | None = None, limiter: RateLimiter | None = None
+) -> Flask:
     """The service. In demo mode it has the charts, the operators' pages and the metrics too."""
     turns = Turns(runtime.settings.threads)
     if runtime.fhir is not None:
         runtime = replace(runtime, fhir=LentFetching(runtime.fhir, turns))
-    live = Live(runtime, ledger, turns, texts=texts)
+    live = Live(runtime, ledger, turns, texts=texts, limiter=limiter)
     app = _app(live, cross_origin=True)
     for blueprint in (hooks_api.api, feedback.feedback, explanations.pages, dtr.dtr):
         app.register_blueprint(blueprint)
@@ -32,16 +37,18 @@ def create_app(runtime: Runtime, ledger: Ledger, texts: Texts | None = None) -> 
         app.before_request(lambda: check_loopback_name(call().request))
         app.register_blueprint(demo_fhir.fhir)
         _for_operators(app)
-    app.wsgi_app = Direct(app, live)  # type: ignore[method-assign]
+    app.wsgi_app = Unread(Front(Direct(app, live), live, cross_origin=True))  # type: ignore[method-assign]
     return app
 
 
 def create_admin_app(runtime: Runtime, ledger: Ledger, texts: Texts | None = None) -> Flask:
     """The second listener: pages and metrics for operators, which no client of the service can reach."""
-    app = _app(Live(runtime, ledger, counted=False, texts=texts), cross_origin=False)
+    live = Live(runtime, ledger, counted=False, texts=texts)
+    app = _app(live, cross_origin=False)
     app.before_request(lambda: check_operators_name(call().request, runtime.settings))
     app.register_blueprint(explanations.pages)
     _for_operators(app)
+    app.wsgi_app = Unread(Front(app.wsgi_app, live, cross_origin=False))  # type: ignore[method-assign]
     return app
 
 

@@ -1,4 +1,4 @@
-"""Reads request bodies: content type, size and time limits, with what is too large drained, not cut off."""
+"""Reads request bodies: content type, size and time limits; what is left unread is for `unread`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import BinaryIO
 from flask import Request
 
 from cds_service.errors import RequestError, TooLarge, WrongMedia
+from cds_service.web.unread import READ
 
 _FIRST = 16
-_CHUNK = 64 * 1024
-_DRAIN_LIMIT = 64 * 1024 * 1024
 
 
 class Timeout(RequestError):
@@ -22,7 +21,7 @@ class Timeout(RequestError):
 
 
 def read_json_body(request: Request, limit: int, deadline_s: float) -> bytes:
-    """The raw body of a JSON request. Raises WrongMedia (415), TooLarge (413, after draining) or Timeout (408)."""
+    """The raw body of a JSON request. Raises WrongMedia (415), TooLarge (413) or Timeout (408)."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise WrongMedia("must be sent as it is, not compressed", path="Content-Encoding")
     media = request.mimetype
@@ -30,11 +29,15 @@ def read_json_body(request: Request, limit: int, deadline_s: float) -> bytes:
         raise WrongMedia("must be application/json", path="Content-Type")
     stream: BinaryIO = request.environ["wsgi.input"]
     length = request.content_length
-    until = time.monotonic() + deadline_s
     if length is not None and length > limit:
-        _drain(stream, length, until)
         raise TooLarge(f"is larger than {limit} bytes", path="$")
-    return _read(stream, length, limit, until)
+    try:
+        body = _read(stream, length, limit, time.monotonic() + deadline_s)
+    except Timeout:
+        request.environ[READ] = True  # whoever drips is not waited for
+        raise
+    request.environ[READ] = True
+    return body
 
 
 def _read(stream: BinaryIO, length: int | None, limit: int, until: float) -> bytes:
@@ -49,19 +52,8 @@ def _read(stream: BinaryIO, length: int | None, limit: int, until: float) -> byt
             break
         size += len(chunk)
         if size > limit:
-            _drain(stream, _DRAIN_LIMIT, until)
             raise TooLarge(f"is larger than {limit} bytes", path="$")
         chunks.append(chunk)
         if time.monotonic() > until:
             raise Timeout("did not arrive in time", path="$")
     return b"".join(chunks)
-
-
-def _drain(stream: BinaryIO, length: int, until: float) -> None:
-    """Read and forget, so that the client can read the answer; bounded in bytes and time."""
-    left = min(length, _DRAIN_LIMIT)
-    while left > 0 and time.monotonic() < until:
-        chunk = stream.read(min(_CHUNK, left))
-        if not chunk:
-            return
-        left -= len(chunk)

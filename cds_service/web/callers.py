@@ -136,6 +136,7 @@ def _caller(client: Client, control: Control) -> Caller:
         silenced=client.silent is True or control.clients.get(client.id) == "silent",
         stopped=client.disabled or control.clients.get(client.id) == "stopped",
         crd_version=client.crd_version,
+        dialect=client.spoken,
     )
 
 
@@ -183,11 +184,12 @@ def check_operators_name(request: Request, settings: Settings) -> None:
     Beyond loopback an address is taken as well: DNS tricks need a name. Raises RequestError.
     """
     name, beyond = _host(request), settings.admin_host not in LOOPBACK
-    if name in LOOPBACK or name in settings.listed("admin_hosts") or (beyond and is_address(name)):
+    listed = {listed.lower().removesuffix(".") for listed in settings.listed("admin_hosts")}
+    if name in LOOPBACK or name in listed or (beyond and is_address(name)):
         return
     raise RequestError("must be a name of this listener: CDS_ADMIN_HOSTS lists more", path="Host", code="security")
 
 
 def _host(request: Request) -> str:
-    host = request.host
-    return (host if host.endswith("]") else host.rsplit(":", 1)[0]).strip("[]")
+    host = request.host.lower()  # names ignore case, and a dot may end them
+    return (host if host.endswith("]") else host.rsplit(":", 1)[0]).strip("[]").removesuffix(".")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import partial
+from datetime import datetime
 from pathlib import Path
 
 from cds_service.auth.clients import Clients, parse_clients
@@ -14,7 +14,7 @@ from cds_service.auth.clients_file import read_text
 from cds_service.auth.rate import RateLimiter
 from cds_service.config import Settings
 from cds_service.errors import CdsServiceError, ConfigurationError, place_of
-from cds_service.hooks.runtime import Runtime
+from cds_service.hooks.runtime import Book, Runtime
 from cds_service.ledger.store import Ledger
 from cds_service.policy.content import Faults
 from cds_service.web import metrics
@@ -23,7 +23,6 @@ from cds_service.web.control_file import Control, load_control
 from cds_service.web.turns import Turns
 
 log = logging.getLogger(__name__)
-_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -68,13 +67,15 @@ class Live:
         ledger: Ledger,
         turns: Turns | None = None,
         *,
+        limiter: RateLimiter | None = None,
         counted: bool = True,
         texts: Texts | None = None,
     ) -> None:
         self.settings = runtime.settings
-        self.fault = ""
+        self.reading_since: datetime | None = None
+        self._faulty_content = self.texts_faulty = False
         self._ledger, self._turns = ledger, turns or Turns(runtime.settings.threads)
-        self._shared = Shared(ledger.claim, ledger.was_used, limiter=RateLimiter(workers=self.settings.workers))
+        self._shared = Shared(ledger.claim, ledger.was_used, limiter=limiter or RateLimiter())
         self._lock = threading.Lock()
         self.state = self._made(runtime, texts or Texts.read(self.settings), running=texts is not None)
         self._counted = counted
@@ -85,25 +86,65 @@ class Live:
         """Content hash of the policies in force."""
         return self.state.runtime.book.rulebook.revision
 
-    def reload(self, *, content: bool) -> bool:
-        """Read clients and switches again, and with `content` the policies too; True if all were in order."""
+    @property
+    def reload_state(self) -> str:
+        """Of policies, clients and switches: whether the last reload failed, or since when one runs."""
+        began = self.reading_since
+        running = f"The policies are being read since {began:%Y-%m-%dT%H:%M:%SZ}." if began else ""
+        return " ".join(filter(None, (running, self.fault))) or "ok"
+
+    @property
+    def fault(self) -> str:
+        """That the last reload of the policies, or of clients and switches, failed; empty if both are in order."""
+        failed = self._faulty_content or self.texts_faulty
+        return "The last reload failed; what was in force before still is. The log says why." if failed else ""
+
+    def reload(self) -> bool:
+        """Read clients and switches again; True if they were in order. Never waits for policies that are being read."""
         with self._lock:
-            before = self.revision
             try:
-                runtime, texts = self.state.runtime, Texts.read(self.settings, self.state.texts.named)
-                self.state = self._made(runtime.reloaded() if content else runtime, texts, running=True)
+                texts = Texts.read(self.settings, self.state.texts.named)
+                self.state = self._made(self.state.runtime, texts, running=True)
             except Exception as error:  # noqa: BLE001 - whatever a file holds, the switches must go on working
-                foreseen = isinstance(error, CdsServiceError | Faults)  # others may quote the file
-                told = error if foreseen else f"unforeseen {place_of(error)}."
-                log.error("reload failed: %s What was in force before still is.", told)
-                self.fault = "The last reload failed; what was in force before still is. The log says why."
-                metrics.reloaded("failed")
+                self.texts_faulty = True
+                return _failed(error)
+            self.texts_faulty = False
+            return self._done(self.revision)
+
+    def refused(self, error: Exception) -> None:
+        """New policies could not be read, or are faulty."""
+        self._faulty_content = True
+        _failed(error)
+
+    def take(self, book: Book) -> bool:
+        """Put policies in force, with clients and switches as they are now; True if they go together.
+
+        Files that are faulty are passed over for what is in force: they hold up no policies, nor the other way round.
+        """
+        with self._lock:
+            before, runtime = self.revision, replace(self.state.runtime, book=book)
+            try:
+                self.state = self._with_texts(runtime)
+            except Exception as error:  # noqa: BLE001 - as above
+                self.refused(error)
                 return False
-            self.fault = ""
-            log.info("reloaded", extra={"revision": self.revision})
-            metrics.reloaded("done")
-            self._count(before)
-            return True
+            self._faulty_content = False
+            return self._done(before)
+
+    def _with_texts(self, runtime: Runtime) -> State:
+        try:
+            state = self._made(runtime, Texts.read(self.settings, self.state.texts.named), running=True)
+            self.texts_faulty = False
+        except Exception:  # noqa: BLE001 - `reload` reads the same files, and tells of it
+            state = self._made(runtime, self.state.texts, running=True)
+            self.texts_faulty = True
+        return state
+
+    def _done(self, before: str) -> bool:
+        log.info("reloaded", extra={"revision": self.revision})
+        metrics.reloaded("done")
+        self._count(before)
+        return True
 
     def _count(self, before: str | None) -> None:
         if self._counted:
@@ -124,6 +165,15 @@ class Live:
         if self.settings.demo:
             return DemoGate(self.settings, control)
         return Gate(self.settings, clients, control, self._shared)
+
+
+def _failed(error: Exception) -> bool:
+    foreseen = isinstance(error, CdsServiceError | Faults)  # others may quote the file
+    log.error(
+        "reload failed: %s What was in force before still is.", error if foreseen else f"unforeseen {place_of(error)}."
+    )
+    metrics.reloaded("failed")
+    return False
 
 
 def declared_clients(settings: Settings, text: str, *, running: bool = False) -> Clients:
@@ -155,67 +205,15 @@ Signature = tuple[tuple[int, int, int] | None, ...]
 
 def look(settings: Settings, marker: Path) -> Signature:
     """What there is to see of the watched files from outside: the marker, then the clients and the control file."""
-    return tuple(_signature(path) for path in (marker, *map(Path, filter(None, (settings.clients, settings.control)))))
+    return tuple(
+        signature_of(path) for path in (marker, *map(Path, filter(None, (settings.clients, settings.control))))
+    )
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
+def signature_of(path: Path) -> tuple[int, int, int] | None:
+    """What there is to see of a file from outside; None if it is missing."""
     try:
         found = path.stat()
     except OSError:  # missing or out of reach: reading it says which
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-class Watcher:
-    """Reloads when a watched file has changed and then stood still for a moment: editors write in several steps.
-
-    To be made before the files are first read: what changes while they are being read is then seen as a change. A
-    process that begins with what others have in force passes what they had `seen` of the files.
-    `marker` is touched to have the policies read again as well (the parent does so on SIGHUP).
-    `keep` is called with what is in force, and what was seen of its files, whenever that has changed.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        marker: Path,
-        seen: Signature | None = None,
-        keep: Callable[[State, Signature], None] = lambda _state, _seen: None,
-    ) -> None:
-        self._look = partial(look, settings, marker)
-        self._seen = self._in_force = seen or self._look()
-        self._keep = keep
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self, live: Live) -> None:
-        """Take in what has changed until now; then watch, in a thread of its own."""
-        if (now := self._look()) != self._seen:
-            self._changed(live, now)
-        self._thread = threading.Thread(target=self._run, args=(live,), name="reload", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop watching."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _run(self, live: Live) -> None:
-        last = self._seen
-        while not self._stop.wait(_POLL_SECONDS):
-            now = self._look()
-            if now == last and now != self._seen:
-                self._changed(live, now)
-            last = now
-
-    def _changed(self, live: Live, now: Signature) -> None:
-        before, self._seen = self._seen, now
-        if now[0] != before[0] and live.reload(content=True):
-            self._in_force = now
-        elif now[1:] != before[1:] and live.reload(content=False):
-            # Faulty policies hold up neither a switch nor a client's removal; they are still to be read.
-            self._in_force = (self._in_force[0], *now[1:])
-        else:
-            return
-        self._keep(live.state, self._in_force)

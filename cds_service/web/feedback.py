@@ -6,7 +6,7 @@ from collections import Counter
 
 from flask import Blueprint, Response, request
 
-from cds_service.errors import Issue, RequestError
+from cds_service.errors import Issue, RequestError, outcome
 from cds_service.hooks import contract
 from cds_service.hooks.request import parse
 from cds_service.ledger.record import FeedbackResult
@@ -14,7 +14,6 @@ from cds_service.web import metrics
 from cds_service.web.body import read_json_body
 from cds_service.web.call import call
 from cds_service.web.hooks_api import HOOK_RULE, gate, ledger, offered, runtime
-from cds_service.web.problems import outcome
 from cds_service.web.responses import json_response
 
 feedback = Blueprint("feedback", __name__)
@@ -32,6 +31,8 @@ def give(id: str) -> Response:
     service = offered(here, id)
     settings = runtime().settings
     body = parse(read_json_body(request, settings.max_body_bytes, settings.read_deadline))
+    if isinstance(body.get("feedback"), dict):
+        body = {**body, "feedback": [body["feedback"]]}
     found = contract.faults("Feedback", body)
     if found:
         raise RequestError(*found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
@@ -15,10 +16,14 @@ from cds_service.web.control import Live
 from cds_service.web.hooks_api import ledger
 from cds_service.web.responses import json_response
 
+log = logging.getLogger(__name__)
 checks = Blueprint("health", __name__)
 operators = Blueprint("operators", __name__)
 _FRESH_SECONDS = 1.0
 _WAIT_SECONDS = 1.0
+_MOST_WAITING = 5  # fewer than front.RESERVE
+_FAILED = "The ledger could not be asked."
+_SILENT = "The ledger's database gives no answer."
 
 
 class LedgerCheck:
@@ -27,28 +32,50 @@ class LedgerCheck:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._lock = threading.Lock()
+        self._waiting = threading.Semaphore(_MOST_WAITING)
+        self._told: threading.Event | None = None  # while the ledger is being asked
         self._asked = float("-inf")
         self._fault = ""
 
     def fault(self) -> str:
         """What is wrong with database or disk; empty if nothing is.
 
-        While one probe waits for a database that hangs, the others do not join it: they would hold all places of a
-        worker, and it would answer nothing any more.
+        While the ledger waits for a database that hangs, few probes wait with it for a moment, and the rest do not:
+        they would hold the threads that a worker needs to say that it lives.
         """
-        if not self._lock.acquire(timeout=_WAIT_SECONDS):
-            return "The ledger's database gives no answer."
+        if not self._waiting.acquire(blocking=False):
+            return _SILENT
         try:
-            if time.monotonic() - self._asked >= _FRESH_SECONDS:
-                try:
-                    self._ledger.ready()
-                    self._fault = ""
-                except CdsServiceError as error:
-                    self._fault = str(error)
-                self._asked = time.monotonic()
-            return self._fault
+            told = self._asking()
+            return self._fault if told is None or told.wait(_WAIT_SECONDS) else _SILENT
         finally:
-            self._lock.release()
+            self._waiting.release()
+
+    def _asking(self) -> threading.Event | None:
+        """Set when the ledger has answered; None if it did so just now."""
+        with self._lock:
+            if self._told is None and time.monotonic() - self._asked >= _FRESH_SECONDS:
+                self._told = threading.Event()
+                threading.Thread(target=self._ask_for, args=(self._told,), name="ready", daemon=True).start()
+            return self._told
+
+    def _ask_for(self, told: threading.Event) -> None:
+        fault = _FAILED
+        try:
+            fault = self._ask()
+        finally:
+            with self._lock:
+                if fault and fault != self._fault:
+                    log.warning("not ready: %s", fault)
+                self._fault, self._asked, self._told = fault, time.monotonic(), None
+            told.set()
+
+    def _ask(self) -> str:
+        try:
+            self._ledger.ready()
+        except CdsServiceError as error:
+            return str(error)
+        return ""
 
 
 @checks.get("/health/live")
@@ -65,12 +92,17 @@ def ready() -> Response:
     fault = check.fault()
     shows_nothing = content.state.runtime.shows_nothing
     found = {
-        "ledger": fault or "ok",
+        "ledger": (fault if _tells_operators() else "unavailable") if fault else "ok",
         "content": content.revision[:12],
-        "reload": content.fault or "ok",
+        "reload": content.reload_state,
         "policies": "none is approved: nothing is shown" if shows_nothing else "ok",
     }
     return json_response({"status": "unavailable" if fault else "ok", "checks": found}, 503 if fault else 200)
+
+
+def _tells_operators() -> bool:
+    """Whether this is the operators' listener; what is wrong, and where, is nobody else's business."""
+    return operators.name in current_app.blueprints
 
 
 @checks.get("/openapi.yaml")

@@ -19,6 +19,7 @@ from cds_service.facts.builder import FURTHER_ORDERS, FURTHER_RESOURCES
 from cds_service.facts.validity import READABLE
 from cds_service.hooks import contract
 from cds_service.hooks.answer import Answer, Timing, answer
+from cds_service.hooks.crd_services import nothing_to_say
 from cds_service.hooks.recording import held_back, record, shown
 from cds_service.hooks.request import parse, validate
 from cds_service.hooks.runtime import Caller, Runtime
@@ -144,9 +145,9 @@ def _evaluated(here: Call, raw: bytes, caller: Caller, service: Service, clock: 
         hook_request = validate(body, service, raw)
     runtime = here.state.runtime
     if caller.stopped:
-        book = runtime.book
+        silence, book = nothing_to_say(service), runtime.book
         return Answer(
-            {"cards": []}, hook_request, service, Case(), book.policies, timing=clock, revision=book.rulebook.revision
+            silence, hook_request, service, Case(), book.policies, timing=clock, revision=book.rulebook.revision
         )
     done = answer(hook_request, service, runtime, caller, live=True, timing=clock)
     _log_unusable(done.case.faults, logs.loggable_instance(here.hook_instance))

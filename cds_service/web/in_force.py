@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cds_service.config import Settings
-from cds_service.content_files import Source
+from cds_service.content_files import packed, unpacked
 from cds_service.hooks.runtime import Book, book_of
 from cds_service.web.control import Signature, State, Texts
 
@@ -43,7 +43,7 @@ class InForce:
         try:
             with self._locked():
                 if not policies.exists():
-                    self._write(policies, _packed(book.source))
+                    self._write(policies, packed(book.source))
                 self._write(self._state, json.dumps(kept).encode())
                 for former in set(self._folder.glob("*.cards")) - {policies}:
                     former.unlink()
@@ -61,7 +61,7 @@ class InForce:
         except OSError:  # keeping it failed, or somebody has cleared the folder of temporary files
             return Begin()
         if read is None or read.rulebook.revision != kept["revision"]:
-            read = book_of(settings, _unpacked(policies))
+            read = book_of(settings, unpacked(policies))
         seen = tuple(part and tuple(part) for part in kept["seen"])
         return Begin(read, Texts(kept["clients"], kept["control"], frozenset(kept["named"])), seen)
 
@@ -83,14 +83,3 @@ class InForce:
         with (self._folder / "lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _packed(source: Source) -> bytes:
-    return source if isinstance(source, bytes) else json.dumps(source).encode()
-
-
-def _unpacked(data: bytes) -> Source:
-    if not data.startswith(b"{"):
-        return data
-    texts: dict[str, str] = json.loads(data)
-    return texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import resource
 import socket
 import subprocess
 import sys
@@ -12,11 +13,16 @@ import time
 
 from cds_service.config import Settings
 from cds_service.errors import ConfigurationError
+from cds_service.web.places import AT_ONCE, RESERVE
 
 log = logging.getLogger(__name__)
+OWN_DESCRIPTORS = 128
+"""Of a worker beside its connections: listening socket, log, database, policies, what is shared with other workers."""
+MOST_CONNECTIONS = 1024
+_MANY_DESCRIPTORS = 65536
 FREE_SECONDS = 2.0
 """What is waited for a port: a former service of ours that has just been asked to end lets go of it within that."""
-_FIRST_PAUSE, _LONGEST_PAUSE, _STEADY = 1.0, 60.0, 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE, _STEADY = 0.5, 4.0, 60.0
 
 
 def check_places(settings: Settings) -> None:
@@ -28,6 +34,26 @@ def check_places(settings: Settings) -> None:
     _check_free("CDS_HOST", settings.host, settings.port)
     if has_operators(settings):
         _check_free("CDS_ADMIN_HOST", settings.admin_host, settings.admin_port)
+
+
+def check_descriptors(settings: Settings) -> int:
+    """How many connections a worker may hold open; raises the limit of open files as far as it may be raised.
+
+    Raises ConfigurationError where fewer files may be open than places need: calls would fail in the middle.
+    """
+    own = OWN_DESCRIPTORS + 2 * settings.fetch_workers
+    needed = own + settings.waiting + RESERVE + AT_ONCE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = _MANY_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    limit = max(soft, limit)
+    if limit < needed:
+        raise ConfigurationError(
+            f"only {limit} files may be open (ulimit -n), and CDS_WAITING={settings.waiting} with "
+            f"CDS_FETCH_WORKERS={settings.fetch_workers} needs {needed}. Raise the limit, or lower these."
+        )
+    return min(MOST_CONNECTIONS, limit - own)
 
 
 def has_operators(settings: Settings) -> bool:

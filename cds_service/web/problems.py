@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from cds_service.errors import CdsServiceError, Issue, RequestError, place_of
+from cds_service.errors import CdsServiceError, Issue, RequestError, once, outcome, place_of
 from cds_service.web.call import Call, call
 from cds_service.web.callers import Throttled
 from cds_service.web.responses import json_response
@@ -16,24 +15,6 @@ from cds_service.web.responses import json_response
 log = logging.getLogger("cds_service.web")
 MOST_ISSUES = 100
 _STATUS_CODES = {404: "not-found", 405: "not-supported", 408: "timeout", 413: "too-long", 415: "not-supported"}
-
-
-def outcome(issues: tuple[Issue, ...]) -> dict[str, Any]:
-    """An OperationOutcome resource."""
-    return {"resourceType": "OperationOutcome", "issue": [_issue(i) for i in issues]}
-
-
-def _issue(issue: Issue) -> dict[str, Any]:
-    text = issue.sentence
-    body: dict[str, Any] = {
-        "severity": issue.severity,
-        "code": issue.code,
-        "diagnostics": text,
-        "details": {"text": text},
-    }
-    if issue.path and issue.path != "$":
-        body["expression"] = [issue.path]
-    return body
 
 
 def problem(status: int, issues: tuple[Issue, ...]) -> Response:
@@ -63,7 +44,7 @@ def told(error: Exception, here: Call) -> Response:
 
 def _refused(error: RequestError, here: Call) -> Response:
     here.reason = ",".join(sorted({i.code for i in error.issues}))
-    response = problem(error.http_status, _first(error.issues))
+    response = problem(error.http_status, _first(once(error.issues)))
     if error.http_status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     if error.http_status in (408, 413):

@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class RunFolder:
-    """A folder for as long as the service runs: metrics of all workers, what is in force, the mark to reload."""
+    """A folder for as long as the service runs: what all workers count, what is in force, the mark to reload."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,6 +36,7 @@ class RunFolder:
         folder = cls(Path(tempfile.mkdtemp(prefix="cds-service-")))
         folder.metrics.mkdir()
         folder.in_force.mkdir()
+        folder.rates.mkdir()
         os.environ[_FOLDER] = str(folder.path)
         return folder
 
@@ -53,6 +54,11 @@ class RunFolder:
     def in_force(self) -> Path:
         """Where what is in force is kept for processes to come."""
         return self.path / "in-force"
+
+    @property
+    def rates(self) -> Path:
+        """Where what clients have left of their rate limits is kept."""
+        return self.path / "rates"
 
     @property
     def marker(self) -> Path:

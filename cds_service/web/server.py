@@ -25,7 +25,9 @@ from cds_service.errors import ConfigurationError
 from cds_service.facts.client import FhirClient, Limits
 from cds_service.hooks.runtime import Book, Runtime, load_book
 from cds_service.web import logs, process
-from cds_service.web.listening import OperatorsListener, check_places, has_operators
+from cds_service.web.listening import OperatorsListener, check_descriptors, check_places, has_operators
+from cds_service.web.places import AT_ONCE, RESERVE
+from cds_service.web.respawns import Respawns
 
 log = logging.getLogger(__name__)
 GC_THRESHOLDS = 50_000, 20, 20
@@ -43,6 +45,7 @@ def run(options: dict[str, Any]) -> None:
     try:
         if settings.demo and not settings.database_url:
             settings = replace(settings, database_url=folder.throwaway_database())
+        check_descriptors(settings)
         _check(settings, folder)
         check_places(settings)
         process.hand_down(settings)
@@ -89,7 +92,8 @@ class Server(MPServer):
             port=port,
             interface=Interfaces.WSGI,
             workers=workers,
-            blocking_threads=settings.waiting,
+            blocking_threads=settings.waiting + RESERVE + AT_ONCE,
+            backpressure=check_descriptors(settings),
             http=HTTPModes.http1,
             http1_settings=HTTP1Settings(header_read_timeout=int(settings.read_deadline * 1000)),  # milliseconds
             log_level=LogLevels.warning,
@@ -101,6 +105,37 @@ class Server(MPServer):
     def serve(self, *_args: Any, **_more: Any) -> None:
         """Serve until told to end. granian's own loader would have workers import from the working directory first."""
         super().serve(target_loader=_load)
+
+    def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+        """Replace each worker that dies, with pauses where it dies again and again; the others go on.
+
+        granian by itself would end the service at the second death of one worker within seconds.
+        """
+        respawns = Respawns(self.workers)
+        while not self.interrupt_signal:
+            self.main_loop_interrupt.wait(respawns.pause())
+            if self.interrupt_signal:
+                return
+            self.main_loop_interrupt.clear()
+            while self.interrupt_children:
+                index = self.interrupt_children.pop()
+                respawns.died(index, time.monotonic() - self.wrks[index].birth)
+            if respawns.hopeless():
+                log.error("no worker has lived for %g s: the service ends", respawns.HOPELESS)
+                self.interrupt_children.append(0)  # granian's sign for exit code 1
+                return
+            for index in respawns.due():
+                self._respawn(index, spawn_target, target_loader, respawns)
+
+    def _respawn(self, index: int, spawn_target: Any, target_loader: Any, respawns: Respawns) -> None:
+        worker = self._spawn_worker(idx=index, target=spawn_target, callback_loader=target_loader)
+        try:
+            worker.start()  # type: ignore[no-untyped-call]
+        except OSError as error:  # no memory, or too many processes: another time
+            log.error("a worker cannot be started: %s", error.strerror)
+            respawns.died(index, 0.0)
+        else:
+            self.wrks[index] = worker
 
     def _stop_workers(self) -> None:
         """Ask the workers to end, and wait for them.
@@ -148,11 +183,12 @@ def application() -> Flask:
     process.end_with_parent()
     settings = process.inherited_settings()
     logs.configure(settings.log_level)
+    from cds_service.auth.rate import RateLimiter
     from cds_service.hooks.warm import warm
     from cds_service.web import metrics
     from cds_service.web.app import create_app
-    from cds_service.web.control import Watcher
     from cds_service.web.in_force import InForce
+    from cds_service.web.watch import Watcher
 
     folder = process.RunFolder.inherited()
     metrics.share(folder.metrics)
@@ -163,7 +199,7 @@ def application() -> Flask:
     ledger = process.open_ledger(settings)
     process.close_at_exit(ledger)
     warm(runtime)
-    app = create_app(runtime, ledger, begin.texts)
+    app = create_app(runtime, ledger, begin.texts, RateLimiter(folder.rates))
     watcher.start(app.extensions["cds_live"])
     # The content is there to stay: collecting garbage need not look at it over and over.
     gc.collect()

@@ -70,6 +70,11 @@ def _set(path: str, value: Any) -> Callable[[Json], None]:
     return change
 
 
+def _served(authorization: Any) -> Callable[[Json], None]:
+    """A server to send the token to: without one nothing depends on it."""
+    return lambda body: body.update(fhirServer="https://ehr.example.org/fhir", fhirAuthorization=authorization)
+
+
 FIELDS: list[tuple[str, Callable[[Json], None]]] = [
     ("hook", _without("hook")),
     ("hook", _set("hook", None)),
@@ -90,15 +95,15 @@ FIELDS: list[tuple[str, Callable[[Json], None]]] = [
     ("context.draftOrders", _set("context.draftOrders", None)),
     ("context.draftOrders", _set("context.draftOrders", [])),
     ("context.draftOrders", _set("context.draftOrders", "Bundle")),
-    ("context.draftOrders.resourceType", _set("context.draftOrders", {})),
+    ("context.draftOrders", _set("context.draftOrders", {})),
     ("context.draftOrders.resourceType", _set("context.draftOrders", order("20939"))),
-    ("context.draftOrders.entry", _set("context.draftOrders.entry", {})),
+    ("context.draftOrders.entry", _set("context.draftOrders.entry", "none")),
     ("context.draftOrders.entry[0].resource", _set("context.draftOrders.entry", [7])),
     ("prefetch", _set("prefetch", [])),
     ("prefetch", _set("prefetch", "none")),
     ("fhirServer", _set("fhirServer", 5)),
-    ("fhirAuthorization", _set("fhirAuthorization", "Bearer x")),
-    ("fhirAuthorization.access_token", _set("fhirAuthorization", {"token_type": "Bearer"})),
+    ("fhirAuthorization", _served("Bearer x")),
+    ("fhirAuthorization.access_token", _served({"token_type": "Bearer"})),
 ]
 
 
@@ -119,7 +124,9 @@ def test_selections_are_needed_on_order_select(service: Service) -> None:
     body = request(order("20939"), hook="order-select")
     del body["context"]["selections"]
     refused(service, 400, "context.selections", json=body, path="/cds-services/order-select-advisor")
-    body["context"]["selections"] = "ServiceRequest/sr-20939"
+    body["context"]["selections"] = [7]
+    refused(service, 400, "context.selections[0]", json=body, path="/cds-services/order-select-advisor")
+    body["context"]["selections"] = {"reference": "ServiceRequest/sr-20939"}
     refused(service, 400, "context.selections", json=body, path="/cds-services/order-select-advisor")
 
 

@@ -409,3 +409,32 @@ def test_a_graft_kept_apart_from_the_fusion_of_its_region_is_asked_about(service
     cards = service.cards(_split(**kept_apart))
     assert not [c for c in cards if "(20930)" in c["summary"] and "not supported" in c["summary"]]
     assert [c for c in cards if "20930" in c["detail"] and "More information" in c["summary"]]
+
+
+# --- how values are spelled -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "coding",
+    [
+        {"system": CPT, "code": "20939 "},
+        {"system": CPT, "code": "\u00a020939\u00a0"},
+        {"system": f"{CPT}\t", "code": "20939     "},
+        {"system": CPT, "code": 20939},
+        {"system": CPT, "code": "20939", "extension": [], "display": None},
+        {"system": CPT, "code": "20939", "version": 2026, "sourceRow": {"id": 7}},
+        {"system": [CPT], "code": ["20939"]},
+        [{"system": CPT, "code": "20939"}],
+    ],
+    ids=repr,
+)
+def test_a_code_in_another_spelling_is_that_code(service: Service, coding: Any) -> None:
+    others = [order(code) for code in SIX if code != "20939"]
+    spelt, whole = (
+        service.cards(request(*others, order("20939") | {"code": {"coding": [each]}}))
+        for each in (coding, {"system": CPT, "code": "20939"})
+    )
+    assert [(c["indicator"], c["summary"], c["detail"]) for c in spelt] == [
+        (c["indicator"], c["summary"], c["detail"]) for c in whole
+    ]
+    assert any(c["indicator"] == "warning" and "(20939)" in c["summary"] for c in spelt)

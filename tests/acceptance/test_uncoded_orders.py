@@ -42,32 +42,51 @@ def not_checked(service: Service, request: Json) -> list[str]:
             {"coding": [{"system": "urn:local", "code": "M1"}], "text": "20939 Marrow"},
             "names a code, but no code system",
         ),
+        ({"coding": [{"system": "urn:local", "code": "20939"}]}, "it may be 20939"),
+        ({"coding": [{"system": CPT, "code": "20939 - marrow"}]}, "has a text in place of a CPT or HCPCS code"),
+        ({"coding": [{"system": "urn:local", "code": "M1", "display": "Bone marrow aspiration"}]}, "by its words"),
+        ({"text": "Anterior cervical fusion"}, "by its words"),
         ("20939", "has a code that could not be read"),
-        ({"coding": [{"system": CPT, "code": 20939}]}, "has a code that could not be read"),
+        ({"coding": [{"system": CPT, "code": {"value": "20939"}}]}, "has a code that could not be read"),
     ],
-    ids=["no system", "in words", "in words alone", "beside a local code", "no concept", "no text"],
 )
 def test_an_order_that_seems_to_have_a_known_code_was_not_checked(service: Service, code: Any, why: str) -> None:
     (detail,) = not_checked(service, coded(code))
     assert why in detail.replace("&#44;", ",")
 
 
-def test_an_order_that_says_nothing_was_not_checked(service: Service) -> None:
-    request = cervical()
-    marrow(request).pop("code")
-    (detail,) = not_checked(service, request)
+@pytest.mark.parametrize(
+    "code",
+    [{"coding": [{"system": CPT}]}, {"concept": {"coding": [{"system": CPT, "code": "20939"}]}}],
+    ids=["system alone", "as in R5"],
+)
+def test_an_order_that_says_nothing_that_is_read_was_not_checked(service: Service, code: Json) -> None:
+    (detail,) = not_checked(service, coded(code))
     assert "says neither by a code nor in words what is ordered" in detail
+
+
+@pytest.mark.parametrize("code", [None, {}, {"coding": []}, {"coding": [{}], "text": " "}, {"text": ""}])
+def test_an_order_form_that_is_still_empty_is_no_order(service: Service, code: Json | None) -> None:
+    request = cervical()
+    form = marrow(request)
+    for name in ("code", "note", "orderDetail"):
+        form.pop(name, None)
+    if code is not None:
+        form["code"] = code
+    assert not_checked(service, request) == []
 
 
 @pytest.mark.parametrize(
     "code",
     [
         {"coding": [{"system": CPT, "code": "20939"}, {"code": "20939"}], "text": "20939 Marrow"},
-        {"coding": [{"system": "urn:local", "code": "20939"}]},
+        {"coding": [{"system": "urn:local", "code": "M-20939"}]},
+        {"coding": [{"system": "http://loinc.org", "code": "20939-1"}]},
+        {"coding": [{"system": "http://hl7.org/fhir/sid/cvx", "code": "140"}]},
         {"coding": [{"code": "80048"}], "text": "80048 Metabolic panel"},
         {"text": "Physical therapy"},
     ],
-    ids=["a code that is read", "a local code", "a code that no policy knows", "words"],
+    ids=["a code that is read", "a local code", "LOINC", "a vaccine", "a code that no policy knows", "words"],
 )
 def test_no_card_for_an_order_of_another_kind(service: Service, code: Json) -> None:
     assert not_checked(service, coded(code)) == []

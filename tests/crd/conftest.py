@@ -39,6 +39,17 @@ def ask(demo: Runtime) -> Callable[..., Answer]:
 
 
 @pytest.fixture(scope="session")
+def ask_any(demo: Runtime) -> Callable[[Json, str], Answer]:
+    """As `ask`, of any service."""
+
+    def run(body: Json, service: str) -> Answer:
+        raw = json.dumps(body).encode()
+        return answer(validate(parse(raw), demo.services[service], raw), demo.services[service], demo, Caller("tester"))
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def refusal(ask: Callable[..., Answer]) -> Callable[[Json], RequestError]:
     """The error that a request is refused with."""
 

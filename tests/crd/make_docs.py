@@ -1,4 +1,4 @@
-"""Makes docs/crd-conformance.md (statements, verdicts, tests) and docs/crd-outcomes.md (the table in the code).
+"""Makes docs/crd-conformance.md (statements, verdicts, tests, what breaks them) and docs/crd-outcomes.md.
 
 python tests/crd/make_docs.py   rewrites both; a test fails while they are out of date.
 """
@@ -6,6 +6,8 @@ python tests/crd/make_docs.py   rewrites both; a test fails while they are out o
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,8 @@ from cds_service.determination import crd_outcome
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "docs" / "crd-conformance.yaml"
 CONFORMANCE = ROOT / "docs" / "crd-conformance.md"
+MUTATIONS = Path(__file__).parent / "mutations.yaml"
+TRIED = ROOT / "benchmarks" / "results" / "crd-mutations.json"
 OUTCOMES = ROOT / "docs" / "crd-outcomes.md"
 VERDICTS = {
     "met": "met",
@@ -61,6 +65,20 @@ def unproven() -> list[str]:
     return [s["id"] for s in statements() if s["verdict"] in MET and s["id"] not in proofs]
 
 
+def mutations() -> dict[str, Json]:
+    """By statement: how its behaviour is broken, and the test that must fail then."""
+    loaded: list[Json] = yaml.safe_load(MUTATIONS.read_text(encoding="utf-8"))
+    return {m["statement"]: m for m in loaded}
+
+
+def noticed(mutation: Json) -> bool | None:
+    """Whether the test failed when this very change was tried (benchmarks/crd_mutations.py); None if it was not."""
+    tried: Json = json.loads(TRIED.read_text(encoding="utf-8")) if TRIED.exists() else {}
+    result = tried.get(mutation["statement"], {})
+    mark = hashlib.sha256(json.dumps(mutation, sort_keys=True).encode()).hexdigest()[:16]
+    return result["noticed"] if result.get("mark") == mark else None
+
+
 def advised_met() -> float:
     """Share of the applicable SHOULDs that are met. What deviates does so from a SHALL; the SHOULD beside it is met."""
     binding = [s for s in statements() if ADVISED & set(s["level"]) and s["verdict"] in (*MET, "not-met")]
@@ -69,27 +87,39 @@ def advised_met() -> float:
 
 def conformance() -> str:
     """The conformance page."""
-    proofs, every = tests_by_statement(), statements()
+    proofs, every, broken = tests_by_statement(), statements(), mutations()
     counts = Counter(s["verdict"] for s in every)
     lines = [
         "# Conformance with Da Vinci CRD 2.2.1",
         "",
         "Made by `python tests/crd/make_docs.py` from `docs/crd-conformance.yaml` and the tests' markers; do not edit.",
-        f"The {len(every)} statements of the guide that bind a server, by the guide's own ids, in our own words. "
+        f"The {len(every)} statements of the guide that bind a server or its organization, by the guide's own ids. "
         f"{', '.join(f'{counts[v]} {text}' for v, text in VERDICTS.items())}. "
         f"Of the SHOULDs that apply, {advised_met():.0%} are met.",
         "",
-        "| statement | level | about | verdict | proven by |",
-        "| --- | --- | --- | --- | --- |",
+        "A test proves a statement if it fails when the statement is broken. For every SHALL that is met,",
+        "`tests/crd/mutations.yaml` says how it is broken; `make verify` breaks each and runs",
+        f"the test named for it: {sum(noticed(m) is True for m in broken.values())} of {len(broken)} were noticed.",
+        "",
+        "| statement | level | about | verdict | proven by | broken: its test fails |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([*lines, *(_row(s, proofs.get(s["id"], [])) for s in every)]) + "\n"
+    weighed = [f"- **{s['id']}**: {s['weighed']}" for s in every if "weighed" in s]
+    after = ["", "## Where the guide's text was weighed", "", *weighed]
+    rows = (_row(s, proofs.get(s["id"], []), broken.get(s["id"])) for s in every)
+    return "\n".join([*lines, *rows, *after]) + "\n"
 
 
-def _row(statement: Json, tests: list[str]) -> str:
+def _row(statement: Json, tests: list[str], mutation: Json | None) -> str:
     why = statement.get("reason") or statement.get("note") or ""
     verdict = f"{VERDICTS[statement['verdict']]}{': ' if statement.get('reason') else '. ' if why else ''}{why}"
     shown = ", ".join(f"`{t.split('::')[0].split('/')[-1]}::{t.split('::')[1]}`" for t in tests)
-    return f"| {statement['id']} | {', '.join(statement['level'])} | {statement['about']} | {verdict} | {shown} |"
+    tried = ""
+    if mutation:
+        state = {True: "yes", False: "NO", None: "not tried"}[noticed(mutation)]
+        tried = f"{mutation['breaks']}: {state} (`{mutation['test'].split('::')[1]}`)"
+    cells = [statement["id"], ", ".join(statement["level"]), statement["about"], verdict, shown, tried]
+    return f"| {' | '.join(cells)} |"
 
 
 def outcomes() -> str:
@@ -119,8 +149,14 @@ def outcomes() -> str:
 def _outcome(row: crd_outcome.Row) -> str:
     older = crd_outcome.in_version(row, "2.1")
     before = f"{older.covered}{', ' + ' '.join(older.info_needed) if older.info_needed else ''}"
-    reason = " ".join(p for p in (f"`{row.reason_code}`" if row.reason_code else "", row.reason or "") if p)
-    said = reason or {"not-supported": "the rule's reason", "needs-information": "what is missing"}.get(row.id, "")
+    reason = " ".join(
+        p for p in (f"`{row.reason_code}`" if row.reason_code else "", (row.reason or "").format(thing="order")) if p
+    )
+    said = reason or {
+        "not-supported": "the rule's reason",
+        "needs-information": "what is missing",
+        "payer-unread": "why",
+    }.get(row.id, "")
     cells = [
         row.id,
         row.when,

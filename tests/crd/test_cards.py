@@ -45,7 +45,7 @@ def cards(ask: Ask, *orders: Json, **parts: Any) -> dict[str, Json]:
     return {c["source"]["topic"]["code"]: c for c in reversed(found)}
 
 
-@pytest.mark.crd("resp-53", "resp-54", "resp-55", "resp-56", "resp-3", "resp-11", "resp-12", "resp-6")
+@pytest.mark.crd("resp-11")
 def test_alternatives_are_a_delete_and_a_create(ask: Ask) -> None:
     card = cards(ask, *NO_GRAFT)["therapy-alternatives-opt"]
     assert card["summary"].startswith("Covered instead of bone marrow aspirate (20939): ")
@@ -64,7 +64,6 @@ def test_alternatives_are_a_delete_and_a_create(ask: Ask) -> None:
     assert "By hand: remove bone marrow aspirate (20939) and order one of these." in card["detail"]
 
 
-@pytest.mark.crd("hook-30", "hook-34")
 def test_what_is_ordered_already_is_not_suggested_again(ask: Ask) -> None:
     card = cards(ask, *NECK)["therapy-alternatives-opt"]
     assert card["summary"] == "Bone marrow aspirate (20939): donor bone (20930) is ordered already and serves instead"
@@ -82,7 +81,7 @@ def test_twins_are_told_of_but_not_replaced_in_part(ask: Ask) -> None:
     ]
 
 
-@pytest.mark.crd("resp-12", "found-13", "resp-25")
+@pytest.mark.crd("found-13", "resp-12")
 def test_no_card_repeats_what_the_order_says(ask: Ask) -> None:
     lumbar = (order("22612"), order("20937"), order("20939"))
     asked = ask(sign(*lumbar, cover=coverage("cigna")))
@@ -91,7 +90,6 @@ def test_no_card_repeats_what_the_order_says(ask: Ask) -> None:
     assert ask(sign(order("71046"))).response["cards"] == []
 
 
-@pytest.mark.crd("resp-18", "resp-19", "resp-20", "resp-21", "resp-22", "resp-10", "resp-17", "resp-23")
 def test_a_guideline_is_an_external_reference(ask: Ask) -> None:
     found = cards(ask, *NO_GRAFT, cover=coverage("medicare"))
     card = found.get("guideline") or found["off-guideline"]
@@ -105,20 +103,14 @@ def test_a_guideline_is_an_external_reference(ask: Ask) -> None:
     assert card["detail"].startswith("**Why:**")
 
 
-@pytest.mark.crd("resp-18", "resp-22")
 @pytest.mark.parametrize(("topic", "onset"), [("off-guideline", {"onsetDateTime": "2026-10-25"}), ("guideline", {})])
-def test_a_guideline_can_be_read_where_only_the_policy_has_an_address(ask: Ask, topic: str, onset: Json) -> None:
-    """No source of Choosing Wisely has one: a card without it would have no way to the guideline."""
+def test_a_guideline_without_an_address_leads_to_why_it_speaks(ask: Ask, topic: str, onset: Json) -> None:
+    """Choosing Wisely has no page of its own any more, and a home page is no way to a guideline."""
     pain = condition("M54.50") | onset
     card = cards(ask, order("72148"), prefetch={"conditions": bundle(pain)})[topic]
-    assert card["links"][0] == {
-        "label": "Imaging for low back pain in the first six weeks",
-        "url": "https://www.choosingwisely.org",
-        "type": "absolute",
-    }
+    assert [link["label"] for link in card["links"]] == ["Why, criterion by criterion"]
 
 
-@pytest.mark.crd("resp-4")
 @pytest.mark.parametrize("payer", ["aetna", "cigna", "humana", "medicare"])
 def test_the_insurers_name_never_leads_to_a_page_of_others(ask: Ask, payer: str) -> None:
     pain = {"conditions": bundle(condition("M54.50"))}
@@ -130,7 +122,7 @@ def test_the_insurers_name_never_leads_to_a_page_of_others(ask: Ask, payer: str)
 CPB = "https://www.aetna.com/cpb/medical/data/400_499/0411.html"
 
 
-@pytest.mark.crd("resp-10", "resp-56")
+@pytest.mark.crd("resp-10")
 def test_alternatives_lead_to_the_policy_by_links_or_in_their_detail_beside_suggestions(ask: Ask) -> None:
     suggesting = cards(ask, *NO_GRAFT)["therapy-alternatives-opt"]
     assert "links" not in suggesting
@@ -141,7 +133,7 @@ def test_alternatives_lead_to_the_policy_by_links_or_in_their_detail_beside_sugg
     assert CPB not in telling["detail"]
 
 
-@pytest.mark.crd("resp-1", "resp-22")
+@pytest.mark.crd("resp-1")
 def test_a_safety_warning_is_critical_with_links_to_its_sources(ask: Ask) -> None:
     found = cards(ask, order("22551"), BMP_TEXT)
     card = found["contraindication"]
@@ -152,7 +144,6 @@ def test_a_safety_warning_is_critical_with_links_to_its_sources(ask: Ask) -> Non
     assert everything[0] == {**card, "uuid": everything[0]["uuid"]}
 
 
-@pytest.mark.crd("resp-4", "resp-5", "resp-13", "dev-24", "dev-25", "resp-2", "resp-8", "resp-9", "resp-7")
 @pytest.mark.parametrize("version", ["2.0", "2.1", "2.2"])
 @pytest.mark.parametrize("orders", [NECK, NO_GRAFT, (order("22551"), BMP_TEXT)], ids=["neck", "no-graft", "bmp"])
 def test_every_card_carries_insurer_topic_and_orders(ask: Ask, orders: tuple[Json, ...], version: str) -> None:
@@ -277,7 +268,6 @@ def test_what_a_suggestion_creates_is_a_valid_service_request(ask: Ask, kind: st
 # --- configuration ----------------------------------------------------------------------------------
 
 
-@pytest.mark.crd("dev-5", "dev-14")
 @pytest.mark.parametrize("off", ["therapy-alternatives-opt", "contraindication", "claim"])
 def test_each_type_of_card_can_be_switched_off(ask: Ask, off: str) -> None:
     orders = (order("22551"), order("20939"), BMP_TEXT)
@@ -289,17 +279,16 @@ def test_each_type_of_card_can_be_switched_off(ask: Ask, off: str) -> None:
     assert set(kept) == set(every) - {off}
 
 
-@pytest.mark.crd("dev-5", "dev-14")
 def test_guidelines_can_be_switched_off(ask: Ask) -> None:
     every = cards(ask, *NO_GRAFT, cover=coverage("medicare"))
     kept = cards(ask, *NO_GRAFT, cover=coverage("medicare"), configuration={"guideline": False, "off-guideline": False})
     assert set(every) - set(kept) == {"guideline"}
 
 
-@pytest.mark.crd("dev-14", "resp-28")
+@pytest.mark.crd("dev-14")
 def test_coverage_information_can_be_switched_off(ask: Ask) -> None:
     answer = ask(sign(*NECK, configuration={"coverage-info": False})).response
-    assert "systemActions" not in answer
+    assert answer["systemActions"] == []
     assert answer["cards"]
 
 
@@ -319,14 +308,12 @@ OWN_TOPICS = "https://payer.example.org/CodeSystem/card-types"
 NOT_CHECKED = {"system": OWN_TOPICS, "code": "not-checked", "display": "Not Checked"}
 
 
-@pytest.mark.crd("resp-25", "resp-5", "dev-5", "dev-7")
 @pytest.mark.parametrize("version", ["2.0", "2.1", "2.2"])
 def test_what_was_not_checked_has_a_topic_of_its_own(ask: Ask, version: str) -> None:
     card = cards(ask, *REPEATED, version=version)["not-checked"]
     assert card["source"] == {"label": "Aetna", "topic": NOT_CHECKED}
 
 
-@pytest.mark.crd("dev-5", "dev-14")
 def test_what_was_not_checked_is_hidden_by_its_own_option_alone(ask: Ask) -> None:
     others = {"coverage-info", "therapy-alternatives-opt", "guideline", "off-guideline", "contraindication", "claim"}
     assert set(cards(ask, *REPEATED, configuration=dict.fromkeys(others, False))) == {"not-checked"}
@@ -334,7 +321,6 @@ def test_what_was_not_checked_is_hidden_by_its_own_option_alone(ask: Ask) -> Non
     assert set(cards(ask, *REPEATED, configuration={"not-checked": False})) == set(every) - {"not-checked"}
 
 
-@pytest.mark.crd("dev-14")
 def test_a_limit_on_cards_spares_what_is_critical_and_what_was_not_checked(ask: Ask) -> None:
     assert len(cards(ask, *REPEATED)) > 1
     assert set(cards(ask, *REPEATED, configuration={"max-cards": 1})) == {"not-checked"}
@@ -342,7 +328,7 @@ def test_a_limit_on_cards_spares_what_is_critical_and_what_was_not_checked(ask: 
     assert [c["source"]["topic"]["code"] for c in two] == ["contraindication", "not-checked"]
 
 
-@pytest.mark.crd("dev-6", "dev-17")
+@pytest.mark.crd("dev-6")
 @pytest.mark.parametrize(
     "nonsense",
     [
@@ -444,7 +430,6 @@ MAXIMA = {
 }
 
 
-@pytest.mark.crd("resp-13", "resp-52", "resp-56", "resp-22", "resp-24")
 @pytest.mark.parametrize("payer", ["aetna", "medicare"])
 @pytest.mark.parametrize("orders", REQUESTS, ids=range(len(REQUESTS)))
 def test_answers_follow_the_logical_models(ask: Ask, orders: tuple[Json, ...], payer: str) -> None:

@@ -47,7 +47,6 @@ def ref(code: str) -> str:
     return f"ServiceRequest/o-{code}"
 
 
-@pytest.mark.crd("resp-52", "conf-5", "dev-2", "resp-29", "resp-26", "resp-48", "conf-13")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_order_is_annotated_as_the_version_demands(ask: Ask, version: str) -> None:
     orders = (*NECK, order("71046", "o-nothing-speaks"))
@@ -59,7 +58,7 @@ def test_every_order_is_annotated_as_the_version_demands(ask: Ask, version: str)
         assert one(info, "coverage") == {"reference": "Coverage/cov-1"}
 
 
-@pytest.mark.crd("conf-5", "resp-30", "resp-51", "impl-5")
+@pytest.mark.crd("resp-30")
 def test_not_supported_is_not_covered_with_reason_policy_and_code(ask: Ask) -> None:
     info = said(ask(sign(*NECK)).response, ref("20939"))
     assert one(info, "covered") == "not-covered"
@@ -80,7 +79,6 @@ def test_not_supported_is_not_covered_with_reason_policy_and_code(ask: Ask) -> N
     assert one(info, "dependency") == {"reference": ref("22551")}
 
 
-@pytest.mark.crd("covinfo-2")
 @pytest.mark.parametrize(
     ("version", "authorization", "info_needed"),
     [("2.2", "indeterminate", []), ("2.1", "conditional", ["OTH"]), ("2.0", "conditional", ["OTH"])],
@@ -113,7 +111,7 @@ def test_every_row_uses_codes_of_its_version(version: crd_outcome.Version, row: 
     assert bool(spoken.info_needed) == ("conditional" in (spoken.covered, spoken.pa_needed))
 
 
-@pytest.mark.crd("hook-16", "resp-43")
+@pytest.mark.crd("hook-16")
 @pytest.mark.parametrize(
     ("version", "code", "info_needed"),
     [("2.2", "indeterminate", []), ("2.1", "conditional", ["OTH"]), ("2.0", "conditional", ["OTH"])],
@@ -125,7 +123,7 @@ def test_an_order_that_no_policy_addresses(ask: Ask, version: str, code: str, in
     assert texts(info) == "Coverage: no policy known to this service speaks to this order."
 
 
-@pytest.mark.crd("resp-38", "hook-16", "resp-42")
+@pytest.mark.crd("resp-38", "resp-42")
 def test_needed_information_is_asked_for_by_questionnaire(ask: Ask) -> None:
     info = said(ask(sign(*LUMBAR, cover=coverage("cigna"))).response, ref("20939"))
     assert faults(info, "2.2") == []
@@ -144,7 +142,6 @@ def test_needed_information_is_asked_for_by_questionnaire(ask: Ask) -> None:
 LUMBAR = (order("22612"), order("20937"), order("20939"))
 
 
-@pytest.mark.crd("hook-19")
 def test_a_secondary_hook_never_asks_for_documentation(ask: Ask) -> None:
     body = sign(*LUMBAR, cover=coverage("cigna"), hook="order-select", selections=[ref("20939")])
     answer = ask(body).response
@@ -184,7 +181,7 @@ def test_an_order_beyond_the_end_of_coverage_waits_for_the_next_contract(ask: As
     assert faults(info, "2.2") == []
 
 
-@pytest.mark.crd("resp-44", "resp-45", "resp-43")
+@pytest.mark.crd("resp-43", "resp-44", "resp-45")
 @pytest.mark.parametrize(
     ("number", "covered", "code"),
     [
@@ -230,7 +227,6 @@ def test_data_that_cannot_be_read_is_technical(ask: Ask, version: str, code: str
     assert values(info, "questionnaire") == []
 
 
-@pytest.mark.crd("resp-43")
 @pytest.mark.parametrize(
     ("failed", "named"),
     [
@@ -262,7 +258,6 @@ def test_nothing_is_asked_for_while_a_source_that_may_tell_it_cannot_be_read(
         assert one(said(spoilt, settled), "covered") == one(said(before, settled), "covered")
 
 
-@pytest.mark.crd("resp-43")
 def test_a_graft_waits_for_active_orders_that_cannot_be_read(ask: Ask) -> None:
     assert one(said(ask(sign(order("20930"))).response, ref("20930")), "covered") == "not-covered"
     info = said(ask(sign(order("20930"), prefetch={"activeOrders": FAILED})).response, ref("20930"))
@@ -291,7 +286,7 @@ FAILED = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "c
     [
         ({**EMPTY, "total": 1, "entry": [{"fullUrl": "https://ehr.example.org/fhir/Condition/1"}]}, "indeterminate"),
         ({**EMPTY, "total": 12}, "indeterminate"),
-        ({**EMPTY, "entry": {"resource": condition("M96.0")}}, "indeterminate"),
+        ({**EMPTY, "entry": "none"}, "indeterminate"),
         ({**EMPTY, "entry": [{"resource": condition("Z00.0")}, {"resource": FAILED}]}, "conditional"),
     ],
     ids=["no resource", "counted, not sent", "not a list", "an error beside"],
@@ -334,7 +329,6 @@ def test_outside_demo_nothing_is_asserted_from_a_policy_under_review(
     assert texts(hidden) == "Coverage: no policy known to this service speaks to this order."
 
 
-@pytest.mark.crd("found-9")
 def test_an_approved_policy_of_a_declared_payer_binds(
     ask: Ask, deployment: Callable[..., Runtime], demo: Runtime
 ) -> None:
@@ -347,7 +341,6 @@ def test_an_approved_policy_of_a_declared_payer_binds(
 ADVANTAGE = {"coding": [{"system": "https://nahdo.org/sopt", "code": "112"}]}
 
 
-@pytest.mark.crd("found-9")
 @pytest.mark.parametrize(
     ("declared", "covered"),
     [("aetna", "indeterminate"), ("aetna,aetna-medicare-advantage", "not-covered")],
@@ -388,6 +381,7 @@ GRANTED = {
 }  # fmt: skip
 
 
+@pytest.mark.crd("conf-13")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_authorised_order_is_satisfied_with_its_number(ask: Ask, version: str) -> None:
     marrow = order("20939", insurance=[{"reference": "ClaimResponse/pa-1"}, {"reference": "Coverage/cov-1"}])
@@ -399,7 +393,6 @@ def test_an_authorised_order_is_satisfied_with_its_number(ask: Ask, version: str
     assert values(info, "expiry-date") == (["2099-01-31"] if version != "2.0" else [])
 
 
-@pytest.mark.crd("resp-35")
 def test_an_authorisation_that_the_order_carries_is_not_sent_back(ask: Ask) -> None:
     marrow = order("20939")
     carried = ask(sign(*FUSION, order("20939", insurance=[{"reference": "ClaimResponse/pa-1"}]),
@@ -428,7 +421,6 @@ def test_expiry_follows_the_coverage(ask: Ask, version: str, expected: list[str]
     assert values(said(ask(body).response, ref("20930")), "expiry-date") == expected
 
 
-@pytest.mark.crd("resp-32")
 def test_assertion_ids_are_apart_and_lead_back_to_the_record(ask: Ask) -> None:
     done = ask(sign(*NECK))
     ids = [one(infos(r)[0], "coverage-assertion-id") for r in updated(done.response).values()]
@@ -455,7 +447,7 @@ def test_ids_of_others_found_no_family() -> None:
     assert record_of("../../etc") is None
 
 
-@pytest.mark.crd("billopt-3", "covinfo-1", "resp-30", "resp-33", "found-10")
+@pytest.mark.crd("billopt-3", "covinfo-1", "resp-33")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_billing_options_split_the_answer(ask: Ask, version: str) -> None:
     options = [
@@ -561,7 +553,7 @@ def bundle_of(*resources: Json) -> Json:
     return {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": r} for r in resources]}
 
 
-@pytest.mark.crd("conf-2", "conf-4", "conf-9")
+@pytest.mark.crd("conf-2")
 @pytest.mark.parametrize("us_core", ["3.1.1", "6.1.0", "7.0.0"])
 def test_charts_of_each_us_core_version_say_the_same(ask: Ask, us_core: str) -> None:
     """What differs between the versions (profiles, categories, sex, reasons) changes nothing that is read."""

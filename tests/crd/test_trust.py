@@ -40,7 +40,6 @@ def answer(site: Deployment, client: str, body: Json) -> Json:
     return given
 
 
-@pytest.mark.crd("found-9", "dev-2")
 @pytest.mark.parametrize(("client", "version"), [("plain", "2.0"), ("older", "2.1"), ("newer", "2.2")])
 def test_the_clients_file_decides_the_version(site: Deployment, client: str, version: str) -> None:
     given = answer(site, client, MARROW)

@@ -138,7 +138,7 @@ def test_a_search_without_entries_is_empty(client: FhirClient, page: dict[str, A
         (condition(1), "the FHIR server answered a search with something else than a searchset Bundle"),
         (bundle(type="collection"), "the FHIR server answered a search with something else than a searchset Bundle"),
         (bundle() | {"entry": [{"fullUrl": "urn:x"}]}, f"{NOT_WHOLE}: an entry without a resource"),
-        (bundle() | {"entry": {"resource": {}}}, f"{NOT_WHOLE}: entries that are not a list"),
+        (bundle() | {"entry": {"resource": {}}}, f"{NOT_WHOLE}: an entry without a resource"),
         (bundle() | {"link": [{"relation": "next"}]}, f"{NOT_WHOLE}: further pages"),
         ([1, 2], "the FHIR server's answer is not a FHIR resource in JSON"),
         ({"resourceType": 7}, "the FHIR server's answer is not a FHIR resource in JSON"),

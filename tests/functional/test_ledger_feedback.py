@@ -186,11 +186,6 @@ def test_without_clients_declared_feedback_works_too(book: Ledger) -> None:
         ({"acceptedSuggestions": {}}, ".acceptedSuggestions"),
         ({"acceptedSuggestions": [{"id": str(uuid4())}]}, ".acceptedSuggestions[0].id"),
         ({"acceptedSuggestions": ["x"]}, ".acceptedSuggestions[0].id"),
-        ({"overrideReason": "x"}, ".overrideReason"),
-        ({"overrideReason": {}}, ".overrideReason"),
-        ({"overrideReason": {"userComment": 1}}, ".overrideReason.userComment"),
-        ({"overrideReason": {"reason": "x"}}, ".overrideReason.reason"),
-        ({"overrideReason": {"reason": {"system": "x"}}}, ".overrideReason.reason.code"),
     ],
 )
 def test_a_malformed_item_is_refused_with_its_path(
@@ -200,6 +195,72 @@ def test_a_malformed_item_is_refused_with_its_path(
     assert (result.status, result.path) == ("rejected", f"feedback[0]{path}")
     assert result.reason
     assert book.verify().feedback == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "offered", "commented"),
+    [
+        ({}, None, None, False),
+        ({"overrideReason": {}}, None, None, False),
+        ({"overrideReason": []}, None, None, False),
+        ({"overrideReason": 7}, None, None, False),
+        ({"overrideReason": "other-code"}, "other-code", False, False),
+        ({"overrideReason": "not for this patient"}, None, None, True),
+        ({"overrideReason": {"reason": None}}, None, None, False),
+        ({"overrideReason": {"reason": "contraindicated"}}, "contraindicated", True, False),
+        ({"overrideReason": {"reason": {"system": "x"}}}, None, None, False),
+        ({"overrideReason": {"userComment": 1}}, None, None, False),
+        ({"overrideReason": {"code": "contraindicated", "system": "s"}}, "contraindicated", True, False),
+        ({"overrideReason": [{"reason": {"code": "a"}}, REASON]}, "contraindicated", True, False),
+        ({"overrideReasons": {**REASON, "userComment": "no"}}, "contraindicated", True, True),
+        ({"overrideReasons": [REASON, {"userComment": "no"}]}, "contraindicated", True, True),
+        (
+            {"overrideReasons": {"extension": {"com.epic.cdshooks.feedback.overrideReason.id": "45"}}},
+            "45",
+            False,
+            False,
+        ),
+        (
+            {
+                "overrideReasons": {
+                    "extension": {
+                        "com.epic.cdshooks.feedback.overrideReason.reasonCategory": 45,
+                        "com.epic.cdshooks.feedback.overrideReason.reasonTitle": "Not met",
+                        "com.epic.cdshooks.feedback.overrideReason.userComment": "no",
+                    }
+                }
+            },
+            "45",
+            False,
+            True,
+        ),
+        ({"acceptedSuggestions": {}}, None, None, False),
+        ({"acceptedSuggestions": [{"id": "another"}]}, None, None, False),
+    ],
+)
+def test_an_override_is_kept_whatever_its_reason_looks_like(
+    book: Ledger,
+    shown: CardRecord,
+    url: str,
+    said: dict[str, Any],
+    code: str | None,
+    offered: bool | None,
+    commented: bool,
+) -> None:
+    item = {**feedback(shown, "overridden"), **said}
+    assert [r.status for r in send(book, item)] == ["accepted"]
+    ((stored, known, words, rule_),) = execute(url, "SELECT reason_code, reason_offered, commented, rule FROM feedback")
+    assert (stored, None if known is None else bool(known), bool(words)) == (code, offered, commented)
+    assert rule_ == "marrow-aspirate"
+    (kept,) = book.records(hook="feedback")
+    assert kept["feedback"] == item
+    assert book.verify().intact
+
+
+def test_items_that_differ_in_anything_are_no_repeats(book: Ledger, shown: CardRecord) -> None:
+    one = feedback(shown, "overridden", overrideReasons={"extension": {"vendor.overrideReason.id": "1", "x": 1}})
+    other = feedback(shown, "overridden", overrideReasons={"extension": {"vendor.overrideReason.id": "1", "x": 2}})
+    assert [r.status for r in send(book, one, other, one)] == ["accepted", "accepted", "duplicate"]
 
 
 def test_an_item_that_is_no_object_is_refused(book: Ledger) -> None:

@@ -8,8 +8,10 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -62,40 +64,69 @@ def certificate(folder: Path) -> Path:
     return folder / "fullchain.pem"
 
 
-def documented(folder: Path, port: int, upstream: int) -> str:
-    """The block of the documentation, with ports and paths of this test."""
+def documented(folder: Path, port: int, instances: list[int]) -> str:
+    """The block of the documentation, with ports and paths of this test, and a line for each instance."""
     [block] = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs/operations.md").read_text(), re.DOTALL)
+    [first, *_] = lines = re.findall(r"    server 127.0.0.1:80.*\n", block)
+    for line in lines[1:]:
+        block = block.replace(line, "")
     for old, new in (
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("cds.example.org", "localhost"),
         ("/etc/cds/tls", str(folder)),
-        ("127.0.0.1:8000", f"127.0.0.1:{upstream}"),
+        (first, "".join(first.replace("8000", str(instance)) for instance in instances)),
     ):
         assert block.count(old) >= 1
         block = block.replace(old, new)
     return block
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The service behind nginx; few waiting places, so that the proxy's buffering shows."""
+@dataclass(frozen=True)
+class Proxy:
+    """nginx as documented: its address, a session that trusts its certificate, and its log."""
+
+    url: str
+    session: requests.Session
+    log: Path
+
+
+@contextmanager
+def proxied(folder: Path, instances: list[int], port: int | None = None) -> Iterator[Proxy]:
+    """nginx in front of instances of the service; skips the test without nginx, fails in CI."""
     if NGINX is None:
         missing = "nginx is not installed (Debian: apt-get install nginx-light); its tests do not run."
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+    port = port or free_port()
+    with ExitStack() as stack:
+        session = stack.enter_context(requests.Session())
+        session.trust_env = False  # its REQUESTS_CA_BUNDLE would win over `verify`
+        session.verify = str(certificate(folder))
+        (folder / "nginx.conf").write_text(MAIN.format(folder=folder, server=documented(folder, port, instances)))
+        proxy = subprocess.Popen([NGINX, "-c", str(folder / "nginx.conf"), "-e", str(folder / "nginx.log")])
+        stack.callback(proxy.wait, 10)
+        stack.callback(proxy.terminate)
+        until = time.monotonic() + 20
+        while True:
+            with suppress(requests.ConnectionError):
+                session.get(f"https://localhost:{port}/health/live", timeout=5)
+                break
+            assert time.monotonic() < until, (folder / "nginx.log").read_text()
+            time.sleep(0.05)
+        yield Proxy(f"https://localhost:{port}", session, folder / "nginx.log")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The service behind nginx; few waiting places, so that the proxy's buffering shows."""
     folder, port = tmp_path_factory.mktemp("proxy"), free_port()
     site = Deployment(folder, {"CDS_PUBLIC_URL": f"https://localhost:{port}", "CDS_WAITING": "2"})
     site.add("elliptic", "--algorithm", "ES384")
     site.add("rsa", "--algorithm", "RS384")
-    site.session.verify = str(certificate(folder))
-    (folder / "nginx.conf").write_text(MAIN.format(folder=folder, server=documented(folder, port, site.port)))
-    with ExitStack() as stack:
-        proxy = subprocess.Popen([NGINX, "-c", str(folder / "nginx.conf"), "-e", str(folder / "nginx.log")])
-        stack.callback(proxy.wait, 10)
-        stack.callback(proxy.terminate)
+    with proxied(folder, [site.port], port) as proxy:
+        site.session.verify = proxy.session.verify
         site.start()
-        stack.callback(site.stop)
-        site.wait_until(lambda: site.session.get(f"{site.public}/health/live", timeout=5).ok)
         yield site
+        site.stop()
 
 
 def command(*arguments: str, given: str | None = None) -> str:

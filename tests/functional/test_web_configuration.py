@@ -48,7 +48,8 @@ def test_the_examples_of_container_files_name_real_settings() -> None:
     known = {f"CDS_{name.upper()}" for name in NAMES}
     for file in ("Dockerfile", "compose.yaml", "docs/operations.md", "docs/security.md", "docs/clients.md"):
         words = (ROOT / file).read_text(encoding="utf-8").replace("=", " ").replace(":", " ").replace("`", " ").split()
-        assert {w.strip(".,;()") for w in words if w.startswith("CDS_")} - {"CDS_*"} <= known, file
+        named = {w.strip(".,;()") for w in words if w.startswith("CDS_")} - {"CDS_*"}
+        assert {w if w in known else w.removesuffix("_FILE") for w in named} <= known, file
 
 
 @pytest.mark.parametrize(
@@ -157,3 +158,20 @@ def test_a_variable_that_is_no_setting_is_a_line_of_the_log(tmp_path: Path) -> N
     first, *others = done.stderr.splitlines()
     assert json.loads(first)["message"] == "CDS_TYPO is not a setting; docs/configuration.md lists them."
     assert [line.split(":")[0] for line in others] == ["cds-service"]
+
+
+def test_several_fhir_servers_may_be_allowed_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of them used to win, silently."""
+    from click.testing import CliRunner
+
+    from cds_service.cli import cli
+    from cds_service.web import server
+
+    given: list[dict[str, object]] = []
+    monkeypatch.setattr(server, "run", given.append)
+    servers = ["https://a.example.org/fhir", "https://b.example.org/fhir"]
+    called = CliRunner().invoke(cli, ["serve", "--demo", "--allow-fhir", servers[0], "--allow-fhir", servers[1]])
+    assert called.exit_code == 0, called.output
+    assert from_environment(**given[0]).listed("allow_fhir") == tuple(servers)
+    CliRunner().invoke(cli, ["serve", "--demo"])
+    assert given[1]["allow_fhir"] is None

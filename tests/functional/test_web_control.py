@@ -19,7 +19,7 @@ from cds_service.content_files import load_rulebook
 from cds_service.hooks.runtime import Runtime
 from cds_service.ledger.store import Ledger
 from cds_service.web.app import create_app
-from cds_service.web.control import Watcher
+from cds_service.web.watch import Watcher
 from tests.functional.deployment import (
     CONTENT,
     FEEDBACK,

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from cds_service.facts import intake, validity
 from cds_service.facts.generate_schema import PRIMITIVES
+from cds_service.facts.repair import Repair, _stand_in
 
 Json = dict[str, Any]
 
@@ -175,9 +176,21 @@ def fuzz(count: int, seed: int) -> None:
         if accepted:
             assert model_accepts(mutant), f"the schema accepts what fhir.resources refuses: {mutant!r}"
         elif number % every == 0:
+            outcomes["rest accepted"] += check_rest(mutant)
             outcomes["read" if check_reading(mutant) else "unusable"] += 1
     assert outcomes["accepted"] > count * 0.1, outcomes  # else the first assertion would prove little
     assert outcomes["read"] > outcomes["unusable"], outcomes
+    assert outcomes["rest accepted"] > outcomes["read"] * 0.1, outcomes
+
+
+def check_rest(mutant: Json) -> bool:
+    """What is rebuilt and accepted without a word of the judge, the judge accepts once what it lacks is filled in."""
+    repair = Repair(mutant, "Thing/1")
+    clean = repair._top()
+    if not validity.accepts_rest(clean):
+        return False
+    assert model_accepts(_stand_in(repair.shape, clean)), f"accepted, but fhir.resources refuses it: {mutant!r}"
+    return True
 
 
 def check_reading(mutant: Json) -> bool:

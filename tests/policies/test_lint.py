@@ -162,6 +162,17 @@ WARNINGS = {
         f"{POLICY}:53:5: no version is in force from 2026-12-01 to 2026-12-14. "
         "Close it, or say in 'changes' that this gap is meant.",
     ),
+    "home-page": (
+        [("notice: unofficial encoding\n", "notice: unofficial encoding\nurl: https://www.example.org/\n")],
+        f"{POLICY}:10:1: 'https://www.example.org/' leads to no document: it is a home page or a search. "
+        "Name the page itself, or leave 'url' out.",
+    ),
+    "search-page-of-a-source": (
+        [("    criteria:\n", "      other: {title: A, confidence: seen, url: 'https://example.org/db/search.aspx'}\n\n"
+          "    criteria:\n"), ("          cite: [policy]\n", "          cite: [policy, other]\n")],
+        f"{POLICY}:21:43: 'https://example.org/db/search.aspx' leads to no document: it is a home page or a search. "
+        "Name the page itself, or leave 'url' out.",
+    ),
     "long-label": (
         [("label: Imaging of the low back", "label: " + "Imaging of the low back and of all that is near it " * 3)],
         f"{POLICY}:35:9: the card of 'low-back-imaging' may not fit: its longest summary has 192 characters "

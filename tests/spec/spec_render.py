@@ -17,7 +17,8 @@ from cds_service.policy import model
 
 PAGE = Path(__file__).parents[2] / "docs" / "policy-language.md"
 SHAPES = (
-    model.Policy, model.Version, model.Effective, model.Review, model.ContentSource, model.Criterion, model.Ask,
+    model.Policy, model.Version, model.Effective, model.Review, model.ContentSource, model.Contact, model.Telecom,
+    model.Criterion, model.Ask,
     model.OrderTest, model.CompanionTest, model.OperationTest, model.CountTest, model.ConditionTest,
     model.ProcedureTest, model.AgeTest, model.ObservationTest, model.UnitsTest, model.Window, model.Item, model.Rule,
     model.Otherwise, model.Alternative, model.FindingRule, model.ValueSet, model.CodedWords, model.SetCode,

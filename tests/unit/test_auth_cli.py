@@ -237,7 +237,7 @@ def test_check_token_takes_a_services_token_for_its_feedback(
     ("options", "code"),
     [
         ((), None),
-        (("--lifetime", "601"), "lifetime"),
+        (("--lifetime", "901"), "lifetime"),
         (("--kid", "other"), "no-key"),
         (("--jku", "https://x.example.org"), "key-url"),
         (("--tenant", "north"), None),

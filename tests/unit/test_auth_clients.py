@@ -90,6 +90,8 @@ def test_defaults(tmp_path: Path) -> None:
         "jwks_url": None, "jku_allowed": [], "allow_loopback_http": False, "tenants": None, "fhir_servers": [],
         "code_map": {}, "crd_version": "2.0", "silent": False, "disabled": False,
         "rate_limit_per_minute": None, "cors_origins": [],
+        "dialect": "default", "token_lifetime": None, "clock_skew": None, "selection_behavior": None,
+        "single_action": None, "create_system": None, "order_codes": {}, "topic_code": None, "omit": None,
     }  # fmt: skip
     assert not client.is_silent("any")
     assert client.model_copy(update={"silent": True}).is_silent("any")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -54,10 +57,35 @@ def test_clients_do_not_share() -> None:
     assert limiter.allow(client(1, "a")) == pytest.approx(60)
 
 
-@pytest.mark.parametrize(("workers", "granted"), [(1, 8), (2, 4), (4, 2), (16, 1)])
-def test_workers_share_the_limit(workers: int, granted: int) -> None:
-    limiter = RateLimiter(now=Clock(), workers=workers)
-    assert [limiter.allow(client(8)) for _ in range(20)].count(None) == granted
+def test_those_that_share_a_folder_share_the_limit(tmp_path: Path) -> None:
+    clock = Clock()
+    several, ehr = [RateLimiter(tmp_path, now=clock) for _ in range(4)], client(8)
+    assert [limiter.allow(ehr) for limiter in several * 3].count(None) == 8
+    clock.time += 15
+    assert [RateLimiter(tmp_path, now=clock).allow(ehr) for _ in range(4)].count(None) == 2  # a worker that is new
+
+
+def test_a_file_that_was_cut_off_is_a_full_bucket(tmp_path: Path) -> None:
+    ehr = client(3)
+    assert RateLimiter(tmp_path, now=Clock()).allow(ehr) is None
+    [file] = tmp_path.iterdir()
+    file.write_bytes(b"\0" * 5)
+    limiter = RateLimiter(tmp_path, now=Clock())
+    assert [limiter.allow(ehr) for _ in range(5)].count(None) == 3
+
+
+def test_processes_get_exactly_the_limit(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib;"
+        "from cds_service.auth.rate import RateLimiter; from cds_service.auth.clients import Client;"
+        "c = Client(id='a', name='a', issuer='a', jku_allowed=['https://e.example.org'], rate_limit_per_minute=500);"
+        "r = RateLimiter(pathlib.Path(sys.argv[1]), now=lambda: 1.0);"
+        "print(sum(r.allow(c) is None for _ in range(400)))"
+    )
+    several = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in "abcd"
+    ]
+    assert sum(int(process.communicate(timeout=60)[0]) for process in several) == 500
 
 
 def test_threads_get_exactly_the_limit() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from support.unheard import spellings
 
-from cds_service.facts.codes import COUNTED, URI, normalise, read, system_key, without_system
+from cds_service.facts.codes import COUNTED, URI, is_code, is_known, normalise, read, seeming, system_key
 from cds_service.policy.case import Code
 
 
@@ -124,7 +126,10 @@ def test_what_has_no_system_and_code_is_no_code(concept: object) -> None:
     [
         ({"coding": [{"code": "20939"}]}, ["cpt 20939"]),
         ({"coding": [{"code": "CPT20939-59"}, {"code": "E0748", "system": ""}]}, ["cpt 20939", "hcpcs E0748"]),
-        ({"coding": [{"code": "20939", "system": "urn:local"}]}, []),
+        ({"coding": [{"code": "20939", "system": "urn:local"}]}, ["cpt 20939"]),
+        ({"coding": [{"code": "20939", "system": "http://snomed.info/sct"}]}, ["cpt 20939"]),
+        ({"coding": [{"code": "20939", "system": "http://www.nlm.nih.gov/research/umls/rxnorm"}]}, []),
+        ({"coding": [{"code": "20939-1", "system": "http://loinc.org"}]}, []),
         ({"text": "22551 Anterior cervical fusion"}, ["cpt 22551"]),
         ({"text": "CPT 20939 marrow"}, ["cpt 20939"]),
         ({"text": "(E0748) stimulator"}, ["hcpcs E0748"]),
@@ -137,7 +142,7 @@ def test_what_has_no_system_and_code_is_no_code(concept: object) -> None:
     ],
 )
 def test_codes_that_name_no_system(concept: object, found: list[str]) -> None:
-    assert [str(code) for code in without_system(concept)] == found
+    assert [str(code) for code in seeming(concept)] == found
 
 
 def test_a_code_in_two_spellings_is_one_code_with_all_modifiers() -> None:
@@ -156,3 +161,70 @@ def test_a_clients_own_table_adds_and_never_replaces() -> None:
     concept = {"coding": [{"system": "urn:local", "code": "BMA"}]}
     assert read(concept, local) == ((Code("urn:local", "BMA"), Code("cpt", "20939")), ())
     assert read(concept) == ((Code("urn:local", "BMA"),), ())
+
+
+@pytest.mark.parametrize(
+    ("uri", "key"),
+    [
+        ("https://bluebutton.cms.gov/resources/codesystem/hcpcs", "hcpcs"),
+        ("https://bluebutton.cms.gov/resources/variables/hcpcs_cd", "hcpcs"),
+        ("http://www.nlm.nih.gov/research/umls/hcpcs", "hcpcs"),
+        ("http://www.nlm.nih.gov/research/umls/hcpt", "cpt"),
+        ("http://www.nlm.nih.gov/research/umls/icd10pcs", "icd-10-pcs"),
+        ("http://terminology.hl7.org/CodeSystem/HCPCS-all-codes", "hcpcs"),
+        ("https://www.cms.gov/Medicare/Coding/MedHCPCSGenInfo/index.html", "hcpcs"),
+        ("https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets/Alpha-Numeric-HCPCS", "hcpcs"),
+        ("https://www.ama-assn.org/practice-management/cpt", "cpt"),
+        ("https://www.ama-assn.org/cpt#", "cpt"),
+        ("http://purl.bioontology.org/ontology/CPT/", "cpt"),
+        ("http://hl7.org/fhir/sid/cpt", "cpt"),
+        ("C4", "cpt"),
+        ("I10", "icd-10-cm"),
+        ("ICD-10-CM 2026", "icd-10-cm"),
+        ("http://hl7.org/fhir/sid/icd-10", "icd-10-cm"),
+        ("I10P", "icd-10-pcs"),
+        ("SCT", "snomed"),
+        ("LN", "loinc"),
+    ],
+)
+def test_systems_by_other_names(uri: str, key: str) -> None:
+    assert system_key(uri) == key
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://hl7.org/fhir/sid/cvx", "urn:oid:2.16.840.1.113883.6.69", "I9", "http://hl7.org/fhir/sid/icd-9-cm",
+        "http://terminology.hl7.org/CodeSystem/v2-0131", "http://nucc.org/provider-taxonomy",
+    ],
+)  # fmt: skip
+def test_systems_that_are_known_and_not_read(uri: str) -> None:
+    assert is_known(uri)
+    assert system_key(uri) == uri
+
+
+@pytest.mark.parametrize(
+    "uri", ["urn:cpt", "http://hospital.example/cpt", "L", "99LAB", "cpt.example.org", "", "x" * 999]
+)
+def test_systems_of_somebody_s_own(uri: str) -> None:
+    assert not is_known(uri)
+
+
+@settings(max_examples=300, derandomize=True)
+@given(spellings("20939"))
+def test_a_text_of_cpt_s_system_is_read_as_its_code_or_as_none(written: str) -> None:
+    code, _ = normalise(CPT, written)
+    assert code == Code("cpt", "20939") or not is_code(code)
+
+
+@pytest.mark.parametrize(
+    ("uri", "written", "code"),
+    [
+        ("ICD10", "0SR9019", Code("icd-10-pcs", "0SR9019")),
+        (URI["icd-10-pcs"], "M43.16", Code("icd-10-cm", "M43.16")),
+        ("ICD-10", "S32.010A", Code("icd-10-cm", "S32.010A")),
+        ("http://hl7.org/fhir/sid/icd-9-cm", "V45.4", Code("http://hl7.org/fhir/sid/icd-9-cm", "V45.4")),
+    ],
+)
+def test_how_a_code_looks_tells_diagnoses_from_procedures(uri: str, written: str, code: Code) -> None:
+    assert normalise(uri, written)[0] == code

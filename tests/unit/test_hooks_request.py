@@ -139,7 +139,8 @@ def test_the_hook_must_be_the_services() -> None:
         ({"patientId": "", "draftOrders": {"resourceType": "Bundle"}}, "context.patientId"),
         ({"patientId": "p", "draftOrders": []}, "context.draftOrders"),
         ({"patientId": "p", "draftOrders": {"resourceType": "List"}}, "context.draftOrders.resourceType"),
-        ({"patientId": "p", "draftOrders": {"resourceType": "Bundle", "entry": {}}}, "context.draftOrders.entry"),
+        ({"patientId": "p", "draftOrders": {"resourceType": "Bundle", "entry": "none"}}, "context.draftOrders.entry"),
+        ({"patientId": "p", "draftOrders": {}}, "context.draftOrders"),
     ],
 )
 def test_the_context_is_checked_for_the_hook(context: Json, field: str) -> None:

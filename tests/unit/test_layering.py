@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "cds_service"
-EVERYONE = {"errors", "config", "urls"}
+EVERYONE = {"errors", "config", "files", "urls"}
 # What each room may import beside itself, and beside what everyone may.
 ALLOWED: dict[str, set[str]] = {
     "policy": set(),
@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "content_files": {"policy", "render"},
     "ledger": set(),
     "hooks": {"facts", "policy", "determination", "render", "ledger", "content_files"},
-    "auth": {"hooks", "facts", "policy", "ledger"},
+    "auth": {"hooks", "facts", "policy", "ledger", "render"},
     "replay": {"hooks", "facts", "policy", "determination", "render", "content_files"},
     "web": {"auth", "hooks", "facts", "policy", "determination", "render", "ledger", "replay", "content_files"},
 }

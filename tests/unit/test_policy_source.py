@@ -104,7 +104,7 @@ def test_the_place_of_a_part_or_of_what_is_around_it(path: Any, place: tuple[int
         ("a: %b\nc:\td\n", "1:4: a character that must be quoted to start a text. Quote the text."),
         ("a: 1\na: 2\n", "2:1: the key 'a' is here twice. Keep one of them."),
         ("a:\n  b: {c: 1, c: 2}\n", "2:13: the key 'c' is here twice. Keep one of them."),
-        ("a: &x [*x]\n", "1:1: an alias (*name) stands inside its own anchor. Write it out."),
+        ("a: &x [*x]\n", "1:4: an alias (*name) stands inside its own anchor. Write it out."),
         ("a: \x01\n", "1:4: a character that no text has. Remove it, or save the file as UTF-8."),
         ("# nothing\n", "1:1: the file is empty. Fill it in or remove it."),
         ("a: 1\n---\nb: 2\n", "2:1: not valid YAML: but found another document. Correct it."),

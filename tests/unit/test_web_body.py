@@ -66,4 +66,4 @@ def test_no_more_than_the_limit_is_kept_of_a_body_of_unknown_length(monkeypatch:
     wire = Wire(b"x" * 5000, 1e6)
     with pytest.raises(TooLarge):
         read(wire, monkeypatch, None, limit=1000)
-    assert wire.read_so_far == 5000  # drained, so that the answer can be read
+    assert wire.read_so_far <= 4000

@@ -51,6 +51,7 @@ from cds_service.policy.model.terms import (
     Approach,
     CodeText,
     Confidence,
+    Contact,
     ContentSource,
     DeterminationOutcome,
     Id,
@@ -60,6 +61,7 @@ from cds_service.policy.model.terms import (
     Recommendation,
     Region,
     Role,
+    Telecom,
     Text,
 )
 
@@ -83,6 +85,7 @@ __all__ = [
     "CompanionTest",
     "ConditionTest",
     "Confidence",
+    "Contact",
     "ContentSource",
     "CountTest",
     "Criterion",
@@ -121,6 +124,7 @@ __all__ = [
     "Rule",
     "SetCode",
     "SetPrefix",
+    "Telecom",
     "Text",
     "UnitsTest",
     "ValueSet",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cds_service.policy.model.terms import Id, Model, Text
+from cds_service.policy.model.terms import Contact, Id, Model, Text
 
 _PUNCTUATION = re.compile(r"[^\w\s]", re.UNICODE)
 
@@ -36,6 +36,9 @@ class Payer(Model):
     identifiers: list[PayerIdentifier] = []
     names: list[Text] = Field(default=[], description="exact names; case and punctuation do not matter")
     follows: list[Id] = Field(default=[], description="payers whose policies apply as well")
+    contact: Contact | None = Field(
+        default=None, description="whom to ask about an assertion of its coverage; not its general line"
+    )
     parent: Id | None = Field(
         default=None, description="payer that a coverage may name instead, and tell this line by its type or class"
     )

@@ -10,6 +10,7 @@ from cds_service.policy.model.criteria import Criterion
 from cds_service.policy.model.expressions import Expression
 from cds_service.policy.model.terms import (
     CodeText,
+    Contact,
     ContentSource,
     DeterminationOutcome,
     Id,
@@ -127,5 +128,6 @@ class Policy(Model):
     payers: list[Id] = Field(default=[], description="coverage policies: which payers apply it")
     notice: Literal["unofficial encoding"]
     url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    contact: Contact | None = Field(default=None, description="whom to ask about it, instead of the payer's contact")
     keywords: list[Text] = []
     versions: Annotated[list[Version], Field(min_length=1)]

@@ -41,6 +41,20 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Telecom(Model):
+    """One way to reach somebody, as FHIR's ContactPoint."""
+
+    system: Literal["phone", "fax", "email", "pager", "url", "sms", "other"]
+    value: Text
+
+
+class Contact(Model):
+    """Whom to ask about a coverage assertion, as FHIR's ContactDetail."""
+
+    name: Text | None = None
+    telecom: list[Telecom] = Field(default=[], description="ways to reach them, the best first")
+
+
 class ContentSource(Model):
     """Where a list or a rule comes from, and how well it was read."""
 

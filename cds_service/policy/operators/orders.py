@@ -62,15 +62,10 @@ def _beside(test: CompanionTest, view: View) -> list[tuple[list[tuple[Order, Evi
     """Per operation the order may belong to: the others surely in it and in the set, and how many may be."""
     me, facts, name = view.order, view.facts, test.value_set
     if test.scope == "basket":
-        others = [o for o in view.case.orders if facts.apart(me, o)]
-        found = ((o, facts.matches(o, name)) for o in others)
-        unclear = sum([facts.may_match(o, name) is not None for o in others])
-        return [([(o, order_evidence(o, how)) for o, how in found if how], unclear)]
-    members = [facts.members_in(operation, name) for operation in view.operations]
-    return [
-        ([pair for pair in sure if facts.apart(me, pair[0])], sum([facts.apart(me, o) for o, _ in maybe]))
-        for sure, maybe in members
-    ]
+        members = [facts.basket_in(name)]
+    else:
+        members = [facts.members_in(operation, name) for operation in view.operations]
+    return [(facts.all_apart(me, sure), len(facts.all_apart(me, maybe))) for sure, maybe in members]
 
 
 def _counted(test: CompanionTest, sure: list[tuple[Order, Evidence]], possible: int, view: View) -> Outcome:
@@ -92,10 +87,9 @@ def lacks_primary(criterion: Criterion, _test: Flag) -> Operator:
         entry = view.facts.vocabulary.procedure(me.codes)
         if entry is None or not entry.add_on:
             return NOTHING
-        primaries = view.facts.vocabulary.primaries(entry)
-        for other in view.case.orders:
-            if other.ref != me.ref and (shared := [c for c in other.codes if c in primaries]):
-                return (NOT_MET, (order_evidence(other, str(shared[0])),), ())
+        if found := view.facts.services.first_with(view.facts.vocabulary.primaries(entry), me.ref):
+            other, code = found
+            return (NOT_MET, (order_evidence(other, str(code)),), ())
         if why := view.basket_complete:
             return open_(criterion.text, "orders", why)
         return (MET, (order_evidence(me, view.facts.vocabulary.told(me.codes)),), ())

@@ -6,8 +6,9 @@ from cds_service.policy import logic
 from cds_service.policy.case import Order
 from cds_service.policy.logic import MET, UNKNOWN, Outcome
 from cds_service.policy.model import Criterion, Flag, UnitsTest
-from cds_service.policy.operation import BOOKINGS, Count, Operation, order_evidence
+from cds_service.policy.operation import BOOKINGS, Count, Operation
 from cds_service.policy.operators.shared import Operator, agree, bounds, open_
+from cds_service.policy.services import by_ref
 from cds_service.policy.view import NOTHING, Result, View
 
 # Orders of the same service, by operation the judged order may belong to: those surely in it, those that may be.
@@ -22,7 +23,7 @@ def units(criterion: Criterion, test: UnitsTest) -> Operator:
         alike = _alike(view)
         known = _counted(view, _surely(alike))
         code = view.facts.vocabulary.told(view.order.codes)
-        evidence = tuple([order_evidence(o, code) for o in known]) if code else ()
+        evidence = view.facts.services.evidences(known, code) if code else ()
         if any(o.units is None for o in known):
             return open_(text, "orders", "the quantity could not be read", evidence)
         totals = [_total(_counted(view, sure), maybe, view) for _, sure, maybe in alike]
@@ -39,32 +40,27 @@ def units(criterion: Criterion, test: UnitsTest) -> Operator:
 
 def _alike(view: View) -> Alike:
     """Other orders of the same service; bookings are no orders of their own."""
-    me, codes, same = view.order, frozenset(view.order.codes), view.facts.vocabulary.same_service
-    found = [o for o in view.case.orders if o.ref != me.ref and not codes.isdisjoint(o.codes)]
-    found = [o for o in found if o.resource_type not in BOOKINGS and same(me.codes, o.codes)]
+    found = view.facts.services.alike(view.order)
     if found and not any(o.primaries for o in view.operations):  # stimulators and the like belong to no operation
-        homes = view.facts.operations.of
-        alone = [o for o in found if not any(h.primaries for h in homes(o))]
+        loose = view.facts.services.loose
+        alone = [o for o in found if o.ref in loose]
         return [(o, alone, []) for o in view.operations]
     return [
-        (operation, [o for o in found if o.ref in refs], [o for o in found if o.ref in possible])
-        for operation in view.operations
-        for refs, possible in [({p.order.ref for p in operation.members}, {p.order.ref for p in operation.maybe})]
+        (o, [other for other in found if other.ref in o.refs], [other for other in found if other.ref in o.maybe_refs])
+        for o in view.operations
     ]
 
 
 def _surely(alike: Alike) -> list[Order]:
-    return list({o.ref: o for _, sure, _ in alike for o in sure}.values())
+    if len(alike) == 1:
+        return alike[0][1]
+    return sorted({o.ref: o for _, sure, _ in alike for o in sure}.values(), key=by_ref)
 
 
 def _counted(view: View, others: list[Order]) -> list[Order]:
     """The others with the judged order, unless it only books one of them."""
     booked = others and view.order.resource_type in BOOKINGS
-    return sorted(others if booked else [view.order, *others], key=_by_ref)
-
-
-def _by_ref(order: Order) -> str:
-    return order.ref
+    return sorted(others if booked else [view.order, *others], key=by_ref)
 
 
 def _total(sure: list[Order], maybe: list[Order], view: View) -> Count:
@@ -100,7 +96,6 @@ def repeated(_criterion: Criterion, _test: Flag) -> Operator:
         others = [o for o in _surely(_alike(view)) if o.modifiers == me.modifiers]
         if not others:
             return NOTHING
-        others.sort(key=_by_ref)
-        return (MET, tuple([order_evidence(o, vocabulary.told(o.codes)) for o in others]), ())
+        return (MET, view.facts.services.own_evidences(others), ())
 
     return find

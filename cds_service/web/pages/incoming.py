@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
 from cds_service.errors import RequestError
 from cds_service.facts.orders import ORDER_TYPES
-from cds_service.facts.sources import SPECS
+from cds_service.facts.references import resource_of
+from cds_service.facts.sources import SPECS, read_value
 
 Json = dict[str, Any]
 _ORDERS = ORDER_TYPES - {"Encounter", "Appointment"}
-_EXTRA = {"coverage": {"Coverage", "Organization"}}
+_READ = frozenset(spec.kind for spec in SPECS)
+Entry = tuple[Json, object]
 
 
 def as_request(value: Json) -> Json:
     """The hook request that was pasted, or one made of a Bundle. Raises RequestError."""
     if "context" in value or "hook" in value:
         return value
-    if value.get("resourceType") == "Bundle":
+    if value.get("resourceType") in ("Bundle", "Parameters"):
         return from_bundle(value)
     raise RequestError("is neither a hook request nor a FHIR Bundle", path="$", code="structure")
 
@@ -28,7 +31,9 @@ def from_bundle(bundle: Json) -> Json:
 
     The Bundle is taken as the whole chart: a source of which it holds nothing is empty, not unavailable.
     """
-    resources = [e["resource"] for e in bundle.get("entry", ()) if isinstance(e, dict) and _is_resource(e)]
+    given = read_value(bundle).resources
+    entries = [(resource_of({"resource": r, "fullUrl": url}) or r, url) for r, url in given]
+    resources = [r for r, _ in entries]
     orders = [r for r in resources if r["resourceType"] in _ORDERS]
     drafts = [r for r in orders if r.get("status") == "draft"]
     if not drafts:
@@ -43,13 +48,8 @@ def from_bundle(bundle: Json) -> Json:
             "patientId": _patient_of(resources, drafts),
             "draftOrders": {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in drafts]},
         },
-        "prefetch": _prefetch(resources, {_ref(r) for r in drafts}),
+        "prefetch": _prefetch(entries, {_ref(r) for r in drafts}),
     }
-
-
-def _is_resource(entry: Json) -> bool:
-    resource = entry.get("resource")
-    return isinstance(resource, dict) and isinstance(resource.get("resourceType"), str)
 
 
 def _ref(resource: Json) -> str:
@@ -66,25 +66,28 @@ def _patient_of(resources: list[Json], drafts: list[Json]) -> str:
     return found
 
 
-def _prefetch(resources: list[Json], signed: set[str]) -> Json:
+def _prefetch(entries: list[Entry], signed: set[str]) -> Json:
+    """Every source of the chart, empty where the Bundle holds nothing of it; and what the others refer to."""
     filled: Json = {}
     for spec in SPECS:
-        if spec.name == "planned-orders":
-            continue
-        kinds = _EXTRA.get(spec.name, {spec.kind})
-        members = [r for r in resources if r["resourceType"] in kinds and _ref(r) not in signed]
-        if spec.name == "active-orders":
-            members = [r for r in members if r.get("status") == "active"]
-        if spec.name == "patient":
-            filled[spec.key] = members[0] if members else None
-        else:
-            filled[spec.key] = searchset(members)
+        if spec.name != "planned-orders":
+            members = [(r, url) for r, url in entries if r["resourceType"] == spec.kind and _ref(r) not in signed]
+            if spec.name == "active-orders":
+                members = [(r, url) for r, url in members if r.get("status") == "active"]
+            filled[spec.key] = searchset([r for r, _ in members], [url for _, url in members])
+    others = [(r, url) for r, url in entries if r["resourceType"] not in _READ and _ref(r) not in signed]
+    if others:
+        filled["references"] = searchset([r for r, _ in others], [url for _, url in others])
     return filled
 
 
-def searchset(resources: list[Json]) -> Json:
-    """A searchset Bundle; FHIR JSON has no empty arrays."""
+def searchset(resources: list[Json], urls: Sequence[object] = ()) -> Json:
+    """A searchset Bundle, with fullUrls where `urls` has them; FHIR JSON has no empty arrays."""
     bundle: Json = {"resourceType": "Bundle", "type": "searchset", "total": len(resources)}
     if resources:
-        bundle["entry"] = [{"resource": r} for r in resources]
+        known = [*urls, *[None] * (len(resources) - len(urls))]
+        bundle["entry"] = [
+            {"resource": r, **({"fullUrl": url} if isinstance(url, str) else {})}
+            for r, url in zip(resources, known, strict=True)
+        ]
     return bundle

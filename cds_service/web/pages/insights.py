@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -273,4 +274,10 @@ def _cell(value: Any) -> Any:
     """Text that a client sent must not start a formula where the file is opened."""
     if isinstance(value, dict):
         value = " ".join(f"{k}: {v}" for k, v in value.items())
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return f"'{value}" if isinstance(value, str) and _starts_formula(value) else value
+
+
+def _starts_formula(text: str) -> bool:
+    """As spreadsheets see it, also in full-width signs and behind what they pass over."""
+    seen = unicodedata.normalize("NFKC", text[:64])
+    return seen[:1] in ("\t", "\r", "\n") or seen.lstrip()[:1] in ("=", "+", "-", "@")

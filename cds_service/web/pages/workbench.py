@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from cds_service.errors import NotFound, RequestError
 from cds_service.hooks.answer import Answer, Timing, answer, determinations, findings
-from cds_service.hooks.request import parse, validate
+from cds_service.hooks.request import parse, parse_chart, validate
 from cds_service.hooks.runtime import Caller
 from cds_service.hooks.services import Service
 from cds_service.policy.content import PolicyFolder
@@ -31,6 +31,7 @@ from cds_service.web.responses import json_response
 
 Json = dict[str, Any]
 MOST_TEXTS = 50
+MOST_CHARACTERS = 50_000  # of all together; the details of fifty cards have fewer
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 _TAGS = {"p", "strong", "em", "ul", "ol", "li", "br", "code", "pre", "blockquote"}
 
@@ -87,7 +88,7 @@ def codes() -> Response:
 @pages.post("/workbench/request")
 def pasted() -> Response:
     """What was pasted, as a hook request."""
-    return json_response(as_request(_body()))
+    return json_response(as_request(parse_chart(_raw())))
 
 
 @pages.post("/workbench/markdown")
@@ -96,7 +97,10 @@ def markdown() -> Response:
     texts = _body().get("texts")
     if not isinstance(texts, list) or len(texts) > MOST_TEXTS:
         raise RequestError(f"must be a list of at most {MOST_TEXTS} texts", path="texts", code="structure")
-    return json_response({"html": [safe_html(str(t)) for t in texts]})
+    texts = [str(text) for text in texts]
+    if sum(map(len, texts)) > MOST_CHARACTERS:
+        raise RequestError(f"hold more than {MOST_CHARACTERS:,} characters", path="texts", code="too-long")
+    return json_response({"html": [safe_html(text) for text in texts]})
 
 
 def safe_html(text: str) -> str:
@@ -120,8 +124,12 @@ def trace() -> Response:
 
 
 def _body() -> Json:
+    return parse(_raw())
+
+
+def _raw() -> bytes:
     settings = runtime().settings
-    return parse(read_json_body(request, settings.max_body_bytes, settings.read_deadline))
+    return read_json_body(request, settings.max_body_bytes, settings.read_deadline)
 
 
 def _object(value: object) -> Json:
