@@ -13,6 +13,7 @@ import pytest
 from support.small import DAY, Json, book, files, item, order, policy, rule
 
 from cds_service.errors import ContentError
+from cds_service.determination.decision import Determination
 from cds_service.policy.case import Code, Order
 from cds_service.policy.compile import used_criteria
 from cds_service.policy.compiled import dump, load
@@ -171,9 +172,11 @@ def test_criteria_that_something_uses(form: str) -> None:
 
 @BOTH
 def test_a_version_tells_its_sources_and_its_name(form: str) -> None:
-    version = books()[form].versions[0]
-    assert version.key == "a/one@1"
-    assert version.references == ({"id": "s", "title": "S", "confidence": "recalled"},)
+    rulebook = books()[form]
+    assert rulebook.versions[0].key == "a/one@1"
+    said = Determination("primary", "supported", policy="a/one", version="1")
+    references = Policies(rulebook.folders, rulebook.vocabulary).references(said)
+    assert references == [{"id": "s", "title": "S", "confidence": "recalled"}]
 
 
 @pytest.mark.parametrize(

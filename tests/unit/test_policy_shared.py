@@ -103,7 +103,7 @@ def test_an_answer_may_be_about_one_order() -> None:
 
 
 def test_a_case_with_other_orders_keeps_what_is_known_of_the_patient() -> None:
-    rulebook = book(policy_of({"all": ["age", "companion"]}))
+    rulebook = book(policy_of({"all": ["condition", "companion"]}))
     first = decided(rulebook, case("22551", "20930", **FACTS))
     again = first.decider.with_orders((order("20930"),))
     assert first["20930"].determinations[0].outcome == "supported"
@@ -124,9 +124,8 @@ MET = rule("met", "order", "supported", because_patient="yes", asks="What?", cit
 
 def test_the_rule_that_waits_speaks_for_the_patient_as_well() -> None:
     found = verdict(OPEN, MET)
-    assert (found.outcome, found.rule, found.because_patient, found.asks, found.cites) == (
-        "needs-information", None, "for you", "Which?", ("s",),
-    )  # fmt: skip
+    assert (found.outcome, found.rule, found.because_patient) == ("needs-information", None, "for you")
+    assert found.cites == ("s",)
     assert [m.text for m in found.missing] == ["?"]
 
 
@@ -138,8 +137,8 @@ def test_the_first_of_several_waiting_rules_speaks() -> None:
 
 def test_otherwise_speaks_with_its_own_words() -> None:
     found = verdict(otherwise="supported", otherwise_because_patient="fine", otherwise_cite=["s"], otherwise_asks="Q")
-    assert (found.because, found.because_patient, found.asks, found.cites, found.missing) == (
-        "because otherwise", "fine", "Q", ("s",), (),
+    assert (found.because, found.because_patient, found.cites, found.missing) == (
+        "because otherwise", "fine", ("s",), (),
     )  # fmt: skip
 
 
@@ -197,9 +196,9 @@ def test_a_node_names_no_more_facts_than_a_reader_can_take() -> None:
         orders={"bone": item("bone", rule("r", "many", "supported"))},
     )
     for count, last in ((20, "draft order"), (21, "draft order, and 1 more")):
-        found = decided(book(body), case("22551", "20930", *many[:count]))["20930"].determinations[0].verdict
+        found = decided(book(body), case("22551", "20930", *many[:count]))["20930"].determinations[0].trace
         assert found is not None
-        node = next(t for t in found.trace.walk() if t.id == "many")
+        node = next(t for t in found.walk() if t.id == "many")
         assert (len(node.evidence), node.evidence[-1].text) == (20, last)
 
 
@@ -266,9 +265,9 @@ def test_a_coding_that_orders_share_does_not_make_them_one(first: str, second: s
     rulebook = book(policy("a/one", criteria=CRITERIA, orders=orders))
     found = decided(rulebook, case(coded("a", first), coded("b", second), order("22551")))["a"]
     assert (found.outcome == "supported") is again
-    verdict = found.determinations[0].verdict
-    assert verdict is not None
-    evidence = [e for node in verdict.trace.walk() for e in node.evidence]
+    trace = found.determinations[0].trace
+    assert trace is not None
+    evidence = [e for node in trace.walk() for e in node.evidence]
     assert [(e.ref, e.code) for e in evidence] == ([("ServiceRequest/b", f"cpt {second}")] if again else [])
 
 
@@ -307,6 +306,6 @@ CODES = ("20930", "20936", "20939", "20974", "22551", "22612", "22614", "63047")
 @pytest.mark.parametrize("length", range(2, 9))
 def test_a_chain_is_settled_from_its_end(length: int) -> None:
     found = decided(book(chain(length)), case(*CODES[:length]))
-    assert [r.outcome for r in found.all] == ["supported"] * length
+    assert [r.outcome for r in found.decision.orders] == ["supported"] * length
     broken = decided(book(chain(length)), case(*CODES[: length - 1]))
-    assert [r.outcome for r in broken.all] == ["not-supported"] * (length - 1)
+    assert [r.outcome for r in broken.decision.orders] == ["not-supported"] * (length - 1)
