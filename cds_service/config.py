@@ -59,6 +59,9 @@ class Settings:
     database_url: str = _setting("", "Ledger database; default: SQLite in .cds-service/, in demo mode a throwaway one.")
     ledger_sync: Literal["normal", "full"] = _setting("normal", "`full`: durable against power loss as well.")
     ledger_key: str = _setting("", "Key of the ledger's seals (text); default: a key file beside a SQLite database.")
+    ledger_deadline: float = _setting(
+        5.0, "Seconds that a write to the ledger may take, waiting included; then 503.", 0.1, 600
+    )
     ledger_mask: str = _setting("", "JSON Pointers, or elements such as Patient.name; comma separated, never stored.")
     clients: str = _setting("", "YAML file of trusted clients; watched. Needed outside demo mode.")
     token_lifetime: int = _setting(900, "Longest life of a client's token, in seconds.", 1, 3600)

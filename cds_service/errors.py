@@ -5,6 +5,7 @@
     ├── ContentError              exit 10   cards/ is wrong: refuse to start
     ├── InputFileError            exit 11   a file given on the command line cannot be read
     ├── LedgerError       500     exit 12   the record could not be made durable
+    │   └── LedgerUnavailable 503           ... for a while: the database is away, full, locked or silent
     ├── Unfinished                exit 14   a command could not do all of its work: a full disk, a killed process
     ├── InternalFault             exit 15   a replay met an exception that nobody foresaw
     └── RequestError      400     exit 13   the caller's request
@@ -109,6 +110,14 @@ class LedgerError(CdsServiceError):
     """The record of an answer could not be made durable, so the answer must not leave."""
 
     exit_code = 12
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger's database is away, full, locked or silent: the same call may succeed in a while."""
+
+    http_status = 503
+    retry_after = 2
+    """Seconds after which a caller may send the call again, with a new token."""
 
 
 class Unfinished(CdsServiceError):

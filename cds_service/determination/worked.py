@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time
 
 from cds_service.determination.decide import decide
 from cds_service.determination.decision import Decision, Determination, OrderDecision
@@ -18,6 +18,7 @@ from cds_service.policy.case import (
     Condition,
     Coverage,
     CoverageClass,
+    Medication,
     Observation,
     Order,
     Patient,
@@ -30,14 +31,16 @@ from cds_service.policy.content import PolicyFolder
 from cds_service.policy.model import (
     CaseCondition,
     CaseCoverage,
+    CaseMedication,
+    CaseObservation,
     CaseOrder,
     CaseProcedure,
+    CaseService,
     ExpectedOrder,
     WorkedCase,
 )
+from cds_service.policy.operators.reads import SOURCES
 from cds_service.policy.rulebook import Rulebook, within
-
-SOURCES = ("orders", "active-orders", "patient", "conditions", "procedures", "observations", "answers", "coverage")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def _order(number: int, item: str | CaseOrder) -> Order:
     spec = CaseOrder(code=item) if isinstance(item, str) else item
     texts = tuple(t for t in (spec.text, spec.note) if t)
     return Order(
-        ref=f"ServiceRequest/{spec.id or f'o{number}'}",
+        ref=f"{spec.type}/{spec.id or f'o{number}'}",
         codes=(Code(spec.system, spec.code),) if spec.code else (),
         draft=not spec.active,
         units=spec.units,
@@ -84,6 +87,30 @@ def _procedure(number: int, item: CaseProcedure) -> Procedure:
     return Procedure(f"Procedure/p{number}", (Code(item.system, item.code),), _day(item.on), texts=texts)
 
 
+def _service(number: int, item: CaseService) -> Procedure:
+    return Procedure(f"{item.type}/s{number}", (Code(item.system, item.code),), _day(item.on))
+
+
+def _medication(number: int, item: CaseMedication) -> Medication:
+    reasons = (Code(item.stopped_system, item.stopped_because),) if item.stopped_because else ()
+    taken = Period(item.from_, item.to) if item.from_ or item.to else None
+    return Medication(f"MedicationRequest/m{number}", (Code(item.system, item.code),), item.active, taken, reasons)
+
+
+def _observation(number: int, item: CaseObservation, day: date) -> Observation:
+    when = item.on or day
+    return Observation(
+        f"Observation/b{number}",
+        (Code(item.system, item.code),),
+        _day(when),
+        quantity=item.value if isinstance(item.value, float) else None,
+        unit=item.unit,
+        flag=item.value if isinstance(item.value, bool) else None,
+        coded=(Code(item.coded_system, item.coded),) if item.coded else (),
+        at=datetime.combine(when, time.fromisoformat(item.at), UTC) if item.at else None,
+    )
+
+
 def _coverage(payer: str, said: CaseCoverage | None) -> Coverage:
     said = said or CaseCoverage()
     return Coverage(
@@ -97,23 +124,12 @@ def _coverage(payer: str, said: CaseCoverage | None) -> Coverage:
 
 def to_case(worked: WorkedCase, policy: str, payer: str | None) -> Case:
     """The facts of a worked case. Sources not named in `unavailable` were read (or empty)."""
-    observations = tuple(
-        Observation(
-            f"Observation/b{n}",
-            (Code(o.system, o.code),),
-            _day(o.on or worked.on),
-            quantity=o.value if isinstance(o.value, float) else None,
-            unit=o.unit,
-            flag=o.value if isinstance(o.value, bool) else None,
-            coded=(Code(o.coded_system, o.coded),) if o.coded else (),
-        )
-        for n, o in enumerate(worked.observations, 1)
-    )
+    observations = tuple(_observation(n, o, worked.on) for n, o in enumerate(worked.observations, 1))
     answers = tuple(
         Answer("QuestionnaireResponse/q1", f"/{policy}/", link, value, worked.on)
         for link, value in worked.answers.items()
     )
-    born = Period(*(date(worked.on.year - worked.age, 1, 1),) * 2) if worked.age is not None else None
+    birth = worked.born or (date(worked.on.year - worked.age, 1, 1) if worked.age is not None else None)
     filled = {"conditions": worked.conditions, "procedures": worked.procedures, "observations": observations}
     sources = {
         name: Source(SourceState.UNAVAILABLE, "not supplied")
@@ -125,9 +141,11 @@ def to_case(worked: WorkedCase, policy: str, payer: str | None) -> Case:
         orders=tuple(_order(n, o) for n, o in enumerate(worked.orders, 1)),
         conditions=tuple(_condition(n, c) for n, c in enumerate(worked.conditions, 1)),
         procedures=tuple(_procedure(n, p) for n, p in enumerate(worked.procedures, 1)),
+        services=tuple(_service(n, s) for n, s in enumerate(worked.services, 1)),
+        medications=tuple(_medication(n, m) for n, m in enumerate(worked.medications, 1)),
         observations=observations,
         answers=answers,
-        patient=None if "patient" in worked.unavailable else Patient("Patient/worked", born),
+        patient=None if "patient" in worked.unavailable else Patient("Patient/worked", _day(birth), worked.sex),
         coverages=(_coverage(payer, worked.coverage),) if payer else (),
         sources=sources,
         received=worked.on,

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from cds_service.facts import chart, elements, orders
+from cds_service.facts import chart, elements, history, orders
 from cds_service.facts.intake import Reading, read
 from cds_service.facts.references import Index, Json, key_of, resource_of
 from cds_service.facts.sources import Supplied
 from cds_service.facts.validity import READABLE, accepted_types
 from cds_service.facts.whose import ANOTHERS, Owner
-from cds_service.policy.case import Case, Code, Coverage, Fault, Order, Source, SourceState, day_of
+from cds_service.policy.case import (
+    Case,
+    Code,
+    Coverage,
+    Fault,
+    Medication,
+    Order,
+    Procedure,
+    Source,
+    SourceState,
+    day_of,
+)
 from cds_service.policy.not_looked_at import Unseen, said
+from cds_service.policy.operators import reads
 from cds_service.policy.safe_names import safe_name
 
 _T = TypeVar("_T")
@@ -23,6 +35,10 @@ _BY_REF = attrgetter("ref")
 _BY_CODES = attrgetter("codes", "ref")
 # Elements of an order whose meaning may come from another resource of the chart.
 _FROM_THE_CHART = frozenset({"insurance", "codeReference", "medicationReference"})
+# Sources that hold orders in force, and those that hold other evidence of services and drugs than procedures.
+_ORDERED = ("active-orders", "device-requests", "medication-requests")
+_SERVICES = {one.source: one.resource for one in reads.PAST_SERVICES if one.source != "procedures"}
+_MEDICATIONS = {one.source: one.resource for one in reads.MEDICATIONS}
 # What orders may refer to. No fact is read through a reference to another order.
 _REFERRED_TO = READABLE - orders.ORDER_TYPES
 # Sorting orders into operations takes time that grows with the square of their number.
@@ -299,7 +315,7 @@ class CaseBuilder:
         self._read_rest()
         drafts = {ref: self._final(ref, reading) for ref, reading in self.drafts}
         known = {*drafts, *self.settled}
-        given = self._read.get("active-orders", ())
+        given = [pair for name in _ORDERED for pair in self._read.get(name, ())]
         active = {ref: reading for ref, reading in given if ref not in known and _is_active(reading)}
         if len(active) > MAX_ORDERS:
             active = {ref: active[ref] for ref in sorted(active)[:MAX_ORDERS]}
@@ -331,6 +347,18 @@ class CaseBuilder:
             and (fact := make(resource, ref, faulty)) is not None
         ]
 
+    def _services(self) -> Iterator[Procedure]:
+        """Given services that other resources than Procedure tell of; a draft of this event is none."""
+        drafts = {ref for ref, _ in self.drafts}
+        for source, kind in _SERVICES.items():
+            yield from (s for s in self._facts(source, kind, history.service) if s.ref not in drafts)
+
+    def _medications(self) -> Iterator[Medication]:
+        drafts = {ref for ref, _ in self.drafts}
+        for source, kind in _MEDICATIONS.items():
+            found = self._facts(source, kind, lambda r, ref, faulty: history.medication(r, ref, faulty, self.index))
+            yield from (m for m in found if m.ref not in drafts)
+
     def coverages(self) -> tuple[Coverage, ...]:
         """Coverages of the chart."""
         self._read_rest()
@@ -349,6 +377,8 @@ class CaseBuilder:
             orders=tuple(sorted(self.orders(), key=_BY_CODES)),
             conditions=_by_ref(self._facts("conditions", "Condition", chart.condition)),
             procedures=_by_ref(self._facts("procedures", "Procedure", chart.procedure)),
+            services=_by_ref(self._services()),
+            medications=_by_ref(self._medications()),
             observations=_by_ref(o for group in results for o in group),
             answers=tuple(a for group in answers for a in group),
             patient=patients[0] if patients else None,

@@ -141,16 +141,18 @@ def observations(resource: Json, ref: str, faulty: frozenset[str]) -> list[Obser
         return []
     when = elements.choice_span(resource, "effective") or elements.span(resource.get("effectiveInstant"))
     final = "status" not in faulty and status in ("final", "amended", "corrected", None)
-    own = _result(resource, ref, when, final)
+    written = elements.moment(resource.get("effectiveDateTime") or resource.get("effectiveInstant"))
+    at = written if isinstance(written, datetime) else None
+    own = _result(resource, ref, when, final, at)
     if "component" not in resource:
         return [own]
-    parts = [_result(p, ref, when, final) for p in elements.listed(resource["component"]) if isinstance(p, dict)]
+    parts = [_result(p, ref, when, final, at) for p in elements.listed(resource["component"]) if isinstance(p, dict)]
     named = {code for part in parts for code in part.codes}
     valued = any(name.startswith("value") for name in resource)
     return [own, *parts] if valued or named.isdisjoint(own.codes) else parts
 
 
-def _result(element: Json, ref: str, when: Period | None, final: bool) -> Observation:
+def _result(element: Json, ref: str, when: Period | None, final: bool, at: datetime | None) -> Observation:
     """What the code and value of an Observation, or of one of its components, say."""
     quantity = element.get("valueQuantity")
     number, comparator, unit = _measured(element)
@@ -168,6 +170,7 @@ def _result(element: Json, ref: str, when: Period | None, final: bool) -> Observ
         flag=flag if isinstance(flag, bool) else None,
         coded=codes.read(element.get("valueCodeableConcept"))[0],
         final=final,
+        at=at,
     )
 
 

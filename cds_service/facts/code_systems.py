@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-CPT, HCPCS, ICD10CM, ICD10PCS, SNOMED, LOINC, RXNORM, SOPT, ACT_CODE = (
-    "cpt", "hcpcs", "icd-10-cm", "icd-10-pcs", "snomed", "loinc", "rxnorm", "sopt", "v3-actcode",
+CPT, HCPCS, ICD10CM, ICD10PCS, SNOMED, LOINC, RXNORM, NDC, CVX, NUCC, POS, SOPT, ACT_CODE = (
+    "cpt", "hcpcs", "icd-10-cm", "icd-10-pcs", "snomed", "loinc", "rxnorm", "ndc", "cvx", "nucc", "pos", "sopt",
+    "v3-actcode",
 )  # fmt: skip
 
 URI = {
@@ -22,6 +23,10 @@ URI = {
     SNOMED: "http://snomed.info/sct",
     LOINC: "http://loinc.org",
     RXNORM: "http://www.nlm.nih.gov/research/umls/rxnorm",
+    NDC: "http://hl7.org/fhir/sid/ndc",
+    CVX: "http://hl7.org/fhir/sid/cvx",
+    NUCC: "http://nucc.org/provider-taxonomy",
+    POS: "https://www.cms.gov/Medicare/Coding/place-of-service-codes",
     SOPT: "https://nahdo.org/sopt",
     ACT_CODE: "http://terminology.hl7.org/CodeSystem/v3-ActCode",
 }
@@ -31,8 +36,10 @@ _NOT_READ = ""
 
 # Addresses without scheme, `www.`, version, fragment and last slash; OIDs bare.
 _ADDRESSES = {
-    CPT: "2.16.840.1.113883.6.12 2.16.840.1.113883.6.82 ama-assn.org ama-assn.org/go/cpt",
-    HCPCS: "2.16.840.1.113883.6.285 2.16.840.1.113883.6.14 cms.gov/medicare/coding/medhcpcsgeninfo "
+    CPT: "2.16.840.1.113883.6.12 2.16.840.1.113883.6.82 ama-assn.org ama-assn.org/go/cpt "
+    "cpt.ama-assn.org",
+    HCPCS: "2.16.840.1.113883.6.285 2.16.840.1.113883.6.14 hcpcs.codes hcpcsdata.com "
+    "cms.gov/medicare/coding/medhcpcsgeninfo "
     "cms.gov/medicare/coding-billing/healthcare-common-procedure-system",
     ICD10CM: "2.16.840.1.113883.6.90 2.16.840.1.113883.6.3 cdc.gov/nchs/icd/icd10cm cdc.gov/nchs/icd/icd-10-cm "
     "icd10data.com icd10data.com/icd10cm who.int/classifications/icd/en who.int/classifications/icd10 "
@@ -41,19 +48,22 @@ _ADDRESSES = {
     SNOMED: "2.16.840.1.113883.6.96 snomed.info/sct snomed.org ihtsdo.org/snomed-ct",
     LOINC: "2.16.840.1.113883.6.1 loinc.org",
     RXNORM: "2.16.840.1.113883.6.88 rxnav.nlm.nih.gov",
+    NDC: "2.16.840.1.113883.6.69",
+    CVX: "2.16.840.1.113883.12.292 2.16.840.1.113883.6.59",
+    NUCC: "2.16.840.1.113883.6.101 nucc.org nucc.org/provider-taxonomy",
+    POS: "2.16.840.1.113883.6.50 cms.gov/medicare/coding/place-of-service-codes",
     SOPT: "2.16.840.1.113883.3.221.5 nahdo.org/sopt phdsc.org/standards/payer-typology.asp "
     "phdsc.org/standards/payer-typology",
     ACT_CODE: "2.16.840.1.113883.5.4 hl7.org/fhir/v3/actcode hl7.org/fhir/actcode",
-    # ICD-9-CM, NDC, CVX, MVX, taxonomy of providers, place of service, dental, revenue, DRG, drugs, units, NCI.
+    # ICD-9-CM, MVX, dental, revenue, DRG, drugs, units, NCI.
     _NOT_READ: "2.16.840.1.113883.6.2 2.16.840.1.113883.6.42 2.16.840.1.113883.6.103 2.16.840.1.113883.6.104 "
-    "2.16.840.1.113883.6.69 2.16.840.1.113883.6.59 2.16.840.1.113883.12.292 2.16.840.1.113883.6.60 "
-    "2.16.840.1.113883.12.227 2.16.840.1.113883.6.101 2.16.840.1.113883.6.50 2.16.840.1.113883.6.13 "
+    "2.16.840.1.113883.6.60 2.16.840.1.113883.12.227 2.16.840.1.113883.6.13 "
     "2.16.840.1.113883.6.301.3 2.16.840.1.113883.6.8 2.16.840.1.113883.6.73 2.16.840.1.113883.4.9 "
     "2.16.840.1.113883.6.162 2.16.840.1.113883.6.64 2.16.840.1.113883.6.68 2.16.840.1.113883.6.253 "
     "2.16.840.1.113883.6.314 2.16.840.1.113883.3.26.1.1 2.16.840.1.113883.3.26.1.5 2.16.840.1.113883.6.238 "
-    "fdasis.nlm.nih.gov unitsofmeasure.org whocc.no/atc nucc.org nucc.org/provider-taxonomy ada.org/cdt "
+    "fdasis.nlm.nih.gov unitsofmeasure.org whocc.no/atc ada.org/cdt "
     "ada.org/snodent ada.org/en/publications/cdt nubc.org fdbhealth.com ncimeta.nci.nih.gov dicom.nema.org/resources/"
-    "ontology/dcm cap.org/protocols e-imo.com cms.gov/medicare/coding/place-of-service-codes",
+    "ontology/dcm cap.org/protocols e-imo.com",
 }  # fmt: skip
 
 # Names in place of an address, or at the end of one of these shelves: letters and digits alone, and no year behind.
@@ -77,17 +87,22 @@ _NAMES = {
     "snomedclinicalterms systematizednomenclatureofmedicineclinicalterms",
     LOINC: "loinc ln lnc logicalobservationidentifiersnamesandcodes",
     RXNORM: "rxnorm rxcui rxnormcui rxnormconceptuniqueidentifier",
+    NDC: "ndc ndc11 ndc10 mthspl nationaldrugcode",
+    CVX: "cvx",
+    NUCC: "nucc nuccpt nuccproviderhcpt",
+    POS: "pos placeofservice",
     SOPT: "sop sopt sourceofpaymenttypology payertypology",
     ACT_CODE: "v3actcode actcode hl7actcode",
     _NOT_READ: "icd9 i9 i9c i9cdx i9cp icd9cm icd9cmdx icd9dx icd9proc icd9pcs icd9cmproc icd9cmprocedure icd9cmp "
-    "ndc ndc11 ndc10 mthspl nationaldrugcode cvx mvx cdt cdt2 cd2 nucc nuccpt nuccproviderhcpt pos placeofservice "
+    "mvx cdt cdt2 cd2 "
     "atc atc5 unii ucum nubc revenuecode msdrg drg nddf nddfid ndfrt medrt vandf gpi multum mmsl mmx fdb hsloc nci "
     "ncit ichi icd11 icf icpc icpc2 msh mesh umls imo dcm radlex playbook snm snm3 snt snodent cdcrec",
 }  # fmt: skip
 # Shelves: where what follows, up to the next slash, is the name of a system.
 _SHELVES = (
     "terminology.hl7.org/codesystem/", "terminology.hl7.org/namingsystem/", "terminology.hl7.org/codesystem-",
-    "hl7.org/fhir/sid/", "hl7.org/fhir/us/sid/", "hl7.org/fhir/codesystem/", "hl7.org/fhir/namingsystem/",
+    "hl7.org/fhir/sid/", "hl7.org/fhir/us/sid/", "hl7.org/codesystem/", "hl7.org/fhir/valueset/",
+    "hl7.org/fhir/codesystem/", "hl7.org/fhir/namingsystem/",
     "hl7.org/fhir/v2/0396/", "terminology.hl7.org/codesystem/v2-0396/",
     "nlm.nih.gov/research/umls/", "nlm.nih.gov/research/umls/sourcereleasedocs/current/", "nlm.nih.gov/healthit/",
     "uts.nlm.nih.gov/uts/umls/vocabulary/", "vsac.nlm.nih.gov/codesystem/", "cts.nlm.nih.gov/fhir/codesystem/",

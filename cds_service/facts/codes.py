@@ -20,6 +20,7 @@ from cds_service.facts.code_systems import (
     ICD10CM,
     ICD10PCS,
     LOINC,
+    NDC,
     RXNORM,
     SNOMED,
     SOPT,
@@ -86,7 +87,17 @@ def normalise(uri: str, code: str) -> tuple[Code, tuple[str, ...]]:
         return _billed(key, text)
     if key in (ICD10CM, ICD10PCS):
         return _diagnosis(key, text.upper()), ()
+    if key == NDC:
+        return Code(key, _eleven_digits(text)), ()
     return Code(key, text), ()
+
+
+def _eleven_digits(text: str) -> str:
+    """An NDC as 5-4-2 digits: one with hyphens says which part is short of a digit; ten digits alone do not."""
+    parts = text.split("-")
+    if len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts):
+        return parts[0].zfill(5) + parts[1].zfill(4) + parts[2].zfill(2)
+    return text
 
 
 def _billed(key: str, text: str) -> tuple[Code, tuple[str, ...]]:

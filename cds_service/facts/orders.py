@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -72,6 +73,12 @@ _CODE_ELEMENT = {
     "Encounter": "serviceType",
 }
 _NONE: tuple[tuple[Code, ...], bool] = ((), False)
+_QUANTITY_ELEMENTS = ("quantity", "dispenseRequest", "parameter")
+# FHIR R4 has no element in them that says how many of the service are ordered.
+_WITHOUT_COUNT = frozenset({"NutritionOrder", "VisionPrescription"})
+# Units of a parameter that is a number of pieces; UCUM writes them as 1 or as an annotation, such as {each}.
+_COUNTED_IN = frozenset({"1", "each", "ea", "unit", "units", "piece", "pieces", "count", "device", "devices"})
+_ANNOTATION = re.compile(r"\{[^{}]*\}")
 _CODE_REFERENCE = {"DeviceRequest": "codeReference", "MedicationRequest": "medicationReference"}
 
 
@@ -247,11 +254,40 @@ def _texts(resource: Json, ordered: Json | None, concepts: list[Any], coded: tup
 
 
 def _units(resource: Json, faulty: frozenset[str]) -> int | None:
-    if faulty and any(name.startswith("quantity") for name in faulty):
+    """How many are ordered; None where the type has an element for it that is not read, or has none.
+
+    Only a ServiceRequest without a quantity is one service (FHIR R4, ServiceRequest.quantity). A prescription's
+    quantity is that of one dispense.
+    """
+    if faulty and any(name.startswith(_QUANTITY_ELEMENTS) for name in faulty):
+        return None
+    kind = resource["resourceType"]
+    if kind in _WITHOUT_COUNT:
+        return None
+    if kind == "MedicationRequest":
+        dispense = resource.get("dispenseRequest")
+        return _count(dispense.get("quantity")) if isinstance(dispense, dict) else None
+    if kind == "DeviceRequest":
+        return _device_count(resource)
+    if "quantityRatio" in resource or "quantityRange" in resource:
         return None
     quantity = resource.get("quantityQuantity")
-    if quantity is None:
-        return None if "quantityRatio" in resource or "quantityRange" in resource else 1
+    return 1 if quantity is None else _count(quantity)
+
+
+def _device_count(resource: Json) -> int | None:
+    """DeviceRequest of R4 has no quantity of its own: a parameter that is a count, where there is exactly one."""
+    given = [p.get("valueQuantity") for p in elements.listed(resource.get("parameter")) if isinstance(p, dict)]
+    counts = [q for q in given if isinstance(q, dict) and _is_count(q)]
+    return _count(counts[0]) if len(counts) == 1 else None
+
+
+def _is_count(quantity: Json) -> bool:
+    unit = elements.text(quantity.get("code")) or elements.text(quantity.get("unit")) or "1"
+    return unit.strip().lower() in _COUNTED_IN or _ANNOTATION.fullmatch(unit) is not None
+
+
+def _count(quantity: object) -> int | None:
     value = quantity.get("value") if isinstance(quantity, dict) and not quantity.get("comparator") else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None

@@ -50,6 +50,39 @@ SPECS = (
     SourceSpec(
         "answers", "questionnaireResponses", "QuestionnaireResponse", f"QuestionnaireResponse?patient={PATIENT}"
     ),
+    # What operators read for the codes of their value sets: policy/operators/reads.py.
+    SourceSpec("device-requests", "deviceHistory", "DeviceRequest", f"DeviceRequest?patient={PATIENT}"),
+    SourceSpec(
+        "medication-requests",
+        "medicationHistory",
+        "MedicationRequest",
+        f"MedicationRequest?patient={PATIENT}&_include=MedicationRequest:medication",
+    ),
+    SourceSpec(
+        "medication-statements",
+        "medicationStatements",
+        "MedicationStatement",
+        f"MedicationStatement?patient={PATIENT}&_include=MedicationStatement:medication",
+    ),
+    SourceSpec(
+        "medication-dispenses",
+        "medicationDispenses",
+        "MedicationDispense",
+        f"MedicationDispense?patient={PATIENT}&_include=MedicationDispense:medication",
+    ),
+    SourceSpec(
+        "medication-administrations",
+        "medicationAdministrations",
+        "MedicationAdministration",
+        f"MedicationAdministration?patient={PATIENT}&_include=MedicationAdministration:medication",
+    ),
+    SourceSpec("immunizations", "immunizations", "Immunization", f"Immunization?patient={PATIENT}"),
+    SourceSpec("reports", "diagnosticReports", "DiagnosticReport", f"DiagnosticReport?patient={PATIENT}"),
+    SourceSpec("imaging", "imagingStudies", "ImagingStudy", f"ImagingStudy?patient={PATIENT}"),
+    SourceSpec("encounters", "encounters", "Encounter", f"Encounter?patient={PATIENT}"),
+    SourceSpec(
+        "completed-orders", "completedOrders", "ServiceRequest", f"ServiceRequest?patient={PATIENT}&status=completed"
+    ),
 )
 BY_NAME = {spec.name: spec for spec in SPECS}
 _BY_KEY = {spec.key.lower(): spec for spec in SPECS}
@@ -71,7 +104,7 @@ class Supplied:
 
     `next_page` is where the rest of it is: the one thing that a complete source lacks. `included` are the identities
     of resources that only came along with others; `partial` tells that all of them did: then nobody asked for them,
-    and what is not among them may be there all the same.
+    and what is not among them may be there all the same. `single` is one resource in no Bundle.
     """
 
     source: Source
@@ -79,6 +112,7 @@ class Supplied:
     next_page: str | None = None
     included: frozenset[int] = frozenset()
     partial: bool = False
+    single: bool = False
 
 
 def is_known(key: str) -> bool:
@@ -115,7 +149,7 @@ def read_value(value: object, depth: int = 0) -> Supplied:
         return _bundle(value, depth)
     if kind == "Parameters":
         return _all(_parts(value), depth)
-    return Supplied(Source(SourceState.READ), [(value, None)])
+    return Supplied(Source(SourceState.READ), [(value, None)], single=True)
 
 
 def _all(values: Sequence[object], depth: int) -> Supplied:
@@ -224,6 +258,8 @@ def _name_of(resource: Json, own: SourceSpec | None) -> str | None:
     kind = resource.get("resourceType")
     if own is not None and kind == own.kind:
         return own.name
+    if kind == "ServiceRequest" and resource.get("status") == "completed":
+        return "completed-orders"
     spec = _BY_KIND.get(kind) if isinstance(kind, str) else None
     return spec.name if spec else None
 
@@ -232,7 +268,10 @@ def _part(name: str, resources: list[tuple[Json, object]], whole: Supplied, own:
     """The resources of one source out of a value; complete unless they only came along with what was asked for."""
     if name.startswith("other:") or (own is not None and name == own.name):
         return replace(whole, resources=resources, next_page=whole.next_page if own else None)
-    came_along = all(id(r) in whole.included for r, _ in resources)
+    # Under another type's key, or as one resource by itself, nobody says that these are all; a Bundle under a key of
+    # the client's own, or the Patient's everything, does.
+    came_along = whole.single or (own is not None and own.name != "patient")
+    came_along = came_along or all(id(r) in whole.included for r, _ in resources)
     if name == "active-orders":  # the orders that are signed may be sent here as well, and say nothing of others
         came_along = came_along or not any(r.get("status") == "active" for r, _ in resources)
     lacking = whole.source.unusable

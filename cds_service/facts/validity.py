@@ -17,9 +17,10 @@ import jsonschema_rs
 
 READABLE = frozenset((
     "Appointment", "ClaimResponse", "CommunicationRequest", "Condition", "Coverage", "Device", "DeviceRequest",
-    "Encounter", "Location", "Medication", "MedicationRequest", "NutritionOrder", "Observation", "Organization",
-    "Patient", "Practitioner", "PractitionerRole", "Procedure", "Questionnaire", "QuestionnaireResponse",
-    "RelatedPerson", "ServiceRequest", "Task", "VisionPrescription",
+    "DiagnosticReport", "Encounter", "ImagingStudy", "Immunization", "Location", "Medication",
+    "MedicationAdministration", "MedicationDispense", "MedicationRequest", "MedicationStatement", "NutritionOrder",
+    "Observation", "Organization", "Patient", "Practitioner", "PractitionerRole", "Procedure", "Questionnaire",
+    "QuestionnaireResponse", "RelatedPerson", "ServiceRequest", "Task", "VisionPrescription",
 ))  # fmt: skip
 SCHEMA_FILE = "r4b.schema.json"
 # Ids that FHIR forbids but that still name a resource without ambiguity: real servers write them.
@@ -36,6 +37,8 @@ SHORT = {"code": 200, "uri": 2000}
 _CODES_CUT_OFF = {
     "Encounter.status": "planned arrived triaged in-progress onleave finished cancelled entered-in-error unknown",
     "EncounterStatusHistory.status": "planned arrived triaged in-progress onleave finished cancelled "
+    "entered-in-error unknown",
+    "DiagnosticReport.status": "registered partial preliminary final amended corrected appended cancelled "
     "entered-in-error unknown",
     "Observation.status": "registered preliminary final amended corrected cancelled entered-in-error unknown",
     "Task.status": "draft requested received accepted rejected ready cancelled in-progress on-hold failed "

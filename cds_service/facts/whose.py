@@ -17,7 +17,9 @@ _SUBJECT = {
     "ServiceRequest": "subject", "DeviceRequest": "subject", "MedicationRequest": "subject", "Condition": "subject",
     "Procedure": "subject", "Observation": "subject", "QuestionnaireResponse": "subject", "Encounter": "subject",
     "CommunicationRequest": "subject", "NutritionOrder": "patient", "VisionPrescription": "patient",
-    "Coverage": "beneficiary", "ClaimResponse": "patient",
+    "Coverage": "beneficiary", "ClaimResponse": "patient", "DiagnosticReport": "subject", "ImagingStudy": "subject",
+    "Immunization": "patient", "MedicationAdministration": "subject", "MedicationDispense": "subject",
+    "MedicationStatement": "subject",
 }  # fmt: skip
 
 

@@ -29,6 +29,8 @@ what a CRD answer said of them, without version and rule; `late` the answers tha
 a measure's place in this list: new ones go to the end."""
 
 LATE_MS = 5000
+OTHER = "other"
+"""The code of a reason that the card did not offer: callers choose such codes, and counts never go."""
 
 
 class Dimensions(NamedTuple):
@@ -222,5 +224,8 @@ def _of_finding(measure: str, row: Row, label: str) -> Dimensions:
 
 
 def _reason(feedback: Row) -> str:
+    """What a reason is counted as: the card's own words, or one label for all that the card did not offer."""
     reason = [feedback["reason_system"], feedback["reason_code"], feedback["reason_display"]]
-    return dumps(reason).decode() if any(reason) else ""
+    if not any(reason):
+        return ""
+    return dumps(reason if feedback["reason_offered"] else [None, OTHER, None]).decode()

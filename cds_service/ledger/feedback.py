@@ -10,8 +10,9 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import uuid4
 
-from cds_service.ledger.document import dumps, milliseconds, serialise
-from cds_service.ledger.feedback_items import override_of, rest
+from cds_service.ledger.counts import OTHER
+from cds_service.ledger.document import dumps, loads, milliseconds, serialise
+from cds_service.ledger.feedback_items import Override, Reason, override_of, rest
 from cds_service.ledger.lane import Transaction
 from cds_service.ledger.mask import Mask
 from cds_service.ledger.projection import cards_of, project_feedback
@@ -20,6 +21,7 @@ from cds_service.ledger.schema import answer
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OUTCOMES = ("accepted", "overridden")
 _ANSWER = answer.c.keys()
 
@@ -37,19 +39,22 @@ def record_item(
 ) -> FeedbackResult:
     """Check and write one feedback item."""
     try:
-        document = _document(tx, service, client, item, now)
+        document = _document(tx, mask, service, client, item, now)
     except Rejected as r:
         return FeedbackResult(index, "rejected", r.reason, f"feedback[{index}]{r.path}")
     if tx.one(tx.sql.find_digest, {"digest": document["digest"]}):
         return FeedbackResult(index, "duplicate")
-    masked = mask.erase({**document, "feedback": item})
-    number = tx.append("feedback", document["id"], document["received"], serialise(masked, None)[0])
+    number = tx.append("feedback", document["id"], document["received"], serialise(document, None)[0])
     tx.run(tx.sql.feedback, project_feedback(document, number))
     return FeedbackResult(index, "accepted")
 
 
-def _document(tx: Transaction, service: str, client: str | None, item: object, now: datetime) -> Json:
-    """What is stored of an item; raises Rejected."""
+def _document(tx: Transaction, mask: Mask, service: str, client: str | None, item: object, now: datetime) -> Json:
+    """What is stored of an item; raises Rejected.
+
+    The item is checked as it came. All that is made from it (normal form, digest, projection) is made from what the
+    mask left of it: what is masked has no copy.
+    """
     if not isinstance(item, Mapping):
         raise Rejected("must be a JSON object", "")
     card = _find_card(tx, service, client, item.get("card"))
@@ -57,10 +62,15 @@ def _document(tx: Transaction, service: str, client: str | None, item: object, n
     if outcome not in _OUTCOMES:
         raise Rejected("must be accepted or overridden", ".outcome")
     at = _timestamp(item.get("outcomeTimestamp"))
-    suggestions = _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
-    told = override_of(item)
-    reason = told.main(card["override_reasons"])
-    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(item)]
+    _suggestions(item.get("acceptedSuggestions"), card["suggestions"], outcome)
+    masked = mask.erase({"feedback": item})
+    left = masked["feedback"]
+    suggestions: list[list[str]] = []
+    with contextlib.suppress(Rejected):  # masked
+        suggestions = _suggestions(left.get("acceptedSuggestions"), card["suggestions"], outcome)
+    told = override_of(left)
+    reason, offered = _counted(tx, card, told)
+    content = [service, client, card["uuid"], outcome, at, sorted(s[0] for s in suggestions), rest(left)]
     return {
         "id": str(uuid4()),
         "received": milliseconds(now),
@@ -71,9 +81,10 @@ def _document(tx: Transaction, service: str, client: str | None, item: object, n
         "at": at,
         "suggestions": suggestions,
         "reason": asdict(reason) if reason else None,
-        "reasonOffered": reason.offered(card["override_reasons"]) if reason else None,
+        "reasonOffered": offered,
         "commented": bool(told.comment),
         "digest": sha256(dumps(content)).hexdigest(),
+        **masked,
     }
 
 
@@ -119,3 +130,33 @@ def _suggestions(value: object, offered: list[list[str]], outcome: str) -> list[
         elif outcome == "accepted":
             raise Rejected("is not a suggestion of the card", f".acceptedSuggestions[{i}].id")
     return accepted
+
+
+def _counted(tx: Transaction, card: Json, told: Override) -> tuple[Reason | None, bool | None]:
+    """The reason that is counted, and whether the card offered it.
+
+    That is the card's own coding; of any other a code at most: words and systems are the caller's, and may name
+    a patient.
+    """
+    if not told.reasons:
+        return None, None
+    offered = _offered(tx, card)
+    codes = {r.code: r for r in offered}
+    words = {r.display: r for r in offered if r.display}
+    for given in told.reasons:
+        own = codes.get(given.code) if given.code else words.get(given.display or "")
+        if own:
+            return own, True
+    code = told.reasons[0].code
+    return Reason(None, code if code and _CODE.fullmatch(code) else OTHER, None), False
+
+
+def _offered(tx: Transaction, card: Json) -> list[Reason]:
+    """The reasons that a card offered, in its own words where its record is still there."""
+    row = tx.one(tx.sql.find_document, {"number": card["number"]})
+    cards = loads(row[0]).get("response", {}).get("cards", ()) if row else ()
+    words = {r.get("code"): r for c in cards if c.get("uuid") == card["uuid"] for r in c.get("overrideReasons", ())}
+    return [
+        Reason(words.get(code, {}).get("system"), code, words.get(code, {}).get("display"))
+        for code in card["override_reasons"]
+    ]

@@ -25,15 +25,11 @@ _NORMAL = frozenset({"card", "outcome", "outcomeTimestamp", "acceptedSuggestions
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason as coded. Unless the card offered its code, `display` is the client's text and may say anything."""
+    """A reason as coded; what a client sent as `display`, `system` or even `code` may say anything."""
 
     system: str | None
     code: str | None
     display: str | None
-
-    def offered(self, codes: object) -> bool | None:
-        """Whether the card offered it; None where it has no code."""
-        return None if self.code is None else isinstance(codes, list | tuple) and self.code in codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +38,6 @@ class Override:
 
     reasons: tuple[Reason, ...] = ()
     comment: str = ""
-
-    def main(self, offered: object) -> Reason | None:
-        """The reason that is counted: the first that the card offered, else the first."""
-        return next((r for r in self.reasons if r.offered(offered)), self.reasons[0] if self.reasons else None)
 
 
 def override_of(item: Mapping[str, Any]) -> Override:

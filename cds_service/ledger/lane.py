@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from cds_service.errors import LedgerError
+from cds_service.errors import LedgerError, LedgerUnavailable
 from cds_service.ledger.chain import DAY, Head, Sealer, link, next_register, sealed
-from cds_service.ledger.database import Database, Statement, error_text, is_busy
+from cds_service.ledger.database import Database, Statement, error_text, fault, is_busy
 from cds_service.ledger.record import Replayed
 from cds_service.ledger.schema import SEQUENCE_BITS, append
 from cds_service.ledger.statements import Statements
@@ -31,8 +32,8 @@ class Transaction:
     `unsure` is True when the connection broke before: the first attempt may have been committed.
     """
 
-    def __init__(self, lane: Lane, cursor: Any, fresh: bool, unsure: bool) -> None:
-        self.lane, self.cursor, self.fresh, self.unsure = lane, cursor, fresh, unsure
+    def __init__(self, lane: Lane, cursor: Any, fresh: bool, unsure: bool, until: float | None) -> None:
+        self.lane, self.cursor, self.fresh, self.unsure, self.until = lane, cursor, fresh, unsure, until
         self.sql = lane.statements
         self.heads: dict[str, Head] = {}
         self.begun = False
@@ -40,14 +41,14 @@ class Transaction:
     def run(self, statement: Statement, values: Mapping[str, Any]) -> int:
         """Execute once; the number of rows changed."""
         if not self.begun:
-            self.lane.database.begin(self.cursor)
+            self.lane.database.begin(self.cursor, self.until)
             self.begun = True
         self._execute(statement, values)
         return int(self.cursor.rowcount)
 
     def _execute(self, statement: Statement, values: Mapping[str, Any]) -> None:
         parameters = {**statement.fixed, **values} if statement.fixed else values
-        self.lane.database.patiently(lambda: self.cursor.execute(statement.sql, parameters))
+        self.lane.database.patiently(lambda: self.cursor.execute(statement.sql, parameters), self.until)
 
     def one(self, statement: Statement, values: Mapping[str, Any]) -> Any:
         """The first row found, or None."""
@@ -86,7 +87,7 @@ class Transaction:
 
     def _append(self, row: tuple[Any, ...]) -> None:
         try:
-            self.lane.database.patiently(lambda: self.cursor.execute(self.sql.append.sql, row))
+            self.lane.database.patiently(lambda: self.cursor.execute(self.sql.append.sql, row), self.until)
         except self.lane.errors as error:
             if error_text(error) == "replayed":
                 raise Replayed from None
@@ -145,54 +146,61 @@ class Lane:
         self._connection: Any = None
         self.errors = database.engine.dialect.loaded_dbapi.Error
 
-    def run(self, work: Callable[[Transaction], T]) -> T:
-        """Do `work` in one transaction that is durable when this returns; raises LedgerError."""
+    def run(self, work: Callable[[Transaction], T], until: float | None = None) -> T:
+        """Do `work` in one transaction that is durable when this returns.
+
+        Raises LedgerUnavailable when it was not done by `until` (monotonic clock) or the database cannot do it now,
+        else LedgerError. Before that time it is tried again where others undid it (`_collided`), and once where a
+        session failed that was there before: it may have been ended, or its server become a standby.
+        """
         last: Exception | None = None
         unsure = False
-        for attempt in range(ATTEMPTS):
+        for _ in range(ATTEMPTS):
+            new = self._connection is None
             try:
-                return self._attempt(work, attempt > 0, unsure)
+                return self._attempt(work, last is not None, unsure, until)
             except (Conflict, self.errors) as error:
-                if not self._may_retry(error):
-                    raise LedgerError(f"The record could not be written: {error_text(error)}") from error
-                unsure = unsure or self._connection is None
                 last = error
-        raise LedgerError(f"The record could not be written: {error_text(last)}") from last
+            unsure = unsure or self._connection is None
+            if (self._connection is None and (new or _is_late(last))) or _is_past(until):
+                break
+        if last is None or isinstance(last, Conflict):
+            raise LedgerUnavailable(f"The record could not be written: {last}.")
+        raise fault("The record could not be written", last) from last
 
-    def _attempt(self, work: Callable[[Transaction], T], fresh: bool, unsure: bool) -> T:
+    def _attempt(self, work: Callable[[Transaction], T], fresh: bool, unsure: bool, until: float | None) -> T:
         if self._connection is None:
             self._connection = self.database.connect(writing=True)
+        if not self.database.is_sqlite:
+            self._connection.until = until
         cursor = self._connection.cursor()
         try:
-            transaction = Transaction(self, cursor, fresh, unsure)
+            transaction = Transaction(self, cursor, fresh, unsure, until)
             result = work(transaction)
             self._connection.commit()
-        except BaseException:
-            self._roll_back()
-            raise
-        finally:
+        except BaseException as error:
             cursor.close()
+            self._roll_back(keep=not isinstance(error, self.errors) or self._collided(error))
+            raise
+        cursor.close()
         self.heads.update(transaction.heads)  # certain, now that they are committed
         return result
 
-    def _roll_back(self) -> None:
-        """Undo; a connection that cannot even do that is given up."""
+    def _roll_back(self, keep: bool) -> None:
+        """Undo; a connection that cannot even do that is given up, and so is one that failed by itself."""
         try:
             self._connection.rollback()
         except self.errors:
+            keep = False
+        if not keep or getattr(self._connection, "closed", False):
             self.close()
-        else:
-            if getattr(self._connection, "closed", False):
-                self.close()
 
-    def _may_retry(self, error: Exception) -> bool:
-        """A moved head, a lock, a deadlock, a row that someone else inserted first, a lost connection."""
-        if isinstance(error, Conflict) or self._connection is None:
-            return True
+    def _collided(self, error: Exception) -> bool:
+        """A lock, a deadlock, a row that someone else inserted first: nothing is wrong with the connection."""
         return (
             is_busy(error)
             or isinstance(error, self.database.engine.dialect.loaded_dbapi.IntegrityError)
-            or (getattr(error, "sqlstate", None) in {"40001", "40P01"})
+            or getattr(error, "sqlstate", None) in {"40001", "40P01"}
         )
 
     def close(self) -> None:
@@ -200,6 +208,15 @@ class Lane:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _is_past(until: float | None) -> bool:
+    return until is not None and time.monotonic() > until
+
+
+def _is_late(error: Exception) -> bool:
+    """The server cancelled the statement, or did not get its lock in time: it would not again."""
+    return getattr(error, "sqlstate", None) in {"57014", "55P03"}
 
 
 def move_head(transaction: Transaction, start: Head, head: Head) -> None:

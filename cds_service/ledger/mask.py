@@ -21,6 +21,10 @@ _ELEMENT = re.compile(r"([A-Z][A-Za-z]{1,63})((?:\.[a-z][A-Za-z0-9]{0,63})+)")
 _PAGE = frozenset({"card", "headline", "parts", "criteria", "policy", "references", "disclaimer", "*"})
 
 
+_JOINS = frozenset({"card", "outcome", "outcomeTimestamp", "*"})
+"""What joins feedback to its card, and counts it."""
+
+
 class Mask:
     """What is never stored, in two forms.
 
@@ -73,7 +77,36 @@ def _segments(pointer: str) -> tuple[str, ...]:
         raise ConfigurationError(
             f"CDS_LEDGER_MASK: without {pointer!r} explanations could not be shown. They name no patient: leave it out."
         )
+    if parts[1] == "feedback" and parts[2] in _JOINS and (len(parts) == 3 or parts[2] == "*"):
+        raise ConfigurationError(
+            f"CDS_LEDGER_MASK: without {pointer!r} feedback could not be joined to its card. It names no patient: "
+            "leave it out."
+        )
     return parts[1:]
+
+
+def without_copies_of_masked(document: Json, response: Json) -> Json:
+    """A masked document without what repeats masked places of request and response beside them.
+
+    `response` is as it was before masking: places in `masked` count by it.
+    """
+    erased = set(document.get("masked", ()))
+    if not erased:
+        return document
+
+    def gone(place: str) -> bool:
+        parts = place.split("/")
+        return any("/".join(parts[:n]) in erased for n in range(2, len(parts) + 1))
+
+    places = {card.get("uuid"): f"/response/cards/{i}" for i, card in enumerate(response.get("cards", ()))}
+    cards = []
+    for card in document["cards"]:
+        at = places.get(card["uuid"], "/")
+        labels = [(u, "" if gone(f"{at}/suggestions/{i}/label") else n) for i, (u, n) in enumerate(card["suggestions"])]
+        codes = [c for i, c in enumerate(card["overrideReasons"]) if not gone(f"{at}/overrideReasons/{i}/code")]
+        cards.append({**card, "suggestions": labels, "overrideReasons": codes})
+    instance = None if gone("/request/hookInstance") else document["hookInstance"]
+    return {**document, "cards": cards, "hookInstance": instance}
 
 
 def _without_element(node: Any, path: tuple[str, ...], at: str, erased: list[str]) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoneFree
 
-from cds_service.errors import LedgerError
-from cds_service.ledger.database import error_text
+from cds_service.errors import LedgerUnavailable
+from cds_service.ledger.database import fault
 from cds_service.ledger.projection import Row
 from cds_service.ledger.schema import SEQUENCE_BITS
 
@@ -29,8 +30,10 @@ def reading(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.connect() as connection:
             yield connection
+    except NoneFree:
+        raise LedgerUnavailable("The ledger's database does not keep up: no connection to it is free.") from None
     except SQLAlchemyError as error:
-        raise LedgerError(f"The ledger could not be read: {error_text(error)}") from error
+        raise fault("The ledger could not be read", error) from error
 
 
 @contextmanager

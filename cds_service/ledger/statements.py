@@ -57,6 +57,8 @@ class Statements:
             select(schema.feedback.c.number).where(schema.feedback.c.digest == bindparam("digest"))
         )
         self.find_id = compile_(select(schema.entry.c.number).where(schema.entry.c.id == bindparam("id")))
+        e = schema.entry
+        self.find_document = compile_(select(e.c.document).where(e.c.number == bindparam("number")))
         self.find_token = compile_(select(t.c.key).where(t.c.key == bindparam("key")))
         self.forget_tokens = compile_(delete(t).where(t.c.expires < bindparam("now")))
 
@@ -72,7 +74,7 @@ class Statements:
         return self._database.compile(self._insert(table).on_conflict_do_nothing(), *table.c.keys())
 
     def counts(self, name: str, rows: int) -> Statement:
-        """Add to, or replace, `rows` rows of `tally`, `finding` or `counted` at once; parameters end in `_0`, `_1`."""
+        """Add to, or replace, `rows` rows of `tally`, `finding`, `counted` or `token`; parameters end in `_0`, `_1`."""
         known = self._many.get((name, rows))
         if known is None:
             table = schema.metadata.tables[name]
@@ -91,6 +93,7 @@ def _sum(table: Table, new: Any) -> dict[str, Any]:
 
 _SET: dict[str, Callable[[Table, Any], dict[str, Any]]] = {
     "tally": _sum,
+    "token": lambda _, new: {"expires": new["expires"]},
     "finding": lambda _, new: {n: new[n] for n in ("outcome", "reason", "at")},
     "counted": lambda _, new: {"sequence": new["sequence"]},
 }

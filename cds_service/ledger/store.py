@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import itemgetter
@@ -17,11 +18,12 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, select
 
-from cds_service.errors import ConfigurationError, LedgerError
+from cds_service.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from cds_service.ledger import export as export_
 from cds_service.ledger import metrics as metrics_
 from cds_service.ledger import retention, schema
 from cds_service.ledger.chain import GENESIS, Sealer
+from cds_service.ledger.clock import CLOCK_SECONDS, KEEP_TOKENS_SECONDS, Clock, database_time
 from cds_service.ledger.counting import count
 from cds_service.ledger.database import Database, Sync
 from cds_service.ledger.document import document_of, dumps, loads, milliseconds, serialise
@@ -29,8 +31,9 @@ from cds_service.ledger.feedback import record_item, uuid_of
 from cds_service.ledger.hashes import digest
 from cds_service.ledger.lane import Lane, Transaction
 from cds_service.ledger.maintenance import Maintenance
-from cds_service.ledger.mask import Mask
+from cds_service.ledger.mask import Mask, without_copies_of_masked
 from cds_service.ledger.migrate import upgrade
+from cds_service.ledger.probe import FAILED_SECONDS, PROBE, Undone, probe
 from cds_service.ledger.projection import row_of, uuids
 from cds_service.ledger.reading import reading
 from cds_service.ledger.record import FeedbackResult, Json, PruneReport, Record, VerifyReport
@@ -45,7 +48,6 @@ from cds_service.ledger.verify import verify
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 POSTGRESQL_LANES = 8
-LANE_SECONDS = 20.0  # longer than one write may take: see silence.py
 SKEW_SECONDS = 120
 FREE_BYTES = 256 << 20
 _PROJECTED = itemgetter(
@@ -57,7 +59,14 @@ class Ledger:
     """The durable record of answers and feedback; safe for threads, one instance per process."""
 
     def __init__(
-        self, database: Database, sealer: Sealer, mask: Mask, writer: str, life: timedelta, segment_rows: int
+        self,
+        database: Database,
+        sealer: Sealer,
+        mask: Mask,
+        writer: str,
+        life: timedelta,
+        segment_rows: int,
+        clock: Callable[[], float],
     ) -> None:
         self.database, self.sealer, self._mask, self._life = database, sealer, mask, life
         self._pid = os.getpid()
@@ -71,6 +80,8 @@ class Ledger:
         self._free: LifoQueue[Lane] = LifoQueue()
         for lane in reversed(self._lanes):  # last in, first out: few lanes are used until more are needed
             self._free.put(lane)
+        self._failures: dict[str, tuple[float, str]] = {}
+        self._clock = Clock(clock)
         self._counting = threading.Lock()
         self._uncounted = False
         self._maintenance = Maintenance(database, self._count_new, self._forget_tokens)
@@ -87,14 +98,18 @@ class Ledger:
         explanation_life: timedelta = timedelta(days=30),
         segment_rows: int = 1000,
         patience: float | None = None,
+        deadline: float | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> Ledger:
         """Open, and create or upgrade, the ledger at `url` (`sqlite:///...` or `postgresql://...`).
 
         `key` signs the chains; `mask` lists JSON Pointers that are never stored (see `Mask`); a `writer`
         name continues its chains after a restart, without one every opening begins new chains. `patience`
-        is how many seconds a PostgreSQL server may be silent before an answer is given up; None: any.
+        is how many seconds a PostgreSQL server may be silent while it is read from, `deadline` how many a write
+        may take as a whole before it is given up with LedgerUnavailable; None: any (SQLite: 15). `clock` is this
+        process's idea of the time, in Unix seconds.
         """
-        database, masked, sealer = Database(url, sync, patience), Mask(mask), Sealer(key)
+        database, masked, sealer = Database(url, sync, patience, deadline), Mask(mask), Sealer(key)
         try:
             upgrade(database, after=lambda connection: _prepare(connection, sealer))
             with reading(database.engine) as connection:
@@ -104,7 +119,7 @@ class Ledger:
         except BaseException:
             database.close()
             raise
-        return cls(database, sealer, masked, writer or uuid4().hex[:12], explanation_life, segment_rows)
+        return cls(database, sealer, masked, writer or uuid4().hex[:12], explanation_life, segment_rows, clock)
 
     # -- writing
 
@@ -120,6 +135,7 @@ class Ledger:
         if len(hashes) < len(record.explanations):
             raise LedgerError("An explanation belongs to no card of its record.")
         document = self._mask.erase(document_of(record, hashes, expires))
+        document = without_copies_of_masked(document, record.response)
         stored, changed = serialise(document, secret)
         if changed:
             document = loads(stored)
@@ -136,7 +152,8 @@ class Ledger:
                 return  # the connection broke after the commit, not before
             tx.append(record.hook, record.id, document["received"], stored, more)
 
-        self._run(append)
+        with self._told_to_probes("record"):
+            self._run(append)
         self._uncounted = True
 
     def _page(self, page: Json | None, secret: str | None) -> str:
@@ -155,15 +172,17 @@ class Ledger:
         shown to this client by this service, or is malformed, is `rejected` with the path of its fault.
         """
         now = datetime.now(UTC)
-        results = self._run(
-            lambda tx: [record_item(tx, self._mask, service, client, item, i, now) for i, item in enumerate(items)]
-        )
+        with self._told_to_probes("feedback"):
+            results = self._run(
+                lambda tx: [record_item(tx, self._mask, service, client, item, i, now) for i, item in enumerate(items)]
+            )
         self._uncounted = True
         return results
 
     def claim(self, issuer: str, jti: str, expires: int) -> bool:
         """True the first time; holds across processes and restarts until `expires` (Unix seconds) and skew."""
-        return self._run(lambda tx: _claim(tx, issuer, jti, expires))
+        with self._told_to_probes("token"):
+            return self._run(lambda tx: _claim(tx, issuer, jti, expires))
 
     def was_used(self, issuer: str, jti: str) -> bool:
         """Whether a token is known as used, without using it up: only `write` and `claim` say so for certain."""
@@ -184,17 +203,34 @@ class Ledger:
             self.count()
 
     def _forget_tokens(self) -> None:
-        self._run(lambda tx: tx.run(tx.sql.forget_tokens, {"now": int(time.time())}))
+        """Long after they expired, by the clock that all processes share: rows are small, and a clock may be wrong."""
+        if not self.database.is_sqlite:
+            with reading(self.database.engine) as connection:
+                now = database_time(connection)
+        else:
+            now = self._clock.earliest()
+        self._run(lambda tx: tx.run(tx.sql.forget_tokens, {"now": int(now) - KEEP_TOKENS_SECONDS}))
+
+    @contextmanager
+    def _told_to_probes(self, kind: str) -> Iterator[None]:
+        """What fails to be written is known to `ready`, until something of its kind is written."""
+        try:
+            yield
+        except LedgerError as error:
+            self._failures[kind] = time.monotonic(), str(error)
+            raise
+        self._failures.pop(kind, None)
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
         if os.getpid() != self._pid:
             raise LedgerError("The ledger was opened in another process. Open it after the fork.")
+        until = self.database.until()
         try:
-            lane = self._free.get(timeout=LANE_SECONDS)
+            lane = self._free.get(timeout=None if until is None else until - time.monotonic())
         except Empty:
-            raise LedgerError("The ledger's database does not keep up: no connection to it is free.") from None
+            raise LedgerUnavailable("The ledger's database does not keep up: no connection to it is free.") from None
         try:
-            return lane.run(work)
+            return lane.run(work, until)
         finally:
             self._free.put(lane)
 
@@ -249,13 +285,35 @@ class Ledger:
         return export_.export(self.database.engine, stream)
 
     def ready(self) -> None:
-        """Raise LedgerError unless the database takes writes, is where it was, and the disk has room."""
+        """Raise LedgerError unless the database takes writes, is where it was, and the disk has room.
+
+        A record is written as any other and undone, and a row is written for good: what keeps records from being
+        written keeps these too. What failed in the last seconds is not tried again.
+        """
         if self.database.is_sqlite:
             self.database.check_file()
             free = shutil.disk_usage(self.database.path.parent).free
             if free < FREE_BYTES:
-                raise LedgerError(f"The ledger's disk has only {free >> 20} MiB left.")
-        self._run(lambda tx: tx.run(tx.sql.forget_tokens, {"now": 0}))
+                raise LedgerUnavailable(f"The ledger's disk has only {free >> 20} MiB left.")
+        for at, text in list(self._failures.values()):
+            if time.monotonic() - at < FAILED_SECONDS:
+                raise LedgerUnavailable(text)
+        self._check_clock()
+        with suppress(Undone):
+            self._run(probe)
+        mark = time.time_ns() // 1000  # another each time: the same again would not be written
+        self._run(lambda tx: tx.run(tx.sql.counts("token", 1), {"key_0": PROBE, "expires_0": mark}))
+
+    def _check_clock(self) -> None:
+        """Raise LedgerUnavailable where this process's clock is not the database's, and tokens are judged by it."""
+        if self.database.is_sqlite:
+            return
+        with reading(self.database.engine) as connection:
+            off = self._clock.off(connection)
+        if abs(off) > CLOCK_SECONDS:
+            text = f"This machine's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the database's."
+            logger.error("ledger: %s Tokens cannot be judged by it: set it right.", text)
+            raise LedgerUnavailable(text)
 
     def close(self) -> None:
         """Stop the background work, seal and count what this process wrote, and close; it is then unusable."""
@@ -285,7 +343,11 @@ def _token(issuer: str, jti: str, expires: int) -> tuple[str, int]:
 
 def _claim(tx: Transaction, issuer: str, jti: str, expires: int) -> bool:
     key, expires = _token(issuer, jti, expires)
-    return tx.run(tx.sql.token, {"key": key, "expires": expires}) == 1
+    if tx.run(tx.sql.token, {"key": key, "expires": expires}) == 1:
+        return True
+    if tx.unsure:  # the connection broke before: nobody can tell whether this very claim was committed
+        raise LedgerUnavailable("The token could not be used up: the connection to the database was lost.")
+    return False
 
 
 def _seal(kinds: Iterable[str], now: int, tx: Transaction) -> None:

@@ -10,13 +10,12 @@ from queue import Empty, LifoQueue
 from time import monotonic
 from typing import Any
 
-from cds_service.errors import LedgerError
-from cds_service.ledger.database import Database, Statement, error_text
+from cds_service.errors import LedgerError, LedgerUnavailable
+from cds_service.ledger.database import Database, Statement, fault
 
 # SQLite answers within microseconds; of PostgreSQL's round trips two may be under way at once.
 CONNECTIONS = {True: 1, False: 2}
 _AT_ONCE = 1.0
-_PATIENCE = 20.0  # longer than one look-up may take: see silence.py
 
 
 class UsedTokens:
@@ -31,15 +30,16 @@ class UsedTokens:
 
     def holds(self, key: str) -> bool:
         """Whether there is a row of `token` with this key. Raises LedgerError."""
+        until = self._database.until()
         try:
-            connection = self._free.get(timeout=_PATIENCE)
+            connection = self._free.get(timeout=None if until is None else until - monotonic())
         except Empty:
-            raise LedgerError("The ledger's database does not keep up: no connection to it is free.") from None
+            raise LedgerUnavailable("The ledger's database does not keep up: no connection to it is free.") from None
         try:
-            connection, found = self._look_up(connection, key)
+            connection, found = self._look_up(connection, key, until)
         except self._errors as error:
             connection = None
-            raise LedgerError(f"The ledger could not be read: {error_text(error)}") from error
+            raise fault("The ledger could not be read", error) from error
         except LedgerError:
             connection = None
             raise
@@ -47,22 +47,24 @@ class UsedTokens:
             self._free.put(connection)
         return found
 
-    def _look_up(self, connection: Any, key: str) -> tuple[Any, bool]:
+    def _look_up(self, connection: Any, key: str, until: float | None) -> tuple[Any, bool]:
         """On the connection, or a new one where it is gone: the database may have been started again since."""
         began = monotonic()
         if connection is not None:
             try:
-                return connection, self._asked(connection, key)
+                return connection, self._asked(connection, key, until)
             except self._errors:
                 connection.close()
                 if monotonic() - began > _AT_ONCE:
                     raise  # it was silent, and would be so again
-        connection = self._database.connect()
+        connection = self._database.connect(writing=not self._database.is_sqlite)
         if not self._database.is_sqlite:
             connection.autocommit = True
-        return connection, self._asked(connection, key)
+        return connection, self._asked(connection, key, until)
 
-    def _asked(self, connection: Any, key: str) -> bool:
+    def _asked(self, connection: Any, key: str, until: float | None) -> bool:
+        if not self._database.is_sqlite:
+            connection.until = until
         # To the last row, or SQLite would keep what it read from being overwritten.
         return bool(connection.execute(self._statement.sql, {"key": key}).fetchall())
 

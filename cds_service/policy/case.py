@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -208,7 +208,7 @@ class Condition:
 
 @fact(frozen=True, slots=True)
 class Procedure:
-    """A performed procedure (status completed or in progress)."""
+    """A service that was given: a Procedure, or another resource that is evidence of one."""
 
     ref: str
     codes: tuple[Code, ...] = ()
@@ -219,8 +219,36 @@ class Procedure:
 
 
 @fact(frozen=True, slots=True)
+class Medication:
+    """A drug that is or was prescribed, dispensed, given or reported; `active` is None where the chart does not say.
+
+    `taken` are the days of use as far as they are known: an end that is open is one that is not recorded.
+    """
+
+    ref: str
+    codes: tuple[Code, ...] = ()
+    active: bool | None = True
+    taken: Period | None = None
+    stopped_because: tuple[Code, ...] = ()
+    texts: tuple[str, ...] = ()
+
+
+@fact(frozen=True, slots=True)
+class Relative:
+    """A disease of a relative; `degree` is 1 or 2, None where the relationship does not tell."""
+
+    ref: str
+    codes: tuple[Code, ...] = ()
+    degree: int | None = None
+    onset_age: tuple[int, int] | None = None
+
+
+@fact(frozen=True, slots=True)
 class Observation:
-    """A result: exactly one of `quantity` (with UCUM `unit`), `flag`, `coded` or `text` is set."""
+    """A result: exactly one of `quantity` (with UCUM `unit`), `flag` or `coded` is set.
+
+    `at` is the instant of it, where a time with its zone is recorded.
+    """
 
     ref: str
     codes: tuple[Code, ...] = ()
@@ -231,6 +259,7 @@ class Observation:
     flag: bool | None = None
     coded: tuple[Code, ...] = ()
     final: bool = True
+    at: datetime | None = None
 
 
 @fact(frozen=True, slots=True)
@@ -262,14 +291,17 @@ class Patient:
 class Case:
     """Everything known for one hook request.
 
-    `sources` has an entry per source name: orders, active-orders, patient, conditions, procedures,
-    observations, answers, coverage. A name that is missing counts as unavailable. `not_before` is the day of receipt
-    in a live call: a draft is signed then, whenever it was written.
+    `sources` has an entry per source name (facts/sources.py). A name that is missing counts as unavailable.
+    `services` are given services that resources other than Procedure tell of. `not_before` is the day of receipt in a
+    live call: a draft is signed then, whenever it was written.
     """
 
     orders: tuple[Order, ...] = ()
     conditions: tuple[Condition, ...] = ()
     procedures: tuple[Procedure, ...] = ()
+    services: tuple[Procedure, ...] = ()
+    medications: tuple[Medication, ...] = ()
+    relatives: tuple[Relative, ...] = ()
     observations: tuple[Observation, ...] = ()
     answers: tuple[Answer, ...] = ()
     patient: Patient | None = None

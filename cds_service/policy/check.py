@@ -14,8 +14,9 @@ from cds_service.policy.check_lists import payers, procedures
 from cds_service.policy.check_sets import value_sets
 from cds_service.policy.content import Content
 from cds_service.policy.model import All, AnyOf, AtLeast, Criterion, Expression, Not, Policy, Version
+from cds_service.policy.operators.reads import foreign, systems_of
 from cds_service.policy.source import Document, Path
-from cds_service.policy.spelling import spelling
+from cds_service.policy.spelling import is_system, spelling
 from cds_service.policy.words import unknown
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
@@ -148,10 +149,11 @@ class _PolicyCheck:
         if len(check_criteria.operators(criterion)) != 1:
             return
         name, arguments = criterion.operator
-        for key in ("value_set", "equals"):
+        for key in ("value_set", "equals", "stopped_because"):
             used = getattr(arguments, key, None)
             if used:
                 self.value_set((*path, name, key), used)
+        self.readable((*path, name, "value_set"), name, getattr(arguments, "value_set", None))
         self.cites((*path, "cite"), criterion.cite, version)
 
     def expression(self, path: Path, expression: Expression, version: Version) -> None:
@@ -175,6 +177,21 @@ class _PolicyCheck:
     def parts(self, path: Path, parts: list[Any], version: Version) -> None:
         for index, part in enumerate(parts):
             self.expression((*path, index), part, version)
+
+    def readable(self, path: Path, operator: str, value_set: str | None) -> None:
+        """A code system that the operator's types are never written in: the criterion would never be met by it."""
+        ahead, seen = [value_set], set[str]()
+        while ahead:
+            name = ahead.pop()
+            members = self.content.value_sets.get(name or "")
+            if members is None or name in seen:
+                continue
+            seen.add(members.id)
+            ahead += members.includes
+            if (system := foreign(operator, members)) and is_system(system):
+                where = f"of '{name}' " if name != value_set else ""
+                text = f"'{operator}' reads no codes of the system '{system}' {where}- nothing it looks at has them."
+                self.add(path, text.replace(" - ", ": "), f"Use one of: {', '.join(systems_of(operator))}.")
 
     def value_set(self, path: Path, name: str) -> None:
         if not has_set(self.content, name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from cds_service.policy import units
 from cds_service.policy.model import OPERATORS, Criterion
 from cds_service.policy.source import Path
 
@@ -29,6 +30,11 @@ def faults(criterion_id: str, criterion: Criterion) -> Iterator[Fault]:
     name, arguments = criterion.operator
     if name == "asked" and criterion.ask is None:
         yield (), f"'{criterion_id}' is asked, but has no question.", "Add 'ask: {question: ...}'."
+    if name == "asked" and "when_absent" in criterion.model_fields_set:
+        yield ("when_absent",), "'when_absent' has no effect here: what is asked is in no source.", "Remove it."
+    unit = getattr(arguments, "unit", None)
+    if unit is not None and not units.known(unit):
+        yield (name, "unit"), f"'{unit}' is no unit that results can be compared in.", "Write it as UCUM does: mm[Hg]."
     yield from _compared(name, arguments)
     for key in ("within", "after", "before", "onset_within"):
         window = getattr(arguments, key, None)

@@ -8,11 +8,10 @@ from typing import Any
 from cds_service.errors import ContentError
 from cds_service.policy.content import Content, PolicyFolder
 from cds_service.policy.model import CaseObservation, CaseOrder, ExpectedOrder, WorkedCase
+from cds_service.policy.operators.reads import SOURCES
 from cds_service.policy.source import Document, Path
 from cds_service.policy.spelling import ordered, spelling
 from cds_service.policy.words import unknown
-
-SOURCES = ("orders", "active-orders", "patient", "conditions", "procedures", "observations", "answers", "coverage")
 
 
 def has_set(content: Content, name: str) -> bool:
@@ -104,7 +103,7 @@ def _case(
 
 def _codes(document: Document, at: Path, worked: WorkedCase) -> Iterator[ContentError]:
     """Codes of a case as those of a chart are normalised: the facts of a case are not."""
-    for key in ("orders", "conditions", "procedures", "observations"):
+    for key in ("orders", "conditions", "procedures", "services", "medications", "observations"):
         for index, item in enumerate(getattr(worked, key)):
             path: Path = (*at, key, index)
             spelt, system = (ordered, "cpt") if key == "orders" else (spelling, "icd-10-cm")

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cds_service.policy import operators
 from cds_service.policy.case import Code, Order
+from cds_service.policy.code_sets import CodeSet
 from cds_service.policy.criteria import Test
 from cds_service.policy.formula import Formula
 from cds_service.policy.model import Alternative, Criterion, FindingRule, Item, Policy, Version, criterion_ids
+from cds_service.policy.operators.reads import reads
 from cds_service.policy.remember import remember
 from cds_service.policy.rules import Rules
 from cds_service.policy.view import ORDER, PATIENT
@@ -106,16 +107,10 @@ class CompiledVersion:
         return tuple([f for f, mention in found if mention is not None and not mention.sure])
 
 
-def sources_of(criterion: Criterion) -> tuple[str, ...]:
-    """Sources that one criterion reads."""
-    name, _ = criterion.operator
-    return operators.READS[name] + (("answers",) if criterion.ask else ())
-
-
-def compile_version(policy: Policy, version: Version) -> CompiledVersion:
+def compile_version(policy: Policy, version: Version, sets: Mapping[str, CodeSet]) -> CompiledVersion:
     """One version with all its criteria as tests."""
     tests = {i: Test(i, c, policy.id, _asking(policy, i, c)) for i, c in version.criteria.items()}
-    items = tuple([_compile_item(item_id, item, version, tests) for item_id, item in version.orders.items()])
+    items = tuple([_compile_item(item_id, item, version, tests, sets) for item_id, item in version.orders.items()])
     findings = tuple([CompiledFinding(f, Formula(f.when, tests)) for f in version.findings])
     leans = any(c.companion is not None and c.companion.outcome for c in version.criteria.values())
     return CompiledVersion(policy, version, items, findings, tests, leans)
@@ -129,14 +124,16 @@ def _asking(policy: Policy, name: str, criterion: Criterion) -> frozenset[str]:
     return frozenset([v for v, ask in every if ask is not None and ask.question == criterion.ask.question])
 
 
-def _compile_item(item_id: str, item: Item, version: Version, tests: Mapping[str, Test]) -> CompiledItem:
+def _compile_item(
+    item_id: str, item: Item, version: Version, tests: Mapping[str, Test], sets: Mapping[str, CodeSet]
+) -> CompiledItem:
     rules = Rules(item, tests)
     return CompiledItem(
         item_id,
         item,
         rules,
         tuple([(a, Formula(a.when, tests) if a.when else None) for a in item.alternatives]),
-        frozenset(s for c in item_criteria(item) for s in sources_of(version.criteria[c])),
+        frozenset(s for c in item_criteria(item) for s in reads(version.criteria[c], sets)),
         companion_sets(version, item),
         max([test.reach for rule in rules for test in rule.tests], default=PATIENT),
     )

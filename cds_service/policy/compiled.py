@@ -86,11 +86,11 @@ def dump(content: Content) -> bytes:
             for p in (f.policy,)
             for n, v in enumerate(p.versions)
         ],
-        "reads": sorted(sources_read(v for _, v in pairs)),
+        "reads": sorted(sources_read([v for _, v in pairs], vocabulary.sets)),
         "observed": sorted(observed_sets(v for _, v in pairs)),
         "outlines": {
             s: [[o.kind, o.status, sorted(o.reads), o.start, o.end] for o in rows]
-            for s, rows in sorted(outlines_of(pairs).items())
+            for s, rows in sorted(outlines_of(pairs, vocabulary.sets).items())
         },
         "audiences": {p: [a.by_code, a.by_prefix, a.by_text] for p, a in sorted(audiences.items())},
     }
@@ -158,8 +158,8 @@ class Lazy(Mapping[str, T], Generic[T]):
 class LazyVersions(Sequence[CompiledVersion]):
     """Compiled versions by number, compiled when first asked for."""
 
-    def __init__(self, rows: list[list[Any]], folders: Mapping[str, PolicyFolder]) -> None:
-        self._rows, self._folders = rows, folders
+    def __init__(self, rows: list[list[Any]], folders: Mapping[str, PolicyFolder], sets: Mapping[str, CodeSet]) -> None:
+        self._rows, self._folders, self._sets = rows, folders, sets
         self._made: dict[int, CompiledVersion] = {}
 
     def __len__(self) -> int:
@@ -173,7 +173,7 @@ class LazyVersions(Sequence[CompiledVersion]):
         if number not in self._made:
             policy_id, index = self._rows[number][:2]
             policy = self._folders[policy_id].policy
-            self._made[number] = compile_version(policy, policy.versions[index])
+            self._made[number] = compile_version(policy, policy.versions[index], self._sets)
         return self._made[number]
 
 
@@ -225,7 +225,7 @@ def _rulebook(index: dict[str, Any], blobs: memoryview, name: str) -> Rulebook:
             index["revision"], folders, sets, procedures, payers, lines=_LINES.validate_python(index["lines"])
         ),
         vocabulary=vocabulary,
-        versions=LazyVersions(index["versions"], folders),
+        versions=LazyVersions(index["versions"], folders, compiled),
         folders=folders,
         audiences={payer: Audience(*parts) for payer, parts in index["audiences"].items()},
         reads=frozenset(index["reads"]),

@@ -14,6 +14,8 @@ def back(day: date, window: Window) -> date:
 
     Before the first day that a date can name lies that first day: chart dates may be anything, and this never raises.
     """
+    if window.counted == "calendar":
+        day = day.replace(day=1)
     month_index = day.year * 12 + day.month - 1 - (window.months or 0)
     year, month = divmod(month_index, 12)
     if year < date.min.year:
@@ -57,12 +59,13 @@ def _day(moment: date) -> date:
     return moment.date() if isinstance(moment, datetime) else moment
 
 
-def _years(born: date, day: date) -> int:
-    return day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+def _months(born: date, day: date) -> int:
+    return (day.year - born.year) * 12 + day.month - born.month - (day.day < born.day)
 
 
-def age_range(birth: Period | None, day: date) -> tuple[int, int] | None:
-    """Fewest and most completed years on `day`; None when the birth date is unknown or after `day`."""
+def age_range(birth: Period | None, day: date, *, months: bool = False) -> tuple[int, int] | None:
+    """Fewest and most completed years (or months) on `day`; None when the birth date is unknown or after `day`."""
     if birth is None or birth.start is None or birth.end is None or birth.start > day:
         return None
-    return max(_years(min(birth.end, day), day), 0), _years(birth.start, day)
+    fewest, most = max(_months(min(birth.end, day), day), 0), _months(birth.start, day)
+    return (fewest, most) if months else (fewest // 12, most // 12)

@@ -9,10 +9,11 @@ from functools import cached_property
 
 from cds_service.policy.case import Code, Order
 from cds_service.policy.code_sets import CodeSet, starts
-from cds_service.policy.compile import CompiledVersion, compile_version, item_criteria, sources_of
+from cds_service.policy.compile import CompiledVersion, compile_version, item_criteria
 from cds_service.policy.content import Content, PolicyFolder
 from cds_service.policy.item_words import Labels, labels_of
 from cds_service.policy.model import Policy, Version, criterion_ids
+from cds_service.policy.operators.reads import reads
 from cds_service.policy.remember import remember
 from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
 
@@ -143,14 +144,14 @@ class Outline:
     end: date | None
 
 
-def outlines_of(pairs: Iterable[tuple[Policy, Version]]) -> dict[str, tuple[Outline, ...]]:
+def outlines_of(pairs: Iterable[tuple[Policy, Version]], sets: Mapping[str, CodeSet]) -> dict[str, tuple[Outline, ...]]:
     """Outlines by the value set spoken to; versions that read the same under the same review are one outline."""
     found: dict[str, dict[tuple[str, str, frozenset[str]], Outline]] = {}
     for policy, version in pairs:
         for value_set, criteria in _spoken(version):
-            reads = frozenset(s for c in criteria for s in sources_of(version.criteria[c]))
+            named = frozenset(s for c in criteria for s in reads(version.criteria[c], sets))
             rows = found.setdefault(value_set, {})
-            key = (policy.kind, version.review.status, reads)
+            key = (policy.kind, version.review.status, named)
             rows[key] = _spanning(rows.get(key), Outline(*key, version.effective.from_, version.effective.to))
     return {value_set: tuple(rows.values()) for value_set, rows in found.items()}
 
@@ -202,19 +203,19 @@ def compile_content(content: Content) -> Rulebook:
     return Rulebook(
         content,
         vocabulary,
-        tuple(compile_version(p, v) for p, v in pairs),
+        tuple(compile_version(p, v, vocabulary.sets) for p, v in pairs),
         content.policies,
         index_versions(pairs, vocabulary),
-        sources_read(v for _, v in pairs),
+        sources_read([v for _, v in pairs], vocabulary.sets),
         observed_sets(v for _, v in pairs),
         [(v.effective.from_, v.effective.to) for _, v in pairs],
-        outlines_of(pairs),
+        outlines_of(pairs, vocabulary.sets),
     )
 
 
-def sources_read(versions: Iterable[Version]) -> frozenset[str]:
+def sources_read(versions: Iterable[Version], sets: Mapping[str, CodeSet]) -> frozenset[str]:
     """Names of the sources that any criterion reads."""
-    return frozenset(s for v in versions for c in v.criteria.values() for s in sources_of(c))
+    return frozenset(s for v in versions for c in v.criteria.values() for s in reads(c, sets))
 
 
 def observed_sets(versions: Iterable[Version]) -> frozenset[str]:

@@ -119,8 +119,9 @@ class Rules:
     def _ruling(self, outcomes: tuple[Outcome, ...]) -> Ruling:
         """An outcome stands if no rule that was left open could have given another one.
 
-        So do, for themselves, the prior authorisation and the recommendation of what was reached; but the note of
-        `otherwise` that nothing is recommended stands beside open rules, and its words say what is not clear.
+        So do, for themselves, the prior authorisation (also where the outcome is open: all that is possible agree on
+        it) and the recommendation of what was reached; but the note of `otherwise` that nothing is recommended stands
+        beside open rules, and its words say what is not clear.
         """
         unknown = [c.rule for c, o in zip(self._rules, outcomes, strict=False) if o is UNKNOWN]
         decides = MET in outcomes  # the last rule looked at
@@ -128,7 +129,7 @@ class Rules:
         otherwise = None if decides else self._otherwise(MET if not unknown else NOT_MET)
         authorization = reached.prior_authorization
         settled = all(r.outcome == reached.outcome for r in unknown)
-        if not settled or any(r.prior_authorization != authorization for r in unknown):
+        if any(r.prior_authorization != authorization for r in unknown):
             authorization = "unknown"
         if not settled:
             first = unknown[0]

@@ -34,10 +34,19 @@ _FORMS: Mapping[str, _Form] = {
     "snomed": _form("SNOMED CT", r"\d{6,18}", r"\d{1,18}", "77176002"),
     "loinc": _form("LOINC", r"(L[AGP])?\d{1,8}-\d", r"(L[AGP])?(\d{1,8}(-\d?)?)?", "777-3"),
     "rxnorm": _form("RxNorm", r"\d{1,8}", r"\d{1,8}", "1049502"),
+    "ndc": _form("NDC", r"\d{11}", r"\d{1,11}", "57894003001"),
+    "cvx": _form("CVX", r"\d{2,3}", r"\d{1,3}", "187"),
+    "nucc": _form("NUCC", r"[\dA-Z]{10}", r"[\dA-Z]{1,10}", "207RC0000X"),
+    "pos": _form("POS", r"\d{2}", r"\d{1,2}", "22"),
 }
 _LIKE = "Write it as in"
 _MODIFIED = re.compile(r"(\d{4}[\dA-Z]|[A-V]\d{4})[-\s:][\dA-Z]{2}")
 _RANGE = re.compile(r"\w{4,5}\s*[-\u2013]\s*\w{4,5}")
+
+
+def is_system(name: str) -> bool:
+    """Is it a code system that content may use?"""
+    return name in _FORMS
 
 
 def ordered(document: Document, path: Path, system: str, code: str) -> Iterator[ContentError]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from datetime import date
 from typing import Any, NamedTuple
 
-from cds_service.policy.case import Case, Code, Condition, Observation, Order, Procedure
+from cds_service.policy.case import Case, Code, Condition, Order, Procedure
 from cds_service.policy.grouping import Operations, operations_of
 from cds_service.policy.lazy import lazy
 from cds_service.policy.logic import NOT_MET, Outcome
@@ -87,11 +87,6 @@ class Facts:
     def wordy_procedures(self) -> tuple[Procedure, ...]:
         """Procedures without a code: recorded in words, or in a code that could not be read."""
         return tuple([p for p in self.case.procedures if not p.codes])
-
-    @lazy
-    def wordy_observations(self) -> tuple[Observation, ...]:
-        """Results without a code: recorded in words, or in a code that could not be read."""
-        return tuple([o for o in self.case.observations if not o.codes])
 
     @lazy
     def past(self) -> tuple[PastOperation, ...]:

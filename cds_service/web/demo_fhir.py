@@ -24,14 +24,22 @@ fhir = Blueprint("demo_fhir", __name__, url_prefix="/fhir")
 # Types that clients may ask for although no story has one; FHIR answers an empty Bundle, not 404.
 _TYPES = frozenset(
     {
-        "AllergyIntolerance", "ClaimResponse", "Condition", "Coverage", "DeviceRequest", "DocumentReference",
-        "Encounter", "Goal", "MedicationRequest", "NutritionOrder", "Observation", "Organization", "Patient",
-        "Practitioner", "Procedure", "Questionnaire", "QuestionnaireResponse", "ServiceRequest", "VisionPrescription",
+        "AllergyIntolerance", "ClaimResponse", "Condition", "Coverage", "DeviceRequest", "DiagnosticReport",
+        "DocumentReference", "Encounter", "Goal", "ImagingStudy", "Immunization", "MedicationAdministration",
+        "MedicationDispense", "MedicationRequest", "MedicationStatement", "NutritionOrder", "Observation",
+        "Organization", "Patient", "Practitioner", "Procedure", "Questionnaire", "QuestionnaireResponse",
+        "ServiceRequest", "VisionPrescription",
     }
 )  # fmt: skip
 _PATIENT_ELEMENTS = ("subject", "patient", "beneficiary")
 _CODE_ELEMENTS = ("code", "codeCodeableConcept", "medicationCodeableConcept")
-_INCLUDES = {"Coverage:payor": "payor"}
+_INCLUDES = {
+    "Coverage:payor": "payor",
+    "MedicationRequest:medication": "medicationReference",
+    "MedicationStatement:medication": "medicationReference",
+    "MedicationDispense:medication": "medicationReference",
+    "MedicationAdministration:medication": "medicationReference",
+}
 
 
 # --- searching ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import logging
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from cds_service.errors import CdsServiceError, Issue, RequestError, once, outcome, place_of
+from cds_service.errors import CdsServiceError, Issue, LedgerUnavailable, RequestError, once, outcome, place_of
 from cds_service.web.call import Call, call
 from cds_service.web.callers import Throttled
 from cds_service.web.responses import json_response
@@ -33,8 +33,12 @@ def told(error: Exception, here: Call) -> Response:
         return _refused(error, here)
     if isinstance(error, CdsServiceError):
         log.error("failed: %s: %s", type(error).__name__, error)
-        again = Issue("The answer could not be completed. Try again.", code="exception")
-        return problem(error.http_status, (again,))
+        passing = isinstance(error, LedgerUnavailable)
+        again = Issue("The answer could not be completed. Try again.", code="transient" if passing else "exception")
+        response = problem(error.http_status, (again,))
+        if isinstance(error, LedgerUnavailable):
+            response.headers["Retry-After"] = str(error.retry_after)
+        return response
     if isinstance(error, RequestEntityTooLarge):
         return problem(413, (Issue("is larger than this service accepts", "$", "too-long"),))
     if isinstance(error, HTTPException):

@@ -108,6 +108,7 @@ def open_ledger(settings: Settings) -> Ledger:
         mask=settings.listed("ledger_mask"),
         explanation_life=timedelta(days=settings.explanation_days),
         patience=ANSWER_SECONDS,
+        deadline=settings.ledger_deadline,
     )
 
 

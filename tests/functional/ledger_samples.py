@@ -73,7 +73,18 @@ def determination(**fields: Any) -> dict[str, Any]:
 
 
 def record(*cards: CardRecord, **fields: Any) -> Record:
-    shown = [{"uuid": c.uuid, "summary": "Marrow aspirate is not supported"} for c in cards if c.shown]
+    shown = [
+        {
+            "uuid": c.uuid,
+            "summary": "Marrow aspirate is not supported",
+            "overrideReasons": [
+                {"code": code, "system": "urn:reasons", "display": code.replace("-", " ").capitalize()}
+                for code in c.override_reasons
+            ],
+        }
+        for c in cards
+        if c.shown
+    ]
     defaults: dict[str, Any] = {
         "id": str(uuid4()),
         "received": datetime.now(UTC),

@@ -34,8 +34,12 @@ class PostgreSQL:
             "initdb", "-D", str(self.root / "data"), "-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
         )
         # Tests kill processes, not the power: what the server wrote stays in the kernel without fsync.
-        options = f"-c fsync=off -c listen_addresses='' -c unix_socket_directories='{self.root}' -c max_connections=200"
-        self._run("pg_ctl", "-D", str(self.root / "data"), "-l", str(self.root / "log"), "-w", "-o", options, "start")
+        self._options = (
+            f"-c fsync=off -c listen_addresses='' -c unix_socket_directories='{self.root}' -c max_connections=200"
+        )
+        self._run(
+            "pg_ctl", "-D", str(self.root / "data"), "-l", str(self.root / "log"), "-w", "-o", self._options, "start"
+        )
 
     def _run(self, program: str, *arguments: str) -> None:
         as_user: dict[str, Any] = {} if self._user is None else {"user": self._user.pw_uid, "group": self._user.pw_gid}
@@ -69,7 +73,19 @@ class PostgreSQL:
 
     def restart(self, mode: str) -> None:
         """Stop with pg_ctl's mode (`fast`, `immediate`) and start again."""
-        self._run("pg_ctl", "-D", str(self.root / "data"), "-l", str(self.root / "log"), "-m", mode, "-w", "restart")
+        self._control("-m", mode, "restart")
+
+    def _control(self, *arguments: str) -> None:
+        self._run("pg_ctl", "-D", str(self.root / "data"), "-l", str(self.root / "log"), "-w", *arguments)
+
+    @contextmanager
+    def stopped(self, mode: str) -> Iterator[None]:
+        """The server is away until the block ends."""
+        self._control("-m", mode, "stop")
+        try:
+            yield
+        finally:
+            self._control("-o", self._options, "start")
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

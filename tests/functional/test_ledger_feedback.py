@@ -276,8 +276,9 @@ def test_an_item_that_is_no_object_is_refused(book: Ledger) -> None:
         ({"code": "contraindicated", "system": "s"}, "contraindicated", True),
         ({"code": "own-code", "system": "s"}, "own-code", False),
         ({"coding": [{"code": "own-code", "system": "s"}], "text": "Own"}, "own-code", False),
-        ({"code": "nul\0 \ud800", "system": "s"}, "nul ?", False),
-        ({"display": "words only"}, None, None),
+        ({"code": "nul\0 \ud800", "system": "s"}, "other", False),
+        ({"display": "words only"}, "other", False),
+        ({"display": "Contraindicated"}, "contraindicated", True),
     ],
 )
 def test_reasons_outside_the_cards_list_are_kept(
@@ -287,7 +288,9 @@ def test_reasons_outside_the_cards_list_are_kept(
     assert result.status == "accepted"
     ((stored, known),) = execute(url, "SELECT reason_code, reason_offered FROM feedback")
     assert (stored, None if known is None else bool(known)) == (code, offered)
-    assert rule(book)["reasons"][0]["code"] == code
+    words = {"system": "urn:reasons", "code": code, "display": "Contraindicated"}
+    counted = words if offered else {"system": None, "code": "other", "display": None}
+    assert rule(book)["reasons"] == [{**counted, "count": 1}]
     assert book.verify().intact
 
 

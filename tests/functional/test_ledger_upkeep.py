@@ -437,7 +437,7 @@ def test_commands_show_export_verify_metrics_prune_upgrade(book: Ledger, url: st
     assert [r["rule"] for r in found["rules"]] == ["rule-0"]
     text = run("metrics", url=url).output
     assert text.startswith("12 answers, 10 cards, latency p50 ")
-    assert "contraindicated" in text
+    assert "Contraindicated" in text
 
     assert run("prune", url=url).exit_code == 2
     pruned = run("prune", "--before", "2026-01-06", "--hook", "order-sign", url=url)

@@ -69,7 +69,7 @@ def compiled(
         {"format": 1, "id": "t/t", "kind": "guideline", "title": "T", "publisher": "T", "short_title": "T",
          "notice": "unofficial encoding", "versions": [version]}
     )  # fmt: skip
-    return compile_version(policy, policy.versions[0])
+    return compile_version(policy, policy.versions[0], VOCABULARY.sets)
 
 
 def evaluator(facts: dict[str, str]) -> Evaluator:

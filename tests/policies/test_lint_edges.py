@@ -116,7 +116,7 @@ def test_versions_stand_in_the_order_of_their_days() -> None:
     ],
 )
 def test_a_set_is_used_through_another(use: str) -> None:
-    other = ("value_sets/other.yaml", "", edited()[ORDERS].replace("id: imaging-orders", "id: other"))
+    other = ("value_sets/other.yaml", "", edited()[FLAGS].replace("id: imaging-red-flags", "id: other"))
     assert kinds(other) == [("unused-value-set", 3)]
     assert kinds(other, (FLAGS, "", f"{use}\n")) == []
 

@@ -517,7 +517,9 @@ VALID: dict[str, list[Edit]] = {
         )
     ],
     "a diagnosis of three letters": [(FLAGS, "G83.4", "G83")],
-    "four digits of another system": [(FLAGS, 'icd-10-cm, prefix: "G83.4"', 'icd-10-pcs, prefix: "0RG1"')],
+    "four digits of another system": [
+        (ORDERS, "", 'prefixes: [{system: icd-10-pcs, prefix: "0RG1", label: Fusion}]\n')
+    ],
     "a set of words only": other("terms: [chips]"),
     "a set of patterns only": other("patterns: [chips]"),
     "a set of words beside a code only": other("with_code: {value_set: imaging-orders, terms: [M]}"),

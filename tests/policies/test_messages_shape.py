@@ -295,7 +295,7 @@ MESSAGES: dict[str, tuple[list[Edit], list[str]]] = {
     ),
     "a key of another operator": (
         criterion("age: {at_most: 65}"),
-        ["acme/imaging/policy.yaml:29:15: 'at_most' is not a key here. Use one of: at_least, under."],
+        ["acme/imaging/policy.yaml:29:15: 'at_most' is not a key here. Use one of: at_least, under, in."],
     ),
     "a day written as 0": (
         [(POLICY, "from: null", "from: 0")],

@@ -269,6 +269,7 @@ DEMO = {
     "bcbs-north-carolina", "bcbs-rhode-island", "hcsc", "rocky-mountain-health-plans",
     "unitedhealthcare-community-plan-nc", "oregon-medicaid", "medicare", "aetna-medicare-advantage",
     "bcbs-rhode-island-medicare-advantage", "humana-medicare-advantage", "unitedhealthcare-medicare-advantage",
+    "prairie-mutual",
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from calendar import monthrange
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from cds_service.policy.case import (
@@ -13,6 +13,7 @@ from cds_service.policy.case import (
     Case,
     Code,
     Condition,
+    Medication,
     Observation,
     Order,
     Patient,
@@ -24,12 +25,12 @@ from cds_service.policy.case import (
 from cds_service.policy.content import read
 from cds_service.policy.criteria import Found, Test
 from cds_service.policy.model import Criterion
+from cds_service.policy.operators.reads import SOURCES
 from cds_service.policy.source import Document
 from cds_service.policy.view import Facts, Seat, View
 from cds_service.policy.vocabulary import compile_vocabulary
 
 DAY = date(2026, 6, 1)
-SOURCES = ("orders", "active-orders", "patient", "conditions", "procedures", "observations", "answers", "coverage")
 
 PROCEDURES = """
 format: 1
@@ -54,6 +55,12 @@ SETS = {
     "marrow": 'codes: [{system: cpt, code: "20939", label: Marrow}]',
     "bmp": "terms: [rhBMP-2, bone morphogenetic protein]",
     "hba1c": 'codes: [{system: loinc, code: "4548-4", label: HbA1c}]',
+    "methotrexate": 'codes: [{system: rxnorm, code: "105585", label: Methotrexate}]',
+    "intolerance": 'codes: [{system: snomed, code: "59037007", label: Intolerance}]',
+    "zoster-vaccine": 'codes: [{system: cpt, code: "90750", label: Zoster vaccine},'
+    ' {system: cvx, code: "187", label: Zoster vaccine}]',
+    "therapy": 'codes: [{system: cpt, code: "97110", label: Exercise}, {system: cpt, code: "97140", label: Manual}]',
+    "spo2": 'codes: [{system: loinc, code: "59408-5", label: Oxygen saturation}]',
     "smoking-status": 'codes: [{system: loinc, code: "72166-2", label: Smoking status}]',
     "smoker": 'codes: [{system: snomed, code: "77176002", label: Smoker}]',
 }  # fmt: skip
@@ -75,6 +82,7 @@ def period(text: str) -> Period | None:
     """A day, month or year as the days it may mean; `undated` is None."""
     if text == "undated":
         return None
+    text = text.split("T", maxsplit=1)[0]
     parts = [int(p) for p in text.split("-")]
     if len(parts) == 3:
         return Period(date(*parts), date(*parts))
@@ -92,6 +100,8 @@ class Line:
     judged: Order | None = None
     conditions: list[Condition] = field(default_factory=list)
     procedures: list[Procedure] = field(default_factory=list)
+    services: list[Procedure] = field(default_factory=list)
+    medications: list[Medication] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     patient: Patient | None = field(default_factory=lambda: Patient("Patient/p", Period(DAY, DAY)))
@@ -150,11 +160,27 @@ def _condition(words: list[str], number: int) -> Condition:
     )
 
 
+def _medication(words: list[str], number: int) -> Medication:
+    start, end = _dated(words, "from"), _dated(words, "to")
+    taken = Period(start.start if start else None, end.end if end else None) if start or end else None
+    active = {"stopped": False, "status-unclear": None}
+    reasons = (Code("snomed", words[words.index("because") + 1]),) if "because" in words else ()
+    return Medication(
+        f"MedicationRequest/d{number}",
+        _codes("rxnorm", words[0]),
+        next((active[w] for w in words if w in active), True),
+        taken,
+        reasons,
+    )
+
+
 def _observation(words: list[str], number: int) -> Observation:
     code, value = words[:2]
     seen: dict[str, Any] = {"effective": period("2026-05-01")}
     if "on" in words:
         seen["effective"] = _dated(words, "on")
+        written = words[words.index("on") + 1]
+        seen["at"] = datetime.fromisoformat(f"{written}+00:00") if "T" in written else None
     if value in ("yes", "no"):
         seen["flag"] = value == "yes"
     elif value.startswith("coded:"):
@@ -174,6 +200,8 @@ def parse(text: str, judged: str) -> tuple[Case, Order, dict[str, str]]:
         if word in ("also", "active", "booking"):
             kind = "Appointment" if word == "booking" else "ServiceRequest"
             line.orders.append(_order(words, line, f"{kind}/n{number}", word != "active"))
+        elif word == "active-drug":
+            line.orders.append(Order(f"MedicationRequest/n{number}", (Code("rxnorm", words[0]),), draft=False))
         elif word == "judge":
             booking = words[0] == "booking"
             kind = "Appointment" if booking else "ServiceRequest"
@@ -185,6 +213,15 @@ def parse(text: str, judged: str) -> tuple[Case, Order, dict[str, str]]:
             known = next((done[w] for w in words if w in done), True)
             codes = _codes("cpt", words[0])
             line.procedures.append(Procedure(f"Procedure/p{number}", codes, _dated(words, "on"), done=known))
+        elif word == "given":
+            kind, code = words[0].split(":")
+            system = "cvx" if kind == "Immunization" else "cpt"
+            ref = f"{kind}/g{number}"
+            line.services.append(Procedure(ref, (Code(system, code),), _dated(words, "on")))
+        elif word == "drug":
+            line.medications.append(_medication(words, number))
+        elif word == "sex":
+            line.patient = replace(line.patient or Patient("Patient/p"), sex=words[0])
         elif word == "result":
             line.observations.append(_observation(words, number))
         elif word == "born":
@@ -210,6 +247,8 @@ def parse(text: str, judged: str) -> tuple[Case, Order, dict[str, str]]:
         orders=(judging, *line.orders),
         conditions=tuple(line.conditions),
         procedures=tuple(line.procedures),
+        services=tuple(line.services),
+        medications=tuple(line.medications),
         observations=tuple(line.observations),
         answers=tuple(line.answers),
         patient=line.patient,

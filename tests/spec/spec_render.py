@@ -20,11 +20,13 @@ SHAPES = (
     model.Policy, model.Version, model.Effective, model.Review, model.ContentSource, model.Contact, model.Telecom,
     model.Criterion, model.Ask,
     model.OrderTest, model.CompanionTest, model.OperationTest, model.CountTest, model.ConditionTest,
-    model.ProcedureTest, model.AgeTest, model.ObservationTest, model.UnitsTest, model.Window, model.Item, model.Rule,
+    model.ProcedureTest, model.MedicationTest, model.AgeTest, model.SexTest, model.ObservationTest, model.UnitsTest,
+    model.Window, model.Item, model.Rule,
     model.Otherwise, model.Alternative, model.FindingRule, model.ValueSet, model.CodedWords, model.SetCode,
     model.SetPrefix, model.ProcedureCode, model.Payer, model.PayerIdentifier, model.LineNames, model.ItemWording,
     model.Passage, model.Wording, model.Looked, model.WorkedCase, model.CaseCoverage, model.CaseOrder,
-    model.CaseCondition, model.CaseProcedure, model.CaseObservation, model.ExpectedOrder,
+    model.CaseCondition, model.CaseProcedure, model.CaseService, model.CaseMedication, model.CaseObservation,
+    model.ExpectedOrder,
 )  # fmt: skip
 
 

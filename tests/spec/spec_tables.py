@@ -199,6 +199,18 @@ OPERATORS = (
         """,
     ),
     Table(
+        "companion",
+        "Other orders of the basket stand in every type of request that the codes of the set are ordered by: drugs in "
+        "MedicationRequest, devices in DeviceRequest. Where one was not read, it is open whether they are ordered.",
+        "companion: {value_set: methotrexate, scope: basket}",
+        """
+        active-drug 105585          -> met
+        unread medication-requests  -> unknown
+        unread device-requests      -> not-met
+        nothing else                -> not-met
+        """,
+    ),
+    Table(
         "operation",
         "Region, approach or role of the operation that the order belongs to; several values mean any of them. Unknown "
         "where the orders do not say, or where two operations it may belong to differ.",
@@ -365,12 +377,13 @@ OPERATORS = (
     ),
     Table(
         "condition",
-        "`region: same` leaves out codes of another region than the operation's; codes without a region always fit.",
+        "`region: same` leaves out codes of another region than the operation's; a code that names no region may be "
+        "of any.",
         "condition: {value_set: stenosis, region: same}\nwhen_absent: not-met",
         """
         also 22551; problem M48.02                 -> met
         also 22551; problem M48.061                -> not-met
-        also 22551; problem M48.00                 -> met
+        also 22551; problem M48.00                 -> unknown
         problem M48.02                             -> unknown
         also 22551; also 22612; problem M48.02     -> unknown
         """,
@@ -447,6 +460,116 @@ OPERATORS = (
         also 22600; history 22551 on 2025-01-10 -> met
         also 22612; history 22551 on 2025-01-10 -> not-met
         history 22551 on 2025-01-10             -> unknown
+        """,
+    ),
+    Table(
+        "procedure",
+        "A service may be recorded as another resource than Procedure: a vaccine as Immunization, an image or a test "
+        "as DiagnosticReport or ImagingStudy, a visit as Encounter, any as a completed order. Which types count "
+        "follows from the codes of the value set, and all of them must have been read before absence says anything.",
+        "procedure: {value_set: zoster-vaccine, after: {months: 2}}\nwhen_absent: not-met",
+        """
+        given Immunization:187 on 2026-05-21                              -> met
+        given Immunization:187 on 2026-01-21                              -> not-met
+        history 90750 on 2026-05-21                                       -> met
+        given Immunization:187 on 2026-01-21; unread completed-orders     -> unknown
+        unread immunizations                                              -> unknown
+        unread procedures                                                 -> unknown
+        nothing else                                                      -> not-met
+        """,
+    ),
+    Table(
+        "procedure",
+        "`count: days` counts the days on which services were given, as visits are counted; `in: calendar-year` those "
+        "of the year of the order.",
+        "procedure: {value_set: therapy, count: days, in: calendar-year, at_least: 2}\nwhen_absent: not-met",
+        """
+        history 97110 on 2026-02-01; history 97140 on 2026-02-01                     -> not-met
+        history 97110 on 2026-02-01; history 97140 on 2026-02-03                     -> met
+        history 97110 on 2025-11-01; history 97140 on 2026-02-03                     -> not-met
+        history 97110 on 2026-02-01; history 97140 on 2026                           -> unknown
+        history 97110 on 2026-02-01; history 97140 on 2026-02-03; unread encounters  -> met
+        history 97110 on 2026-02-01; unread encounters                               -> unknown
+        """,
+    ),
+    Table(
+        "procedure",
+        "`counted: calendar` counts months from the month of the service, whatever its day: 11 full months must have "
+        "passed after the month of the last one.",
+        "procedure: {value_set: fusion, before: {months: 12, counted: calendar}}\nwhen_absent: not-met",
+        """
+        history 22551 on 2025-06-30 -> met
+        history 22551 on 2025-06-01 -> met
+        history 22551 on 2025-07-01 -> not-met
+        """,
+    ),
+    Table(
+        "medication",
+        "A drug in use or used before. Prescriptions, dispenses, administrations and statements count; it is not met "
+        "only where all four were read.",
+        "medication: {value_set: methotrexate, status: in-use}\nwhen_absent: not-met",
+        """
+        drug 105585 from 2024-01-01                         -> met
+        drug 105585                                         -> met
+        drug 105585 from 2024-01-01 to 2025-01-01 stopped   -> not-met
+        drug 105585 status-unclear                          -> unknown
+        drug 105585 from 2026-07-01                         -> not-met
+        drug in-words                                       -> unknown
+        nothing else                                        -> not-met
+        unread medication-statements                        -> unknown
+        drug 105585; unread medication-statements           -> met
+        """,
+    ),
+    Table(
+        "medication",
+        "`for_at_least` asks for a course so long without a gap of more than 31 days, `within` for a day of use in the "
+        "span before the order, `stopped_because` for a coded reason.",
+        "medication: {value_set: methotrexate, within: {months: 12}, for_at_least: {weeks: 14}}\nwhen_absent: not-met",
+        """
+        drug 105585 from 2025-01-01 to 2025-12-01 stopped                                              -> met
+        drug 105585 from 2025-09-01 to 2025-10-01 stopped                                              -> not-met
+        drug 105585 from 2025-09-01 to 2025-10-25 stopped; drug 105585 from 2025-11-01 to 2025-12-31 stopped -> met
+        drug 105585 from 2025-07-01 to 2025-08-01 stopped; drug 105585 from 2025-10-01 to 2025-11-01 stopped -> not-met
+        drug 105585 from 2023-01-01 to 2024-01-01 stopped                                              -> not-met
+        drug 105585 from 2025-09-01 stopped                                                            -> unknown
+        drug 105585 from 2026-05-01                                                                    -> not-met
+        drug 105585 from 2026-01-01                                                                    -> met
+        drug 105585                                                                                    -> unknown
+        """,
+    ),
+    Table(
+        "medication",
+        "",
+        "medication: {value_set: methotrexate, stopped_because: intolerance}\nwhen_absent: not-met",
+        """
+        drug 105585 from 2025-01-01 to 2025-12-01 stopped because 59037007  -> met
+        drug 105585 from 2025-01-01 to 2025-12-01 stopped because 1         -> not-met
+        drug 105585 from 2025-01-01 to 2025-12-01 stopped                   -> unknown
+        drug 105585                                                         -> not-met
+        """,
+    ),
+    Table(
+        "sex",
+        "The administrative sex; `other` and `unknown` leave it open.",
+        "sex: {is: female}",
+        """
+        sex female     -> met
+        sex male       -> not-met
+        sex other      -> unknown
+        nothing else   -> unknown
+        unread patient -> unknown
+        """,
+    ),
+    Table(
+        "age",
+        "`in: months` compares completed months.",
+        "age: {at_least: 8, under: 24, in: months}",
+        """
+        born 2025-10-01 -> met
+        born 2025-10-02 -> not-met
+        born 2024-06-01 -> not-met
+        born 2024-06-02 -> met
+        born 2025       -> unknown
         """,
     ),
     Table(
@@ -532,13 +655,74 @@ OPERATORS = (
     ),
     Table(
         "observation",
-        "Spellings of one unit are one unit; other units are equal only as UCUM writes them.",
+        "Units are converted as UCUM defines them, in the spellings that charts use; a unit of another kind, or none, "
+        "leaves it unknown, and the reason says so.",
         "observation: {value_set: hba1c, above: 7, unit: ng/mL}",
         """
-        result 4548-4 8 ng/mL -> met
-        result 4548-4 8 ug/L  -> met
-        result 4548-4 7 NG/ML -> not-met
-        result 4548-4 8 ng/L  -> unknown
+        result 4548-4 8 ng/mL     -> met
+        result 4548-4 8 ug/L      -> met
+        result 4548-4 7 NG/ML     -> not-met
+        result 4548-4 8 ng/L      -> not-met
+        result 4548-4 0.8 ug/dL   -> met
+        result 4548-4 8 mmol/L    -> unknown
+        result 4548-4 8 furlongs  -> unknown
+        result 4548-4 8           -> unknown
+        """,
+    ),
+    Table(
+        "observation",
+        "Of one day, the time of day tells which result is the latest, where all have one.",
+        "observation: {value_set: spo2, at_most: 88, unit: '%'}",
+        """
+        result 59408-5 86 % on 2026-05-20T08:00; result 59408-5 94 % on 2026-05-20T20:00 -> not-met
+        result 59408-5 86 % on 2026-05-20T08:00; result 59408-5 94 % on 2026-05-20       -> unknown
+        """,
+    ),
+    Table(
+        "observation",
+        "`which: lowest` (or `highest`) compares the extreme value of the window. What could not be read, or lies in "
+        "the window only perhaps, may be lower: it leaves open only what it could change.",
+        "observation: {value_set: spo2, which: lowest, at_most: 88, unit: '%', within: {days: 90}}\n"
+        "when_absent: not-met",
+        """
+        result 59408-5 86 % on 2026-05-20; result 59408-5 94 % on 2026-05-21             -> met
+        result 59408-5 90 % on 2026-05-20; result 59408-5 94 % on 2026-05-21             -> not-met
+        result 59408-5 0.86 1 on 2026-05-20                                              -> met
+        result 59408-5 86 % on 2026-01-20; result 59408-5 94 % on 2026-05-21             -> not-met
+        result 59408-5 86 % on 2026; result 59408-5 94 % on 2026-05-21                   -> unknown
+        result 59408-5 86 % on 2026-05-20; result 59408-5 94 furlongs on 2026-05-21      -> met
+        result 59408-5 90 % on 2026-05-20; result 59408-5 94 furlongs on 2026-05-21      -> unknown
+        result 59408-5 90 % on 2026-05-20; result 59408-5 80 % on 2026-05-21 preliminary -> unknown
+        result 59408-5 90 % on 2026-05-20; result in-words none on 2026-05-21            -> unknown
+        result 59408-5 86 % on 2026-05-20; result in-words none on 2026-05-21            -> met
+        result 59408-5 86 % on 2026-05-20; faulty observations                           -> met
+        result 59408-5 90 % on 2026-05-20; faulty observations                           -> unknown
+        result 59408-5 <90 % on 2026-05-20                                               -> unknown
+        nothing else                                                                     -> not-met
+        """,
+    ),
+    Table(
+        "observation",
+        "",
+        "observation: {value_set: spo2, which: highest, above: 88, unit: '%'}",
+        """
+        result 59408-5 86 % on 2026-05-20; result 59408-5 94 % on 2026-05-21 -> met
+        result 59408-5 86 % on 2026-05-20; result 59408-5 88 % on 2026-05-21 -> not-met
+        result 59408-5 86 % on 2026-05-20; faulty observations               -> unknown
+        """,
+    ),
+    Table(
+        "observation",
+        "`which: any` is met where one result fits, or as many as `at_least_times` says, `apart` from one another.",
+        "observation: {value_set: spo2, which: any, at_most: 88, unit: '%', at_least_times: 2, apart: {days: 1}}",
+        """
+        result 59408-5 86 % on 2026-05-20; result 59408-5 87 % on 2026-05-21                              -> met
+        result 59408-5 86 % on 2026-05-20; result 59408-5 87 % on 2026-05-20                              -> not-met
+        result 59408-5 86 % on 2026-05-20; result 59408-5 94 % on 2026-05-21                              -> not-met
+        result 59408-5 86 % on 2026-05-20; result 59408-5 94 % on 2026-05-21; faulty observations         -> unknown
+        result 59408-5 86 % on 2026-05-20; result 59408-5 87 furlongs on 2026-05-21                       -> unknown
+        result 59408-5 86 % on 2026-05-20; result 59408-5 87 % on 2026-05                                 -> unknown
+        result 59408-5 86 % on 2026-05-20; result in-words none on 2026-05-21                             -> unknown
         """,
     ),
     Table(

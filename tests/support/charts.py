@@ -101,6 +101,7 @@ def request(*orders: Json, hook: str = "order-sign", prefetch: Json | None = Non
         "conditions": bundle(),
         "procedures": bundle(),
         "activeOrders": bundle(),
+        "deviceHistory": bundle(),
         "coverage": bundle(coverage(identified("aetna"))),
         "authorizations": bundle(),
         "observations": bundle(),

@@ -17,6 +17,7 @@ from cds_service.determination.terms import Terms
 from cds_service.policy.case import Case, Code, Coverage, Order, Source, SourceState
 from cds_service.policy.content import read
 from cds_service.policy.logic import Outcome
+from cds_service.policy.operators.reads import SOURCES
 from cds_service.policy.rulebook import Rulebook, compile_content
 from cds_service.policy.trace import Missing, Trace
 
@@ -24,7 +25,7 @@ Json = dict[str, Any]
 DAY = date(2026, 6, 1)
 SYSTEM = "http://example.org/payer-id"
 SOURCE = {"title": "S", "confidence": "recalled"}
-SOURCES = ("orders", "active-orders", "patient", "conditions", "procedures", "observations", "answers", "coverage")
+
 ANTERIOR = {
     "role": "fusion",
     "region": ["cervical"],

@@ -24,6 +24,7 @@ from cds_service.policy.case import (
     SourceState,
 )
 from cds_service.policy.model import WorkedCase
+from cds_service.policy.operators.reads import SOURCES
 
 CRITERIA = {
     "ill": {"text": "Ill.", "condition": {"value_set": "illness"}},
@@ -127,7 +128,9 @@ def test_sources_are_read_or_empty_unless_named_unavailable() -> None:
     )
     read, empty = Source(SourceState.READ), Source(SourceState.EMPTY)
     away = Source(SourceState.UNAVAILABLE, "not supplied")
-    assert facts.sources == {
+    assert set(facts.sources) == set(SOURCES)
+    named = {name: facts.sources[name] for name in ("orders", "active-orders", "patient", "conditions", "procedures")}
+    assert named | {name: facts.sources[name] for name in ("observations", "answers", "coverage")} == {
         "orders": read,
         "active-orders": read,
         "patient": away,

@@ -23,7 +23,7 @@ from cds_service.policy.rulebook import ALL_PAYERS, Rulebook, compile_content, w
 CRITERIA = {
     "ill": {"text": "Ill.", "condition": {"value_set": "illness"}},
     "asked": {"text": "Asked.", "age": {"at_least": 1}, "ask": {"question": "?"}},
-    "high": {"text": "High.", "observation": {"value_set": "illness", "present": True}},
+    "high": {"text": "High.", "observation": {"value_set": "fusion", "present": True}},
     "spare": {"text": "Spare.", "procedure": {"value_set": "fusion"}},
     "beside": {"text": "Beside.", "companion": {"value_set": "fusion"}},
 }
@@ -158,7 +158,7 @@ def test_what_the_whole_content_reads(form: str) -> None:
     assert rulebook.reads == {
         "conditions", "patient", "answers", "observations", "procedures", "orders", "active-orders",
     }  # fmt: skip
-    assert rulebook.observed == {"illness"}
+    assert rulebook.observed == {"fusion"}
     assert len(rulebook.revision) == 64
 
 

@@ -159,7 +159,9 @@ def test_otherwise_may_ask() -> None:
         (({**OPEN, "outcome": "supported", "prior_authorization": "not-required"},
           {**OPEN, "id": "too", "outcome": "supported", "prior_authorization": "required"},
           {**MET, "prior_authorization": "required"}), "unknown"),
-        (({**OPEN, "prior_authorization": "required"}, {**MET, "prior_authorization": "required"}), "unknown"),
+        # Also while the outcome is open: whatever the answers, it is required.
+        (({**OPEN, "prior_authorization": "required"}, {**MET, "prior_authorization": "required"}), "required"),
+        (({**OPEN, "prior_authorization": "required"}, {**MET, "prior_authorization": "not-required"}), "unknown"),
     ],
 )  # fmt: skip
 def test_authorisation_is_what_every_rule_that_may_apply_says(rules: Any, authorization: str) -> None:

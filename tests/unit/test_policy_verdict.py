@@ -51,7 +51,9 @@ def verdict(
          "notice": "unofficial encoding", "versions": [version, *others]}
     )  # fmt: skip
     facts = Case(orders=(ORDER,), received=date(2026, 1, 1), **case)
-    found = Evaluator(Facts(facts, Vocabulary(SETS, {}))).verdict(compile_version(policy, policy.versions[0]), ORDER)
+    found = Evaluator(Facts(facts, Vocabulary(SETS, {}))).verdict(
+        compile_version(policy, policy.versions[0], SETS), ORDER
+    )
     assert found is not None
     return found
 

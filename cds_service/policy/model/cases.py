@@ -35,6 +35,7 @@ class CaseOrder(Model):
     requisition: str | None = None
     occurrence: IsoDate | None = None
     active: bool = Field(default=False, description="already signed: context, not a draft")
+    type: Literal["ServiceRequest", "DeviceRequest", "MedicationRequest"] = "ServiceRequest"
     authorization: str | None = None
 
 
@@ -58,6 +59,27 @@ class CaseProcedure(Model):
     text: str | None = None
 
 
+class CaseService(Model):
+    """A service of a worked case that another resource than Procedure tells of."""
+
+    type: Literal["Immunization", "DiagnosticReport", "ImagingStudy", "Encounter", "ServiceRequest", "DeviceRequest"]
+    code: CodeText
+    system: Id = "cpt"
+    on: IsoDate | None = None
+
+
+class CaseMedication(Model):
+    """A drug of a worked case."""
+
+    code: CodeText
+    system: Id = "rxnorm"
+    active: bool | None = True
+    from_: IsoDate | None = Field(default=None, alias="from")
+    to: IsoDate | None = None
+    stopped_because: CodeText | None = None
+    stopped_system: Id = "snomed"
+
+
 class CaseObservation(Model):
     """A result of a worked case."""
 
@@ -68,6 +90,9 @@ class CaseObservation(Model):
     coded: CodeText | None = None
     coded_system: Id = "snomed"
     on: IsoDate | None = None
+    at: Annotated[str, Field(pattern=r"^[0-2][0-9]:[0-5][0-9]$")] | None = Field(
+        default=None, description="time of day"
+    )
 
 
 class CaseCoverage(Model):
@@ -102,9 +127,13 @@ class WorkedCase(Model):
     coverage: CaseCoverage | None = None
     on: IsoDate = Field(default=date(2026, 6, 1), description="the day on which the orders are judged")
     age: Annotated[int, Field(ge=0, le=130)] | None = Field(default=51, description="null: no birth date is known")
+    born: IsoDate | None = Field(default=None, description="the birth date, where the age in years says too little")
+    sex: Literal["female", "male"] | None = None
     orders: list[CodeText | CaseOrder]
     conditions: list[CodeText | CaseCondition] = []
     procedures: list[CaseProcedure] = []
+    services: list[CaseService] = []
+    medications: list[CaseMedication] = []
     observations: list[CaseObservation] = []
     answers: dict[Id, bool] = {}
     unavailable: list[str] = Field(default=[], description="sources that could not be read")

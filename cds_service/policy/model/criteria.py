@@ -15,6 +15,9 @@ class Window(Model):
     days: Annotated[int, Field(gt=0, le=36_525)] | None = None
     weeks: Annotated[int, Field(gt=0, le=5_218)] | None = None
     months: Annotated[int, Field(gt=0, le=1_200)] | None = None
+    counted: Literal["calendar"] | None = Field(
+        default=None, description="months are counted from the month of the service, whatever its day"
+    )
 
 
 class OrderTest(Model):
@@ -58,27 +61,57 @@ class ConditionTest(Model):
 
 
 class ProcedureTest(Model):
-    """A procedure in the history."""
+    """A service in the history, by whatever resource is the evidence of it"""
 
     value_set: Id
     within: Window | None = None
     after: Window | None = Field(default=None, description="less than this long ago; `within` takes the last day too")
     before: Window | None = Field(default=None, description="at least this long ago")
     at_least: Annotated[int, Field(ge=1)] = 1
+    count: Literal["services", "days"] = Field(
+        default="services", description="days: services of one day are one, as visits are counted"
+    )
+    in_: Literal["calendar-year", "calendar-month"] | None = Field(
+        default=None, alias="in", description="in the calendar year (or month) of the day of the order"
+    )
     region: Literal["same"] | None = None
 
 
-class AgeTest(Model):
-    """Age in completed years on the day of the order."""
+class MedicationTest(Model):
+    """A drug in use, or used before; products are found through the value set."""
 
-    at_least: Annotated[int, Field(ge=0, le=130)] | None = None
-    under: Annotated[int, Field(ge=1, le=130)] | None = None
+    value_set: Id
+    status: Literal["in-use", "any"] = Field(default="any", description="any: in use or used before")
+    within: Window | None = Field(default=None, description="used on some day of this span")
+    for_at_least: Window | None = Field(default=None, description="used so long without a gap of more than 31 days")
+    stopped_because: Id | None = Field(default=None, description="value set of reasons for which it was stopped")
+
+
+class SexTest(Model):
+    """The patient's administrative sex."""
+
+    is_: Literal["female", "male"] = Field(alias="is")
+
+
+class AgeTest(Model):
+    """Age in completed years (or months) on the day of the order."""
+
+    at_least: Annotated[int, Field(ge=0, le=1560)] | None = None
+    under: Annotated[int, Field(ge=1, le=1560)] | None = None
+    in_: Literal["years", "months"] = Field(default="years", alias="in")
 
 
 class ObservationTest(Model):
-    """The latest final result of a kind, compared; quantities in the UCUM unit named."""
+    """Final results of a kind, compared; quantities are converted to the UCUM unit named."""
 
     value_set: Id
+    which: Literal["latest", "lowest", "highest", "any"] = Field(
+        default="latest", description="which results of the window are compared; any: one that fits is enough"
+    )
+    at_least_times: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=1, description="with `which: any`: so many results fit"
+    )
+    apart: Window | None = Field(default=None, description="and lie at least this far from one another")
     at_least: float | None = None
     at_most: float | None = None
     above: float | None = None
@@ -110,7 +143,7 @@ class Ask(Model):
 
 OPERATORS = (
     "order", "companion", "operation", "interspaces", "vertebrae", "condition", "indication",
-    "procedure", "age", "observation", "units", "repeated", "lacks_primary", "asked",
+    "procedure", "medication", "age", "sex", "observation", "units", "repeated", "lacks_primary", "asked",
 )  # fmt: skip
 
 
@@ -126,7 +159,9 @@ class Criterion(Model):
     condition: ConditionTest | None = None
     indication: ConditionTest | None = None
     procedure: ProcedureTest | None = None
+    medication: MedicationTest | None = None
     age: AgeTest | None = None
+    sex: SexTest | None = None
     observation: ObservationTest | None = None
     units: UnitsTest | None = None
     repeated: Flag | None = Field(default=None, description="the same code is ordered twice in the operation")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cds_service.policy.model.criteria import Criterion
 from cds_service.policy.model.expressions import Expression
@@ -67,9 +67,20 @@ class Item(Model):
     patient_label: str | None = None
     value_set: Id
     given: Id | None = Field(default=None, description="value set of the primary it is judged given")
+    prior_authorization: PriorAuthorization = Field(
+        default="unknown", description="what holds for the code whatever its rules come to; a rule may say otherwise"
+    )
     rules: list[Rule] = []
     otherwise: Otherwise
     alternatives: list[Alternative] = []
+
+    @model_validator(mode="after")
+    def _authorization_of_rules(self) -> Item:
+        """Rules that say nothing of prior authorization have what the item says."""
+        for rule in (*self.rules, self.otherwise):
+            if "prior_authorization" not in rule.model_fields_set:
+                object.__setattr__(rule, "prior_authorization", self.prior_authorization)
+        return self
 
 
 class FindingRule(Model):

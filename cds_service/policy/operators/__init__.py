@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from cds_service.policy.model import Criterion
+from cds_service.policy.operators.history import procedure
+from cds_service.policy.operators.medication import medication
 from cds_service.policy.operators.operation import interspaces, operation, vertebrae
 from cds_service.policy.operators.orders import companion, lacks_primary, order
-from cds_service.policy.operators.patient import age, asked, condition, indication, observation, procedure
+from cds_service.policy.operators.patient import age, asked, condition, indication, sex
 from cds_service.policy.operators.quantity import repeated, units
+from cds_service.policy.operators.results import observation
 from cds_service.policy.operators.shared import Operator
 from cds_service.policy.view import OPERATION, ORDER, PATIENT, REASONS
 
@@ -22,7 +25,9 @@ BY_NAME: dict[str, Callable[[Criterion, Any], Operator]] = {
     "condition": condition,
     "indication": indication,
     "procedure": procedure,
+    "medication": medication,
     "age": age,
+    "sex": sex,
     "observation": observation,
     "units": units,
     "repeated": repeated,
@@ -31,7 +36,7 @@ BY_NAME: dict[str, Callable[[Criterion, Any], Operator]] = {
 }
 
 _OF_OPERATION = frozenset({"operation", "interspaces", "vertebrae"})
-_OF_PATIENT = frozenset({"condition", "procedure", "age", "observation", "asked"})
+_OF_PATIENT = frozenset({"condition", "procedure", "age", "sex", "observation", "asked"})
 
 
 def reach(name: str, arguments: Any) -> int:
@@ -41,21 +46,3 @@ def reach(name: str, arguments: Any) -> int:
     if name == "indication":
         return REASONS
     return OPERATION if name in _OF_OPERATION else ORDER
-
-
-READS: dict[str, tuple[str, ...]] = {
-    "order": ("orders",),
-    "companion": ("orders", "active-orders"),
-    "operation": ("orders", "active-orders"),
-    "interspaces": ("orders", "active-orders", "procedures"),
-    "vertebrae": ("orders", "active-orders", "procedures"),
-    "condition": ("conditions",),
-    "indication": ("conditions",),
-    "procedure": ("procedures",),
-    "age": ("patient",),
-    "observation": ("observations",),
-    "units": ("orders", "active-orders"),
-    "repeated": ("orders",),
-    "lacks_primary": ("orders", "active-orders"),
-    "asked": (),
-}

@@ -7,6 +7,7 @@ from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.mentions import READ
 from cds_service.policy.model import CompanionTest, Criterion, Flag, OrderTest
 from cds_service.policy.operation import order_evidence
+from cds_service.policy.operators.reads import OTHER_ORDERS, sources
 from cds_service.policy.operators.shared import Operator, agree, open_, wanted
 from cds_service.policy.trace import Evidence
 from cds_service.policy.view import NOTHING, Result, View
@@ -46,16 +47,32 @@ def companion(criterion: Criterion, test: CompanionTest) -> Operator:
     def find(view: View) -> Result:
         ordered = view.facts.ordered
         if ordered is not None and value_set not in ordered:
-            return open_(text, "orders", why) if (why := view.basket_complete) else NOTHING
+            return _not_beside(test, text, view) or NOTHING
         beside = _beside(test, view)
         outcome = agree([_counted(test, sure, possible, view) for sure, possible in beside])
         evidence = tuple(dict.fromkeys([told for sure, _ in beside for _, told in sure]))
-        why = view.basket_complete if outcome is NOT_MET else "the orders leave it open"
-        if outcome is UNKNOWN or (outcome is NOT_MET and why):
-            return open_(text, "orders", why, evidence)
-        return (outcome, evidence, ())
+        if outcome is UNKNOWN:
+            return open_(text, "orders", "the orders leave it open", evidence)
+        return (outcome is NOT_MET and _not_beside(test, text, view, evidence)) or (outcome, evidence, ())
 
     return find
+
+
+def _not_beside(test: CompanionTest, text: str, view: View, evidence: tuple[Evidence, ...] = ()) -> Result | None:
+    """Why an order that is not seen may be there all the same; None where it is not.
+
+    Orders of one operation are signed together. What else is ordered stands in the chart, in every type of request
+    that the set's codes are ordered by: each must have been read.
+    """
+    if why := view.basket_complete:
+        return open_(text, "orders", why, evidence)
+    if test.scope == "operation":
+        return None
+    for source in sources(OTHER_ORDERS, view.facts.vocabulary.sets[test.value_set]):
+        unread, _ = view.facts.absences[source]
+        if unread and source != "active-orders":  # basket_complete has looked at those
+            return open_(text, source, unread, evidence)
+    return None
 
 
 def _beside(test: CompanionTest, view: View) -> list[tuple[list[tuple[Order, Evidence]], int]]:

@@ -1,18 +1,17 @@
-"""Operators on the patient: diagnoses, procedures of the past, age, results, and what only a person can tell."""
+"""Operators on the patient: diagnoses, age, sex, and what only a person can tell."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
 from typing import Any
 
-from cds_service.policy import dates, logic, units
-from cds_service.policy.case import Code, Condition, Observation, Order, Period, Procedure
+from cds_service.policy import dates, logic
+from cds_service.policy.case import Code, Condition, Order
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
-from cds_service.policy.model import AgeTest, ConditionTest, Criterion, Flag, ObservationTest, ProcedureTest
-from cds_service.policy.operators.shared import Operator, absence, agree, bounds, in_words, open_, wanted
+from cds_service.policy.model import AgeTest, ConditionTest, Criterion, Flag, SexTest
+from cds_service.policy.operators.shared import Operator, absence, bounds, in_words, open_, same_region, wanted
 from cds_service.policy.trace import Evidence
-from cds_service.policy.view import NOTHING, Result, View
+from cds_service.policy.view import Result, View
 
 _NO_REFS: frozenset[str] = frozenset()
 _UNCLEAR = "recorded, but status, date or site is not clear"
@@ -100,71 +99,20 @@ class _Diagnosis:
         if self.test.region is None:
             return MET
         member = view.facts.vocabulary.sets[self.value_set].find(code)
-        return _same_region(member.region if member else None, view)
-
-
-def _same_region(regions: Sequence[str] | None, view: View) -> Outcome:
-    """Codes without a region never conflict; an unclear operation leaves it open."""
-    if not regions:
-        return MET
-    return agree([UNKNOWN if not o.regions else logic.of(not o.regions.isdisjoint(regions)) for o in view.operations])
-
-
-def procedure(criterion: Criterion, test: ProcedureTest) -> Operator:
-    """Procedures in the history, with time since."""
-    absent = absence(criterion, "procedures")
-
-    def find(view: View) -> Result:
-        if not view.case.procedures:
-            return absent(view)
-        members = view.facts.vocabulary.sets[test.value_set]
-        hits = [(p, hit[0]) for p in view.case.procedures if (hit := members.first(p.codes))]
-        judged = [(p, code, _procedure_outcome(test, p, code, view)) for p, code in hits]
-        outcome = logic.at_least(test.at_least, [o for _, _, o in judged])
-        if outcome is NOT_MET:
-            if wordy := [p.ref for p in view.facts.wordy_procedures if _may_count(test, p, view)]:
-                return open_(wanted(criterion), "procedures", f"may be {in_words(wordy)}")
-            return NOTHING if hits and view.case.source("procedures").complete else absent(view)
-        evidence = tuple(
-            Evidence(p.ref, "procedure in the history", str(code)) for p, code, o in judged if o is not NOT_MET
-        )
-        if outcome is MET:
-            return (MET, evidence, ())
-        return open_(criterion.text, "procedures", "recorded, but its date is not clear", evidence)
-
-    return find
-
-
-def _may_count(test: ProcedureTest, wordy: Procedure, view: View) -> bool:
-    """As far as its date and status tell, could a procedure that is recorded in words be one of those asked for?"""
-    return _procedure_outcome(test, wordy, None, view) is not NOT_MET
-
-
-def _procedure_outcome(test: ProcedureTest, found: Procedure, code: Code | None, view: View) -> Outcome:
-    parts = [logic.of(found.done)]
-    if test.within:
-        parts.append(logic.of(dates.since(found.performed, dates.back(view.day, test.within), view.day)))
-    if test.after:
-        start = dates.back(view.day, test.after) + timedelta(days=1)
-        parts.append(logic.of(dates.since(found.performed, start, view.day)))
-    if test.before:
-        parts.append(logic.of(dates.by(found.performed, dates.back(view.day, test.before))))
-    if test.region:
-        entry = view.facts.vocabulary.procedures.get(code) if code else None
-        parts.append(_same_region(entry.region if entry else None, view))
-    return logic.all_of(parts)
+        return same_region(member.region if member else None, view)
 
 
 def age(criterion: Criterion, test: AgeTest) -> Operator:
-    """Completed years on the day of the order."""
-    text, most = criterion.text, None if test.under is None else test.under - 1
+    """Completed years or months on the day of the order."""
+    text, most, months = criterion.text, None if test.under is None else test.under - 1, test.in_ == "months"
 
     def find(view: View) -> Result:
         patient = view.case.patient
-        years = dates.age_range(patient.birth, view.day) if patient else None
+        years = dates.age_range(patient.birth, view.day, months=months) if patient else None
         if patient is None or years is None:
             return open_(text, "patient", "birth date not clear" if patient else "could not be read")
         told = f"age {years[0]}" if years[0] == years[1] else f"age {years[0]} to {years[1]}"
+        told += " months" if months else ""
         evidence = (Evidence(patient.ref, told),)
         outcome = logic.all_of(bounds(years[0], years[1], test.at_least, most))
         return (
@@ -174,68 +122,19 @@ def age(criterion: Criterion, test: AgeTest) -> Operator:
     return find
 
 
-def observation(criterion: Criterion, test: ObservationTest) -> Operator:
-    """The latest final result, compared in the unit the criterion names.
-
-    Where dates leave open which result is the latest, all that may be it must agree. One that could not be read, or
-    is recorded in words, may be it too.
-    """
-    text, absent = criterion.text, absence(criterion, "observations")
+def sex(criterion: Criterion, test: SexTest) -> Operator:
+    """The administrative sex; `other` and `unknown` leave it open."""
+    text = wanted(criterion)
 
     def find(view: View) -> Result:
-        members = view.facts.vocabulary.sets[test.value_set]
-        found = [o for o in view.case.observations if members.first(o.codes) and _recent(test, o, view) is not False]
-        wordy = [o for o in view.facts.wordy_observations if _recent(test, o, view) is not False]
-        if wordy and not found:
-            return open_(wanted(criterion), "observations", f"may be {in_words([o.ref for o in wordy])}")
-        if not found:
-            return absent(view)
-        possible = _latest([*found, *wordy])
-        latest = [(o, hit[0]) for o in possible if (hit := members.first(o.codes))]
-        evidence = tuple([Evidence(o.ref, "result", str(code)) for o, code in latest])
-        if unread := [o.ref for o in possible if not o.codes]:
-            return open_(text, "observations", f"a later result may be {in_words(unread)}", evidence)
-        outcome = agree([_observed(test, o, view) if _recent(test, o, view) else UNKNOWN for o, _ in latest])
-        if outcome is UNKNOWN:
-            return open_(text, "observations", "recorded, but value or date is not clear", evidence)
-        why, _ = view.facts.absences["observations"]
-        return open_(text, "observations", why, evidence) if why else (outcome, evidence, ())
+        patient = view.case.patient
+        if patient is None:
+            return open_(text, "patient", "could not be read")
+        if patient.sex not in ("female", "male"):
+            return open_(text, "patient", "not documented")
+        return (logic.of(patient.sex == test.is_), (Evidence(patient.ref, f"recorded as {patient.sex}"),), ())
 
     return find
-
-
-def _recent(test: ObservationTest, found: Observation, view: View) -> bool | None:
-    """Within the window, as far as its date tells; without a window, unless it is surely after the day of the order."""
-    if test.within is None:
-        return dates.since(found.effective, date.min, view.day) is not False
-    return dates.since(found.effective, dates.back(view.day, test.within), view.day)
-
-
-def _latest(found: list[Observation]) -> list[Observation]:
-    """The results that may be the latest: none is surely later than they are."""
-    spans = [(o.effective or Period(), o) for o in found]
-    newest = max(span.start or date.min for span, _ in spans)
-    return sorted((o for span, o in spans if (span.end or date.max) >= newest), key=lambda o: o.ref)
-
-
-def _observed(test: ObservationTest, found: Observation, view: View) -> Outcome:
-    if not found.final:
-        return UNKNOWN
-    if test.present is not None:
-        return logic.of(None if found.flag is None else found.flag == test.present)
-    if test.equals is not None:
-        members = view.facts.vocabulary.sets[test.equals]
-        return logic.of(members.first(found.coded) is not None) if found.coded else UNKNOWN
-    if found.quantity is None or (test.unit is not None and not units.same(found.unit, test.unit)):
-        return UNKNOWN
-    low = None if found.comparator in ("<", "<=") else found.quantity
-    high = None if found.comparator in (">", ">=") else found.quantity
-    parts = list(bounds(low, high, test.at_least, test.at_most))
-    if test.above is not None:
-        parts += [logic.negate(o) for o in bounds(low, high, None, test.above)]
-    if test.below is not None:
-        parts += [logic.negate(o) for o in bounds(low, high, test.below, None)]
-    return logic.all_of(parts)
 
 
 def asked(criterion: Criterion, _test: Flag) -> Operator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from cds_service.policy import logic
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import Criterion
 from cds_service.policy.trace import Evidence, Missing
@@ -52,6 +53,25 @@ def in_words(refs: Sequence[str]) -> str:
 def wanted(criterion: Criterion) -> str:
     """What is asked for when the criterion stays open: its question, else its own sentence."""
     return criterion.ask.question if criterion.ask else criterion.text
+
+
+def same_region(regions: Sequence[str] | None, view: View) -> Outcome:
+    """Is a code of the operated region? One that names none may be of any; so may an unclear operation."""
+    if not regions:
+        return UNKNOWN
+    return agree([UNKNOWN if not o.regions else logic.of(not o.regions.isdisjoint(regions)) for o in view.operations])
+
+
+def absence_of(criterion: Criterion, sources: Sequence[str], view: View) -> Result:
+    """What it means that nothing was found in any of these sources: as `absence`, where all of them were read."""
+    for source in sources:
+        why, _ = view.facts.absences[source]
+        if why:
+            return open_(wanted(criterion), source, why)
+    if criterion.when_absent == "not-met":
+        return NOTHING
+    empty = all(view.facts.absences[source][1] for source in sources)
+    return open_(wanted(criterion), sources[0], "nothing recorded" if empty else "not documented")
 
 
 def absence(criterion: Criterion, source: str) -> Operator:

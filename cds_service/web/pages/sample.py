@@ -141,7 +141,7 @@ def _react(tally: Tally, row: Row, rng: Random, found: _Finding | None, at: int)
     accepted = rng.random() < found.acceptance
     code, display = rng.choices(OVERRIDE_REASONS, (2, 3, 1, 6, 4, 5))[0]
     given = not accepted and rng.random() < 0.7
-    reason = {"reason_system": REASON_SYSTEM, "reason_code": code, "reason_display": display}
+    reason = {"reason_system": REASON_SYSTEM, "reason_code": code, "reason_display": display, "reason_offered": True}
     empty = dict.fromkeys(reason)
     feedback = {"at": at, "received": at, "outcome": "accepted" if accepted else "overridden"}
     add_outcome(tally, row, {**feedback, **(reason if given else empty)})
