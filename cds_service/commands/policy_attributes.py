@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from cds_service.policy.code_sets import CodeSet
-from cds_service.policy.compile import used_criteria
 from cds_service.policy.content import Content
+from cds_service.policy.criteria_used import used_criteria
 from cds_service.policy.model import ContentSource, Criterion, Policy, Version
 from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
 

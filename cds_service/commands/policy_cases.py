@@ -11,8 +11,8 @@ from rich.text import Text
 from cds_service.commands.policy_output import console, counted
 from cds_service.determination.worked import CaseReport, determination_of
 from cds_service.determination.worked_rules import run_cases
-from cds_service.policy.compile import used_criteria
 from cds_service.policy.content import PolicyFolder
+from cds_service.policy.criteria_used import used_criteria
 from cds_service.policy.diff import STRUCTURE
 from cds_service.policy.logic import Outcome
 from cds_service.policy.model import Policy, Version

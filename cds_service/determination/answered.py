@@ -15,7 +15,7 @@ def answered(
     case: Case, vocabulary: Vocabulary, policy: Policy, version: Version, item: str
 ) -> dict[str, dict[str, Outcome]]:
     """By reference of the order: outcomes of the criteria that have a question and are settled."""
-    compiled, evaluator = compile_version(policy, version), Evaluator(Facts(case, vocabulary))
+    compiled, evaluator = compile_version(policy, version, vocabulary.sets), Evaluator(Facts(case, vocabulary))
     found: dict[str, dict[str, Outcome]] = {}
     for order in case.orders:
         verdict = evaluator.verdict(compiled, order) if order.draft else None

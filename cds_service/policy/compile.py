@@ -9,8 +9,9 @@ from typing import NamedTuple
 from cds_service.policy.case import Code, Order
 from cds_service.policy.code_sets import CodeSet
 from cds_service.policy.criteria import Test
+from cds_service.policy.criteria_used import item_criteria
 from cds_service.policy.formula import Formula
-from cds_service.policy.model import Alternative, Criterion, FindingRule, Item, Policy, Version, criterion_ids
+from cds_service.policy.model import Alternative, Criterion, FindingRule, Item, Policy, Version
 from cds_service.policy.operators.reads import reads
 from cds_service.policy.remember import remember
 from cds_service.policy.rules import Rules
@@ -148,15 +149,3 @@ def companion_sets(version: Version, item: Item) -> frozenset[str]:
     if any(t.outcome for t in tests):
         tests = [c.companion for c in version.criteria.values() if c.companion is not None]
     return frozenset(t.value_set for t in tests)
-
-
-def item_criteria(item: Item) -> set[str]:
-    """Ids of the criteria that an item's rules and alternatives read."""
-    expressions = [r.when for r in item.rules] + [a.when for a in item.alternatives if a.when]
-    return {c for e in expressions for c in criterion_ids(e)}
-
-
-def used_criteria(version: Version) -> set[str]:
-    """Ids of the criteria that some rule, alternative or finding reads."""
-    found = {c for f in version.findings for c in criterion_ids(f.when)}
-    return found.union(*(item_criteria(i) for i in version.orders.values()))

@@ -8,8 +8,8 @@ from datetime import date, timedelta
 from itertools import pairwise
 
 from cds_service.policy.case import Code
-from cds_service.policy.compile import used_criteria
 from cds_service.policy.content import Content, PolicyFolder
+from cds_service.policy.criteria_used import used_criteria
 from cds_service.policy.lint_reach import hidden, impossible, item_before
 from cds_service.policy.model import Alternative, Criterion, Expression, Item, ValueSet, Version
 from cds_service.policy.propositions import table

@@ -9,8 +9,9 @@ from functools import cached_property
 
 from cds_service.policy.case import Code, Order
 from cds_service.policy.code_sets import CodeSet, starts
-from cds_service.policy.compile import CompiledVersion, compile_version, item_criteria
+from cds_service.policy.compile import CompiledVersion, compile_version
 from cds_service.policy.content import Content, PolicyFolder
+from cds_service.policy.criteria_used import item_criteria
 from cds_service.policy.item_words import Labels, labels_of
 from cds_service.policy.model import Policy, Version, criterion_ids
 from cds_service.policy.operators.reads import reads

@@ -101,6 +101,26 @@ def test_imports_run_one_way(path: Path) -> None:
     assert faults == []
 
 
+# The engine. What it finds leaves determination/ as a Decision, so that whoever reads that needs to know none of these.
+ENGINE = {f"cds_service.policy.{n}" for n in ("evaluate", "view", "rules", "criteria", "formula", "compile")}
+DECIDING = {f"cds_service.determination.{n}" for n in ("decider", "options", "closing")}
+
+
+@pytest.mark.parametrize("path", modules(), ids=name)
+def test_the_engine_is_known_only_to_those_who_decide(path: Path) -> None:
+    own = room(path)
+    private = (set() if own in ("policy", "determination") else ENGINE) | (
+        set() if own == "determination" else DECIDING
+    )
+    assert [f"{name(path)}:{line} imports {target}" for target, line in imported(path) if target in private] == []
+
+
+def test_the_engine_is_where_it_is_looked_for() -> None:
+    """A module that is renamed must not get out of the rule above."""
+    known = {f"cds_service.{name(p).removesuffix('.py').replace('/', '.')}" for p in modules()}
+    assert known >= ENGINE | DECIDING
+
+
 def _pure() -> list[Path]:
     return [p for p in modules() if room(p) in PURE]
 

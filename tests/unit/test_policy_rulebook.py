@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from support.small import DAY, Json, book, files, item, order, policy, rule
 
-from cds_service.errors import ContentError
 from cds_service.determination.decision import Determination
+from cds_service.errors import ContentError
 from cds_service.policy.case import Code, Order
-from cds_service.policy.compile import used_criteria
 from cds_service.policy.compiled import dump, load
 from cds_service.policy.content import read
+from cds_service.policy.criteria_used import used_criteria
 from cds_service.policy.rulebook import ALL_PAYERS, Rulebook, compile_content, within
+from cds_service.render.policies import Policies
 
 CRITERIA = {
     "ill": {"text": "Ill.", "condition": {"value_set": "illness"}},
