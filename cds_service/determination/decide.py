@@ -19,7 +19,8 @@ def decide(case: Case, rulebook: Rulebook, terms: Terms) -> Decision:
     flagged = flagged_groups(decider, orders)
     known = tuple([KnownOrder(o.ref, o.codes, o.occurrence) for o in case.orders])
     unseen = not_looked_at(case, [decider.order(d.order.ref) for d in orders], terms)
-    return Decision(orders, flagged, known, unseen, dict(case.sources), case.faults, _words(case, orders, flagged))
+    words = _words(case, orders, flagged)
+    return Decision(orders, flagged, known, unseen, dict(case.sources), case.faults, words, case.received)
 
 
 def _words(case: Case, orders: tuple[OrderDecision, ...], flagged: tuple[Flagged, ...]) -> dict[str, str]:

@@ -336,7 +336,7 @@ class Decision:
 
     `not_looked_at` are orders without a determination, and coverages that lead to no payer. `sources` say what became
     of each source of facts, `faults` what of the request could not be used. `words` are the chart's own for the
-    conditions that are evidence, by reference.
+    conditions that are evidence, by reference. `received` is the day of the request.
     """
 
     orders: tuple[OrderDecision, ...] = ()
@@ -346,6 +346,7 @@ class Decision:
     sources: dict[str, Source] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     words: dict[str, str] = field(default_factory=dict)
+    received: date | None = None
 
     def of(self, ref: str) -> OrderDecision:
         """What one order comes to. KeyError for one that was not judged."""

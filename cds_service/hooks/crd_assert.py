@@ -118,7 +118,7 @@ class Speaker:
         )
 
     def _situation(self, order: JudgedOrder, decided: OrderDecision | None) -> str:
-        found = standing(self.coverage, order, self.today, self.member)
+        found = standing(self.coverage, order, self.decision.received or self.today, self.member)
         if found is not None:
             return found
         if self.payer_unread:
