@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from cds_service.determination.decision import (
@@ -17,7 +17,7 @@ from cds_service.determination.decision import (
 )
 from cds_service.determination.routing import Role
 from cds_service.policy import operation as surgery
-from cds_service.policy.case import Authorization, Case, Order, SourceState
+from cds_service.policy.case import Authorization, Case, Order, Source, SourceState
 from cds_service.policy.compile import CompiledVersion
 from cds_service.policy.criteria import Found, Test
 from cds_service.policy.evaluate import Verdict
@@ -37,10 +37,21 @@ def bare(role: Role, payer: str | None, verdict: Verdict) -> Determination:
     )
 
 
-def determination(role: Role, payer: str | None, verdict: Verdict, case: Case) -> Determination:
-    """A determination with all that is told of it."""
+def causes(case: Case) -> dict[str, Cause]:
+    """Why each source of a case may leave a criterion open. One of which nothing is known was not supplied."""
+    return {name: _cause(source) for name, source in case.sources.items()}
+
+
+def _cause(source: Source) -> Cause:
+    if source.state is not SourceState.UNAVAILABLE:
+        return Cause.NOT_TOLD
+    return Cause.FAILED if source.failed else Cause.NOT_SUPPLIED
+
+
+def determination(role: Role, payer: str | None, verdict: Verdict, why: Mapping[str, Cause]) -> Determination:
+    """A determination with all that is told of it; `why` are the `causes` of its case."""
     version, ruling = verdict.version, verdict.decision.ruling
-    open_ = tuple(_open(verdict, case))
+    open_ = tuple(_open(verdict, why))
     return Determination(
         role,
         verdict.outcome,
@@ -64,33 +75,26 @@ def determination(role: Role, payer: str | None, verdict: Verdict, case: Case) -
     )
 
 
-def _open(verdict: Verdict, case: Case) -> Iterable[OpenRule]:
+def _open(verdict: Verdict, why: Mapping[str, Cause]) -> Iterable[OpenRule]:
     for rule, ruled, found in verdict.decision.looked:
         if ruled.open:
             asking = verdict.version.version.criteria
-            criteria = [_criterion(found[n], asking[found[n].id].ask is not None, case) for n in ruled.open]
+            criteria = [_criterion(found[n], asking[found[n].id].ask is not None, why) for n in ruled.open]
             yield OpenRule(rule.rule.id, tuple(criteria))
 
 
-def _criterion(found: Found, has_question: bool, case: Case) -> OpenCriterion:
+def _criterion(found: Found, has_question: bool, why: Mapping[str, Cause]) -> OpenCriterion:
     """What a criterion waits for. An answer that could not be read may settle any that has a question."""
-    sources = [_source(missing, case) for missing in found.missing]
-    if has_question and case.source("answers").failed:
+    sources = [_source(missing, why) for missing in found.missing]
+    if has_question and why.get("answers") is Cause.FAILED:
         sources.append("answers")
-    waits = [Waiting(name, _cause(name, case)) for name in dict.fromkeys(sources)]
+    waits = [Waiting(name, why.get(name, Cause.NOT_SUPPLIED)) for name in dict.fromkeys(sources)]
     return OpenCriterion(found.id, found.missing, tuple(waits))
 
 
-def _source(missing: Missing, case: Case) -> str:
-    failed = case.source("active-orders").failed
+def _source(missing: Missing, why: Mapping[str, Cause]) -> str:
+    failed = why.get("active-orders") is Cause.FAILED
     return "active-orders" if failed and missing.state == ACTIVE_UNREAD else missing.source
-
-
-def _cause(name: str, case: Case) -> Cause:
-    source = case.source(name)
-    if source.failed:
-        return Cause.FAILED
-    return Cause.NOT_SUPPLIED if source.state is SourceState.UNAVAILABLE else Cause.NOT_TOLD
 
 
 def _authorization_open(verdict: Verdict) -> bool:

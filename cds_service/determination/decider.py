@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from functools import cached_property
 
 from cds_service.determination import closing
 from cds_service.determination.authorization import holding
 from cds_service.determination.decision import (
     Billed,
+    Cause,
     Determination,
     Finding,
     JudgedOrder,
@@ -39,6 +41,7 @@ class Decider:
         self._routes: dict[tuple[date, tuple[str, ...]], tuple[Route, ...]] = {}
         self._known: dict[tuple[object, str, date], tuple[CompiledVersion, ...]] = {}
         self._verdicts: dict[tuple[str, str], Verdict] = {}
+        self._days: dict[str, date] = {}
 
     def with_orders(self, orders: tuple[Order, ...]) -> Decider:
         """A decider of the same case with other orders: what is known of the patient stays known."""
@@ -61,15 +64,26 @@ class Decider:
 
     def routes(self, order: Order) -> tuple[Route, ...]:
         """Payers that decide or are shown for an order; the same for orders of one day and insurance."""
-        key = (self.case.day(order), order.insurance)
+        key = (self._day(order), order.insurance)
         if key not in self._routes:
             self._routes[key] = routes(self.case, order, self.directory, self.terms.default_payer)
         return self._routes[key]
 
+    @cached_property
+    def _causes(self) -> dict[str, Cause]:
+        return closing.causes(self.case)
+
+    def _day(self, order: Order) -> date:
+        """The day that an order is judged by."""
+        day = self._days.get(order.ref)
+        if day is None:
+            day = self._days[order.ref] = self.case.day(order)
+        return day
+
     def result(self, order: Order) -> OrderDecision:
         """All that is found about one order."""
         coverage = self._with_primary(order, list(self._coverage(order)))
-        patient, day = self.case.patient, self.case.day(order)
+        patient, day = self.case.patient, self._day(order)
         found = order_decision(
             JudgedOrder(order.ref, order.codes, day),
             (*coverage, *self._guidelines(order)),
@@ -108,7 +122,7 @@ class Decider:
 
     def bare_result(self, order: Order) -> OrderDecision:
         """As `result`, with nothing but what outcome and flag rest on: a guideline speaks only where no payer does."""
-        judged = JudgedOrder(order.ref, order.codes, self.case.day(order))
+        judged = JudgedOrder(order.ref, order.codes, self._day(order))
         coverage = tuple(self._with_primary(order, list(self._coverage(order, "primary", bare=True))))
         authorization, open_ = self.authorization(order), may_lack_first(self.case, order)
         bare = order_decision(judged, coverage, authorization, open_)
@@ -124,7 +138,7 @@ class Decider:
 
     def _versions(self, order: Order, payer: str) -> tuple[CompiledVersion, ...]:
         """Versions of one payer (or, for ALL_PAYERS, of everyone's) that may speak to an order and that fire."""
-        day = self.case.day(order)
+        day = self._day(order)
         key = (order.ref if order.texts else order.codes, payer, day)
         known = self._known.get(key)
         if known is None:
@@ -155,7 +169,7 @@ class Decider:
         self, order: Order, role: Role, payer: str | None, verdict: Verdict, bare: bool
     ) -> Determination:
         self._verdicts[order.ref, verdict.version.key] = verdict
-        return closing.bare(role, payer, verdict) if bare else closing.determination(role, payer, verdict, self.case)
+        return closing.bare(role, payer, verdict) if bare else closing.determination(role, payer, verdict, self._causes)
 
     def _findings(self, order: Order) -> Iterator[Finding]:
         for version in self._versions(order, ALL_PAYERS):

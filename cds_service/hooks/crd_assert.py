@@ -266,7 +266,9 @@ def _uri(code: Code) -> tuple[str, str]:
 
 
 def _governing(decided: OrderDecision | None) -> Determination | None:
-    return decided.governing if decided and decided.covered_by_policy else None
+    if decided is None or decided.governs is None or not decided.covered_by_policy:
+        return None
+    return decided.determinations[decided.governs]
 
 
 def _strictest(said: tuple[Determination, ...]) -> str:

@@ -62,7 +62,7 @@ def shown(done: Answer, caller: Caller, silenced: frozenset[str]) -> dict[str, A
 
 
 def _is_quiet(decided: OrderDecision, caller: Caller) -> bool:
-    return any(caller.silent(d.policy) for d in decided.spoken if d.policy)
+    return any(caller.silent(d.policy) for d in decided.determinations if d.policy)
 
 
 def _target(action: dict[str, Any]) -> str:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from cds_service.determination.decision import Decision, KnownOrder
+from cds_service.determination.decision import Decision, KnownOrder, OrderDecision
 from cds_service.render.markdown import joined
-from cds_service.render.parts import RenderedCard, code_of, named
+from cds_service.render.parts import RenderedCard, code_of, governing, named
 from cds_service.render.policies import Policies
 from cds_service.render.public import is_public
 
@@ -31,11 +31,11 @@ class OrderNames:
 
     def __init__(self, decision: Decision, policies: Policies) -> None:
         self._orders = {o.ref: o for o in decision.known}
-        self._names = {o.ref: _name(o, policies) for o in decision.known}
-        for decided in decision.orders:
-            said = decided.governing
-            if said is not None and said.policy is not None:
-                self._names[decided.order.ref] = named(policies.item(said).label, code_of(decided, policies))
+        spoken = {d.order.ref: d for d in decision.orders if d.governs is not None and governing(d).policy}
+        self._names = {
+            o.ref: _by_policy(spoken[o.ref], policies) if o.ref in spoken else _name(o, policies)
+            for o in decision.known
+        }
         self._shared = Counter(self._names.values())
 
     def lines(self, refs: Iterable[str]) -> list[str]:
@@ -53,6 +53,10 @@ class OrderNames:
         days = sorted({o.occurrence.isoformat() for o in orders if o.occurrence})
         day = f", for {joined(days)}" if days else ""
         return f"{name}, {len(orders)} of the {every} ordered{day}"
+
+
+def _by_policy(decided: OrderDecision, policies: Policies) -> str:
+    return named(policies.item(governing(decided)).label, code_of(decided, policies))
 
 
 def _name(order: KnownOrder, policies: Policies) -> str:

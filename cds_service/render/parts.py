@@ -85,8 +85,8 @@ def named(label: str, code: str) -> str:
 
 def governing(decided: OrderDecision) -> Determination:
     """What gave the outcome of an order that has a card."""
-    assert decided.governing is not None
-    return decided.governing
+    assert decided.governs is not None
+    return decided.determinations[decided.governs]
 
 
 def code_of(decided: OrderDecision, policies: Policies) -> str:

@@ -34,11 +34,17 @@ class Policies:
     folders: Mapping[str, PolicyFolder]
     vocabulary: Vocabulary
     _references: dict[str, list[Json]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _spoken: dict[tuple[str | None, str | None], Spoken] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def spoken(self, said: Determination | Finding) -> Spoken:
         """The version that speaks. KeyError where none does."""
-        folder = self.folders[said.policy or ""]
-        return Spoken(folder.policy, folder.version(said.version))
+        known = self._spoken.get((said.policy, said.version))
+        if known is None:
+            folder = self.folders[said.policy or ""]
+            known = self._spoken[said.policy, said.version] = Spoken(folder.policy, folder.version(said.version))
+        return known
 
     def item(self, said: Determination) -> Item:
         """The kind of order that was judged."""
