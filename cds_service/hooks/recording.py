@@ -100,10 +100,11 @@ class _Traces:
 def _bare(trace: Trace) -> list[Any]:
     """A trace without the policy's own words, which its version and the content revision say; no empty ends."""
     id_, op, outcome, _, evidence, missing, _, children = trace
-    node = [id_, op, outcome, evidence, missing, [_bare(child) for child in children]]
-    while not node[-1]:
-        node.pop()
-    return node
+    if missing:
+        return [id_, op, outcome, [*map(_bare, children)], evidence, missing]
+    if evidence:
+        return [id_, op, outcome, [*map(_bare, children)], evidence]
+    return [id_, op, outcome, [*map(_bare, children)]] if children else [id_, op, outcome]
 
 
 def record(

@@ -1,7 +1,7 @@
 """Traces as a record keeps them: what determinations share is written once, and a number stands for it.
 
 - `rules`: the trace of a rule, or of what holds beside the rules, as nested nodes of
-  [id, operator, outcome, evidence, missing, children] without empty ends: evidence as [reference, text, code], missing
+  [id, operator, outcome, children, evidence, missing] without empty ends: evidence as [reference, text, code], missing
   facts as [text, source, state].
 - `roots`: one for each determination, [item, outcome, places in `rules`].
 
@@ -34,9 +34,9 @@ def _node(
     id_: str,
     op: str,
     outcome: str,
+    children: Sequence[Any] = (),
     evidence: Sequence[Any] = (),
     missing: Sequence[Any] = (),
-    children: Sequence[Any] = (),
 ) -> Json:
     node: Json = {"id": id_, "op": op, "outcome": outcome}
     if evidence:

@@ -37,7 +37,19 @@ class Test:
     `versions` are those of the policy that ask its question in the same words.
     """
 
-    __slots__ = ("_asks", "_nothing", "_operator", "criterion", "id", "op", "policy", "reach", "versions")
+    __slots__ = (
+        "_asks",
+        "_bare",
+        "_cites",
+        "_nothing",
+        "_operator",
+        "criterion",
+        "id",
+        "op",
+        "policy",
+        "reach",
+        "versions",
+    )
     __test__ = False  # for pytest, which collects classes of this name
 
     def __init__(
@@ -49,6 +61,8 @@ class Test:
         self._operator = operators.BY_NAME[self.op](criterion, arguments)
         self._asks = criterion.ask is not None
         self._nothing = Found(id_, self.op, NOT_MET)
+        self._cites = tuple(criterion.cite)
+        self._bare: dict[Outcome, Trace] = {}  # traces without evidence: the same for all cases
 
     def __call__(self, view: View) -> Found:
         """What it finds, now or before."""
@@ -99,7 +113,13 @@ class Test:
 
     def trace(self, found: Found) -> Trace:
         """As a node of a trace, with the policy's words."""
-        return Trace(*found[:3], self.criterion.text, found.evidence, found.missing, tuple(self.criterion.cite))
+        id_, op, outcome, evidence, missing = found
+        if evidence or missing:
+            return Trace(id_, op, outcome, self.criterion.text, evidence, missing, self._cites)
+        known = self._bare.get(outcome)
+        if known is None:
+            known = self._bare[outcome] = Trace(id_, op, outcome, self.criterion.text, cites=self._cites)
+        return known
 
 
 def _latest(given: Iterable[Answer]) -> list[Answer]:

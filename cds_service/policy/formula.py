@@ -97,11 +97,21 @@ def tree(expression: Expression, found: Mapping[str, Trace]) -> Trace:
 
 
 def shape(expression: Expression, known: Mapping[str, Outcome], places: Mapping[str, int]) -> Shape:
-    """What `tree` looks like for given outcomes."""
+    """What `tree` looks like for given outcomes: places of criteria, and operators with outcome and parts."""
     if isinstance(expression, str):
-        return ("always", "always", "met") if expression == "always" else places[expression]
+        return ALWAYS if expression == "always" else places[expression]
     op, parts, _ = _opened(expression)
-    return op, op, outcome(expression, known).value, tuple([shape(part, known, places) for part in parts])
+    return op, outcome(expression, known), tuple([shape(part, known, places) for part in parts])
+
+
+def tree_of(shape: Shape, found: Sequence[Trace]) -> Trace:
+    """`tree` by its shape, over the traces of the criteria in their places: nothing is worked out again."""
+    if isinstance(shape, int):
+        return found[shape]
+    if isinstance(shape, Trace):
+        return shape
+    op, value, parts = shape
+    return Trace(op, op, value, children=tuple([tree_of(part, found) for part in parts]))
 
 
 def undecided(expression: Expression, known: Mapping[str, Outcome]) -> Iterator[str]:

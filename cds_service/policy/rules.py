@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from cds_service.policy.criteria import Found, Test, leaves, look, tests_of
-from cds_service.policy.formula import Shape, outcome, shape, tree, undecided
+from cds_service.policy.criteria import Found, Test, look, tests_of
+from cds_service.policy.formula import Shape, outcome, shape, tree_of, undecided
 from cds_service.policy.logic import MET, NOT_MET, UNKNOWN, Outcome
 from cds_service.policy.model import Item, Otherwise, Rule
 from cds_service.policy.remember import remember
@@ -15,7 +15,10 @@ from cds_service.policy.view import View
 
 
 class Ruled(NamedTuple):
-    """What a rule comes to for given outcomes of its criteria. `open`: places of those that leave it unknown."""
+    """What a rule comes to for given outcomes of its criteria. `open`: places of those that leave it unknown.
+
+    `shape` is that of its trace.
+    """
 
     outcome: Outcome
     open: tuple[int, ...]
@@ -38,13 +41,14 @@ class CompiledRule:
         places = {leaf.id: place for place, leaf in enumerate(found)}
         value = outcome(when, known)
         open_ = tuple([places[name] for name in dict.fromkeys(undecided(when, known))])
-        ruled = Ruled(value, open_, (self.rule.id, "rule", value.value, (shape(when, known, places),)))
+        ruled = Ruled(value, open_, shape(when, known, places))
         return remember(self.known, tuple(known.values()), ruled)
 
-    def trace(self, found: Sequence[Found]) -> Trace:
-        """The rule's trace over what its tests found."""
-        below = tree(self.rule.when, leaves(self.tests, found))
-        return Trace(self.rule.id, "rule", below.outcome, self.rule.because, cites=self.cites, children=(below,))
+    def trace(self, ruled: Ruled, found: Sequence[Found]) -> Trace:
+        """The rule's trace over what its tests found, and what it came to for that."""
+        leaves = [test.trace(leaf) for test, leaf in zip(self.tests, found, strict=True)]
+        below = (tree_of(ruled.shape, leaves),)
+        return Trace(self.rule.id, "rule", ruled.outcome, self.rule.because, (), (), self.cites, below)
 
 
 class Ruling(NamedTuple):
@@ -83,7 +87,7 @@ class Decision:
         """Traces of the rules that were looked at, and of `otherwise`; made when they are first asked for."""
         if self._traces is None:
             last = () if self.ruling.otherwise is None else (self.ruling.otherwise,)
-            self._traces = (*(rule.trace(found) for rule, _, found in self.looked), *last)
+            self._traces = (*[rule.trace(ruled, found) for rule, ruled, found in self.looked], *last)
         return self._traces
 
 
