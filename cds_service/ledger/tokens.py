@@ -16,6 +16,9 @@ from cds_service.ledger.record import Json
 REMOVED = "[removed]"
 # The characters of RFC 6750, section 2.1. Twelve letters and digits are 71 bits: what is shorter keeps no secret.
 _SECRET = re.compile(r"(?=.*[A-Za-z])(?=.*[0-9])[A-Za-z0-9._~+/-]{12,}=*|[A-Za-z0-9._~+/-]{40,}=*")
+# Nodes of a trace below one another, more than the reader of policies takes. Of each node, its evidence, and what was
+# found in place of what is missing (traces.py).
+DEEPEST = 100
 _QUOTING = paths(
     "hookInstance",
     "request",
@@ -34,9 +37,7 @@ _QUOTING = paths(
     "determinations/*/trace/**/state",
     "determinations/*/trace/**/not_used",
     "determinations/*/trace/**/authorised_by",
-    "traces/decisions/*/0/*/1/*/3",  # evidence, and below what was found instead of what is missing (traces.py)
-    "traces/decisions/*/0/*/1/*/4/*/2",
-    "traces/roots/*/3/3",
+    *(f"traces/rules/*{'/3/*' * depth}/{told}" for depth in range(DEEPEST) for told in ("4", "5/*/2")),
     "notUsed/*/ref",
     "notUsed/*/path",
     "notUsed/*/text",

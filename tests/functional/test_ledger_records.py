@@ -111,15 +111,10 @@ def test_no_token_is_stored_wherever_it_stands(book: Ledger, url: str) -> None:
 def test_copies_of_a_token_go_from_texts_that_quote_the_chart_and_from_these_alone(book: Ledger, url: str) -> None:
     c = card(order=f"ServiceRequest/{TOKEN}", suggestions=((str(uuid4()), f"Remove {TOKEN}"),))
     said = {"not_used": [{"ref": f"Condition/{TOKEN}", "path": "", "text": TOKEN, "unusable": True}]}
-    found = [
-        "c1",
-        "condition",
-        "unknown",
-        [[f"Condition/{TOKEN}", "", f"text: {TOKEN}"]],
-        [["T?", "conditions", TOKEN]],
-    ]
-    given = ["given", "given", "met", [[f"ServiceRequest/{TOKEN}", "", ""]], []]
-    traces = {"decisions": [[[[0, [found]]], "met"]], "roots": [[TOKEN, "met", 0, given]]}
+    evidence, missing = [[f"Condition/{TOKEN}", "", f"text: {TOKEN}"]], [["T?", "conditions", TOKEN]]
+    found = ["c1", "condition", "unknown", [], evidence, missing]
+    given = ["given", "given", "met", [], [[f"ServiceRequest/{TOKEN}", "", ""]]]
+    traces = {"rules": [found, given], "roots": [[TOKEN, "met", [0, 1]]]}
     page = {"criteria": {"id": TOKEN, "children": [{"id": TOKEN, "evidence": [{"ref": f"Condition/{TOKEN}"}]}]}}
     entry = determination(order=f"ServiceRequest/{TOKEN}", policy=TOKEN, rule=TOKEN, code=TOKEN, trace=[0, said])
     r = record(c, determinations=(entry,), traces=json.dumps(traces).encode(), explanations={c.uuid: page})
@@ -203,14 +198,16 @@ def test_a_mask_that_would_leave_no_explanation_is_refused(tmp_path: Path, point
 
 
 FOUND = [
-    ["c2", "condition", "not-met", [["Condition/c1", "a condition", ""]], []],
-    ["nicotine", "observation", "unknown", [], [["Test?", "observations", "empty"]]],
+    ["nicotine", "observation", "unknown", [], [], [["Test?", "observations", "empty"]]],
+    ["c2", "condition", "not-met", [], [["Condition/c1", "a condition", ""]]],
+    ["always", "always", "met"],
 ]
-RULE = ["first", "rule", "not-met", [["all", "all", "not-met", [1, 0, ["always", "always", "met"]]]]]
-GIVEN = ["given", "given", "met", [["ServiceRequest/f", "judged given this order", "cpt 22551"]], []]
+RULE = ["first", "rule", "not-met", [["all", "all", "not-met", FOUND]]]
+OTHERWISE = ["otherwise", "otherwise", "met"]
+GIVEN = ["given", "given", "met", [], [["ServiceRequest/f", "judged given this order", "cpt 22551"]]]
 TRACES = {
-    "decisions": [[[[RULE, FOUND]], "met"], [[], None]],
-    "roots": [["r", "met", 0, None], ["q", "unknown", 0, GIVEN], ["s", "unknown", 1, None]],
+    "rules": [RULE, OTHERWISE, GIVEN],
+    "roots": [["r", "met", [0, 1]], ["q", "unknown", [0, 1, 2]], ["s", "unknown", []]],
 }
 LEAVES = [
     {"id": "nicotine", "op": "observation", "outcome": "unknown",
