@@ -234,16 +234,6 @@ class Medication:
 
 
 @fact(frozen=True, slots=True)
-class Relative:
-    """A disease of a relative; `degree` is 1 or 2, None where the relationship does not tell."""
-
-    ref: str
-    codes: tuple[Code, ...] = ()
-    degree: int | None = None
-    onset_age: tuple[int, int] | None = None
-
-
-@fact(frozen=True, slots=True)
 class Observation:
     """A result: exactly one of `quantity` (with UCUM `unit`), `flag` or `coded` is set.
 
@@ -301,7 +291,6 @@ class Case:
     procedures: tuple[Procedure, ...] = ()
     services: tuple[Procedure, ...] = ()
     medications: tuple[Medication, ...] = ()
-    relatives: tuple[Relative, ...] = ()
     observations: tuple[Observation, ...] = ()
     answers: tuple[Answer, ...] = ()
     patient: Patient | None = None

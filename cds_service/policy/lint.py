@@ -14,7 +14,7 @@ from cds_service.policy.lint_questions import asks_of_policy, gap_places, payer_
 from cds_service.policy.lint_reach import hidden, impossible, item_before
 from cds_service.policy.model import Alternative, Criterion, Expression, Item, ValueSet, Version
 from cds_service.policy.propositions import table
-from cds_service.policy.review import is_changed
+from cds_service.policy.review import is_changed, named_sets
 from cds_service.policy.source import Document, Path
 from cds_service.policy.vocabulary import Vocabulary, compile_vocabulary
 
@@ -74,16 +74,6 @@ def _value_sets(content: Content) -> Iterator[Notice]:
         if name not in used and document is not None:
             text = f"no policy uses the value set '{value_set.id}'."
             yield notice(document, ("id",), "unused-value-set", text, "Use it or remove the file.")
-
-
-def named_sets(version: Version) -> set[str]:
-    """Value sets that a version names."""
-    names = {f.about for f in version.findings}
-    names |= {n for i in version.orders.values() for n in (i.value_set, i.given) if n}
-    for criterion in version.criteria.values():
-        arguments = criterion.operator[1]
-        names |= {n for key in ("value_set", "equals", "stopped_because") if (n := getattr(arguments, key, None))}
-    return names
 
 
 def _spans(folder: PolicyFolder, document: Document) -> Iterator[Notice]:

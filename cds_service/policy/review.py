@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from cds_service.policy.model import OPERATORS, Policy, ValueSet, Version
 
@@ -28,7 +28,7 @@ def _members(value_set: ValueSet) -> object:
 
 def _used(version: Version, value_sets: Mapping[str, ValueSet]) -> set[str]:
     found: set[str] = set()
-    ahead = list(_named(version))
+    ahead = list(named_sets(version))
     while ahead:
         name = ahead.pop()
         if name in value_sets and name not in found:
@@ -39,13 +39,15 @@ def _used(version: Version, value_sets: Mapping[str, ValueSet]) -> set[str]:
     return found
 
 
-def _named(version: Version) -> Iterator[str]:
-    yield from (f.about for f in version.findings)
-    yield from (n for i in version.orders.values() for n in (i.value_set, i.given) if n)
+def named_sets(version: Version) -> set[str]:
+    """Value sets that a version names."""
+    found = {f.about for f in version.findings}
+    found |= {n for i in version.orders.values() for n in (i.value_set, i.given) if n}
     for criterion in version.criteria.values():
         # One that is faulty may have no operator; its fault is told elsewhere.
-        arguments = next((found for name in OPERATORS if (found := getattr(criterion, name)) is not None), None)
-        yield from (n for key in ("value_set", "equals", "stopped_because") if (n := getattr(arguments, key, None)))
+        arguments = next((test for name in OPERATORS if (test := getattr(criterion, name)) is not None), None)
+        found |= {n for key in ("value_set", "equals", "stopped_because") if (n := getattr(arguments, key, None))}
+    return found
 
 
 def is_changed(version: Version, value_sets: Mapping[str, ValueSet]) -> bool:

@@ -9,9 +9,9 @@ from flask import render_template, request
 
 from cds_service.errors import NotFound
 from cds_service.policy.content import PolicyFolder
-from cds_service.policy.lint import named_sets
 from cds_service.policy.lint_questions import gap_places
 from cds_service.policy.model import Policy, ValueSet, Version
+from cds_service.policy.review import named_sets
 from cds_service.web.hooks_api import runtime
 from cds_service.web.pages import history, sentences
 from cds_service.web.pages.blueprint import pages
